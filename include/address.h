@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Backends: where a judged connection is relayed to.
+ *
+ * A backend is named on the command line as "host:port" or "[v6]:port" and
+ * resolved once, at start, by the supervisor: the worker that faces the
+ * internet has no resolver, no files and no rights to use them.
+ */
+#ifndef ADDRESS_H
+#define ADDRESS_H
+
+#include <stddef.h>
+#include <sys/socket.h>
+
+/* Enough for "localhost" and for a name with a few addresses. */
+#define BACKEND_MAX_ADDRESSES 4
+/* A DNS name (253), brackets, colon and port. */
+#define BACKEND_TEXT_SIZE 272
+/* "[v6%scope]:port" */
+#define ENDPOINT_TEXT_SIZE 96
+
+struct endpoint {
+	struct sockaddr_storage address;
+	socklen_t length;
+};
+
+struct backend {
+	/* As given by the user, for messages. */
+	char text[BACKEND_TEXT_SIZE];
+	/* Tried in this order until one connects. */
+	struct endpoint addresses[BACKEND_MAX_ADDRESSES];
+	size_t count;
+};
+
+/* "host:port" taken apart; both strings point into @buffer. */
+struct address_parts {
+	char buffer[BACKEND_TEXT_SIZE];
+	const char *host;
+	const char *port;
+};
+
+/*
+ * Take "host:port" or "[v6]:port" apart. Pure, no look-up. The port is a
+ * number from 1 to 65535. Returns 0 or -EINVAL, -E2BIG.
+ */
+int address_split(const char *text, struct address_parts *parts);
+
+/*
+ * Fill @backend from @text; names are looked up in /etc/hosts and DNS.
+ * Returns 0, -EINVAL (malformed), -ENOENT (name unknown), -EAGAIN (the
+ * name server did not answer).
+ */
+int backend_resolve(const char *text, struct backend *backend);
+
+/* "192.0.2.1:443" or "[2001:db8::1]:443", always terminated. */
+const char *endpoint_text(const struct endpoint *endpoint,
+			  char text[static ENDPOINT_TEXT_SIZE]);
+
+#endif

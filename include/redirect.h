@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The redirect half: how new flows to port 443 reach the listeners.
+ *
+ * A redirect is a replaceable strategy. Its life, in this order:
+ *
+ *   open    load what is needed; not a packet is touched yet
+ *   attach  new flows go to the listeners (verified before it returns)
+ *   pause   new flows go to the web server again (verified); handshakes that
+ *           are under way still complete on the listeners. attach resumes.
+ *   detach  after the grace period: nothing of it stays in the packets' way
+ *   close   after the last relayed connection has ended; frees
+ *
+ * Every step leaves the host as it was if it fails, has said why through
+ * log_error(), and returns negative errno.
+ */
+#ifndef REDIRECT_H
+#define REDIRECT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "listener.h"
+
+struct redirect_config {
+	/* Host byte order: the public port (443) and the proxy's (21443). */
+	uint16_t service_port;
+	uint16_t listen_port;
+	/* ACME_ALPN_PROXY_DISABLEV6 unset, and the host has IPv6. */
+	bool ipv6;
+	/* fnmatch(3) patterns of --interface; none means all that fit. */
+	const char *const *interfaces;
+	size_t interface_count;
+	/* ACME_ALPN_PROXY_RULESPEC, or NULL for the default rule. */
+	const char *rulespec;
+};
+
+/* Each strategy's own state begins with this. */
+struct redirect {
+	const struct redirect_ops *ops;
+};
+
+struct redirect_ops {
+	/* "bpf", "iptables", "none" */
+	const char *name;
+	enum listener_scope scope;
+
+	/*
+	 * Can this host do it at all? 0, or negative errno with one line in
+	 * @reason that says what is missing. Changes nothing.
+	 */
+	int (*probe)(const struct redirect_config *config, char *reason,
+		     size_t reason_size);
+
+	/* @config and @listeners must outlive the redirect. */
+	int (*open)(const struct redirect_config *config,
+		    const struct listeners *listeners,
+		    struct redirect **redirect);
+	int (*attach)(struct redirect *redirect);
+	int (*pause)(struct redirect *redirect);
+	void (*detach)(struct redirect *redirect);
+	void (*close)(struct redirect *redirect);
+
+	/*
+	 * A descriptor that is readable when the host's interfaces change, or
+	 * -1; and what to do then. Both NULL where there is nothing to watch.
+	 */
+	int (*event_fd)(const struct redirect *redirect);
+	int (*handle_event)(struct redirect *redirect);
+
+	/*
+	 * NULL, or the shared word that keeps steering alive: the program
+	 * steers only while bpf_ktime_get_ns() is below it, so that a worker
+	 * that is dead, stopped or hung opens the port to the web server by
+	 * itself, whatever became of the supervisor.
+	 */
+	volatile uint64_t *(*lease)(const struct redirect *redirect);
+
+	/*
+	 * Remove what an instance with the same ports left when it was killed.
+	 * 0 if nothing is left now, negative errno if something is. Silent
+	 * where the mechanism is not there at all.
+	 */
+	int (*remove_leftovers)(const struct redirect_config *config);
+};
+
+extern const struct redirect_ops redirect_bpf;
+extern const struct redirect_ops redirect_iptables;
+/* For a redirect of the user's own. */
+extern const struct redirect_ops redirect_none;
+
+#endif

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MIT
+#include "log.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+/* One event is one line; longer ones are cut. */
+#define LINE_SIZE 2048
+
+struct log_settings log_settings = {
+	.fd = STDERR_FILENO,
+	.echo_fd = -1,
+	.level = LOG_LEVEL_INFO,
+};
+
+static const char *const level_prefix[] = {
+	[LOG_LEVEL_ERROR] = "error: ",
+	[LOG_LEVEL_WARNING] = "warning: ",
+	[LOG_LEVEL_INFO] = "",
+	[LOG_LEVEL_DEBUG] = "",
+};
+
+/* Append @text to @line, unprintable bytes as \xNN; returns the new length. */
+static size_t append_escaped(char *line, size_t length, const char *text)
+{
+	for (; *text && length < LINE_SIZE - 8; text++) {
+		unsigned char byte = (unsigned char)*text;
+
+		if (byte >= 0x20 && byte < 0x7f)
+			line[length++] = (char)byte;
+		else
+			length +=
+				(size_t)sprintf(line + length, "\\x%02x", byte);
+	}
+	return length;
+}
+
+static size_t append_timestamp(char *line)
+{
+	struct timespec now;
+	struct tm local;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	localtime_r(&now.tv_sec, &local);
+	return strftime(line, LINE_SIZE, "%Y-%m-%d %H:%M:%S ", &local);
+}
+
+static void write_line(int fd, const char *line, size_t length)
+{
+	/* A full disk or a closed terminal must not stop the service, and
+	 * there is nowhere left to report it. */
+	if (fd >= 0 && write(fd, line, length) < 0)
+		return;
+}
+
+void log_message(enum log_level level, const char *format, ...)
+{
+	char text[LINE_SIZE];
+	char line[LINE_SIZE];
+	size_t start = 0;
+	size_t length;
+	va_list arguments;
+
+	if (level > log_settings.level)
+		return;
+
+	va_start(arguments, format);
+	vsnprintf(text, sizeof(text), format, arguments);
+	va_end(arguments);
+
+	if (log_settings.timestamps)
+		start = append_timestamp(line);
+	length = append_escaped(line, start, level_prefix[level]);
+	length = append_escaped(line, length, text);
+	line[length++] = '\n';
+
+	write_line(log_settings.fd, line, length);
+	if (level <= LOG_LEVEL_WARNING)
+		write_line(log_settings.echo_fd, line + start, length - start);
+}
+
+const char *error_text(int negative_errno)
+{
+	const char *text = strerrordesc_np(-negative_errno);
+
+	return text ? text : "unknown error";
+}

@@ -20,7 +20,7 @@ enum log_level {
 /* The process's one global: where lines go and which are wanted. */
 struct log_settings {
 	int fd;
-	/* A second place for warnings and errors while starting, or -1. */
+	/* A second place for the same lines while starting, or -1. */
 	int echo_fd;
 	enum log_level level;
 	/* "2026-01-31 23:59:59" before each line: for files, not terminals. */

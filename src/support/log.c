@@ -78,8 +78,7 @@ void log_message(enum log_level level, const char *format, ...)
 	line[length++] = '\n';
 
 	write_line(log_settings.fd, line, length);
-	if (level <= LOG_LEVEL_WARNING)
-		write_line(log_settings.echo_fd, line + start, length - start);
+	write_line(log_settings.echo_fd, line + start, length - start);
 }
 
 const char *error_text(int negative_errno)

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/* The operations of the command line; each returns the exit code. */
+#ifndef COMMAND_H
+#define COMMAND_H
+
+#include <stdbool.h>
+
+#include "options.h"
+#include "redirect.h"
+
+enum exit_code {
+	EXIT_CODE_DONE = 0,
+	EXIT_CODE_FAILED = 1,
+	EXIT_CODE_USAGE = 2,
+	/* status only */
+	EXIT_CODE_NOT_RUNNING = 3,
+};
+
+int command_start(const struct options *options);
+int command_stop(const struct options *options);
+int command_status(const struct options *options);
+
+/* What the options say of the redirect; strings stay the options'. */
+struct redirect_config redirect_config_of(const struct options *options);
+
+/* CAP_NET_ADMIN is in effect, which every redirect needs. */
+bool have_network_rights(void);
+
+/* One clear message for a pidfile that cannot be used. */
+void report_pidfile_error(const char *path, int negative_errno);
+
+#endif

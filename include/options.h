@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The command line and the environment, as one declarative table.
+ *
+ * Pure: reads its arguments, writes its result, does no I/O.
+ */
+#ifndef OPTIONS_H
+#define OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#define OPTIONS_MAX_INTERFACES 32
+
+enum operation {
+	OPERATION_START,
+	OPERATION_STOP,
+	OPERATION_STATUS,
+	OPERATION_HELP,
+	OPERATION_VERSION,
+};
+
+enum redirect_choice {
+	/* iptables where it is there, else BPF. */
+	REDIRECT_AUTOMATIC,
+	REDIRECT_BPF,
+	REDIRECT_IPTABLES,
+	REDIRECT_NONE,
+};
+
+struct options {
+	enum operation operation;
+	enum redirect_choice redirect;
+	/* "host:port", not yet looked at. */
+	const char *alpn;
+	const char *fallback;
+	const char *pidfile;
+	const char *user;
+	/* A path, "-" for standard error, or NULL: standard error on a
+	 * terminal, else the default file. */
+	const char *log_file;
+	/* ACME_ALPN_PROXY_RULESPEC, or NULL. */
+	const char *rulespec;
+	const char *interfaces[OPTIONS_MAX_INTERFACES];
+	size_t interface_count;
+	unsigned int service_port;
+	unsigned int listen_port;
+	unsigned int drain_timeout_ms;
+	unsigned int hello_timeout_ms;
+	/* 0: as many as descriptors allow. */
+	unsigned int max_connections;
+	/* stop --wait: how long for the drain; 0 without --wait. */
+	unsigned int wait_ms;
+	bool disable_ipv6;
+	bool daemon;
+	bool verbose;
+};
+
+/* Room for options_parse()'s message. */
+#define OPTIONS_ERROR_SIZE 256
+
+/*
+ * Fill @options with defaults, then from the environment (@environment
+ * answers like getenv(3)), then from @argv; later wins. All strings stay the
+ * caller's. Returns 0, or -EINVAL with one line in @error.
+ */
+int options_parse(struct options *options, int argc, char *const argv[],
+		  const char *(*environment)(const char *name),
+		  char error[static OPTIONS_ERROR_SIZE]);
+
+/* Print the help text, made from the same table. */
+void options_print_help(FILE *stream);
+
+#endif

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The worker process: forked by the supervisor, it gives up every right and
+ * then runs the proxy (proxy.h).
+ */
+#ifndef WORKER_H
+#define WORKER_H
+
+#include <sys/types.h>
+
+#include "pidfile.h"
+#include "proxy.h"
+
+struct worker_settings {
+	const struct proxy_config *config;
+	const struct listeners *listeners;
+	struct proxy_counters *counters;
+	volatile uint64_t *lease;
+	bool drain_when_orphaned;
+	const struct pidfile *pidfile;
+	/* Whom to become; ignored unless the supervisor is root. */
+	uid_t uid;
+	gid_t gid;
+};
+
+struct worker {
+	/* 0 when there is none. */
+	pid_t pid;
+	/* Becomes readable when the worker has a message or has died. */
+	int control_fd;
+};
+
+/* The ids of user @name; 0, or -ENOENT. */
+int worker_find_user(const char *name, uid_t *uid, gid_t *gid);
+
+/* Fork a worker. 0 or negative errno. PROXY_READY follows on control_fd. */
+int worker_start(struct worker *worker, const struct worker_settings *settings);
+
+/*
+ * The next message: an enum proxy_message, 0 if none is there within
+ * @timeout_ms, or -EPIPE if the worker has died.
+ */
+int worker_receive(const struct worker *worker, int timeout_ms);
+
+/* Send a message; a dead worker is noticed by worker_receive(). */
+void worker_send(const struct worker *worker, enum proxy_message message);
+
+/*
+ * Forget a worker that has died or must: SIGKILL, reap, close. Returns its
+ * wait status.
+ */
+int worker_reap(struct worker *worker);
+
+#endif

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: MIT
+#include "listener.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include "support.h"
+
+/*
+ * The kernel cuts this to net.core.somaxconn. Long, because a visitor who
+ * finds the queue full waits a second for the next SYN.
+ */
+#define BACKLOG 4096
+
+/*
+ * Set before listen(): accepted sockets inherit them, which saves two system
+ * calls for every connection.
+ */
+static int set_inherited_options(int fd)
+{
+	static const struct {
+		int level;
+		int option;
+		int value;
+	} inherited[] = {
+		{ IPPROTO_TCP, TCP_NODELAY, 1 },
+		/* A client that vanished must not hold a drain open. */
+		{ SOL_SOCKET, SO_KEEPALIVE, 1 },
+		{ IPPROTO_TCP, TCP_KEEPIDLE, 60 },
+		{ IPPROTO_TCP, TCP_KEEPINTVL, 15 },
+		{ IPPROTO_TCP, TCP_KEEPCNT, 4 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(inherited); i++) {
+		if (setsockopt(fd, inherited[i].level, inherited[i].option,
+			       &inherited[i].value,
+			       sizeof(inherited[i].value)) < 0)
+			return -errno;
+	}
+	return 0;
+}
+
+static int set_address_options(int fd, int family, enum listener_scope scope)
+{
+	const int on = 1;
+
+	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0)
+		return -errno;
+	if (family == AF_INET6 &&
+	    setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) < 0)
+		return -errno;
+	if (scope != LISTENER_STEERED)
+		return 0;
+	if (setsockopt(fd, family == AF_INET6 ? IPPROTO_IPV6 : IPPROTO_IP,
+		       family == AF_INET6 ? IPV6_TRANSPARENT : IP_TRANSPARENT,
+		       &on, sizeof(on)) < 0)
+		return -errno;
+	return 0;
+}
+
+static int bind_to_scope(int fd, int family, enum listener_scope scope,
+			 uint16_t port)
+{
+	const bool any = scope == LISTENER_ANY;
+	const struct sockaddr_in ipv4 = {
+		.sin_family = AF_INET,
+		.sin_port = htons(port),
+		.sin_addr.s_addr = htonl(any ? INADDR_ANY : INADDR_LOOPBACK),
+	};
+	const struct sockaddr_in6 ipv6 = {
+		.sin6_family = AF_INET6,
+		.sin6_port = htons(port),
+		.sin6_addr = any ? in6addr_any : in6addr_loopback,
+	};
+	int err;
+
+	if (family == AF_INET)
+		err = bind(fd, (const struct sockaddr *)&ipv4, sizeof(ipv4));
+	else
+		err = bind(fd, (const struct sockaddr *)&ipv6, sizeof(ipv6));
+	return err < 0 ? -errno : 0;
+}
+
+static int listener_open(int family, enum listener_scope scope, uint16_t port)
+{
+	cleanup_fd int fd = -1;
+	int err;
+
+	fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	err = set_address_options(fd, family, scope);
+	if (!err)
+		err = set_inherited_options(fd);
+	if (!err)
+		err = bind_to_scope(fd, family, scope, port);
+	if (err)
+		return err;
+	if (listen(fd, BACKLOG) < 0)
+		return -errno;
+	return steal_fd(&fd);
+}
+
+int listeners_open(struct listeners *listeners, enum listener_scope scope,
+		   uint16_t port, bool ipv6)
+{
+	int fd;
+
+	*listeners = LISTENERS_NONE;
+	fd = listener_open(AF_INET, scope, port);
+	if (fd < 0)
+		return fd;
+	listeners->ipv4 = fd;
+	if (!ipv6)
+		return 0;
+
+	fd = listener_open(AF_INET6, scope, port);
+	if (fd >= 0) {
+		listeners->ipv6 = fd;
+		return 0;
+	}
+	/* No IPv6 in the kernel, or none on the loopback interface. */
+	if (fd == -EAFNOSUPPORT || fd == -EADDRNOTAVAIL)
+		return 0;
+	listeners_close(listeners);
+	return fd;
+}
+
+void listeners_close(struct listeners *listeners)
+{
+	close_fd_at(&listeners->ipv4);
+	close_fd_at(&listeners->ipv6);
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT
+#include "command.h"
+
+#include <errno.h>
+#include <linux/capability.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "log.h"
+
+struct redirect_config redirect_config_of(const struct options *options)
+{
+	return (struct redirect_config){
+		.service_port = (uint16_t)options->service_port,
+		.listen_port = (uint16_t)options->listen_port,
+		.ipv6 = !options->disable_ipv6,
+		.interfaces = options->interfaces,
+		.interface_count = options->interface_count,
+		.rulespec = options->rulespec,
+	};
+}
+
+bool have_network_rights(void)
+{
+	struct __user_cap_header_struct header = {
+		.version = _LINUX_CAPABILITY_VERSION_3,
+	};
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+
+	if (syscall(SYS_capget, &header, data) < 0)
+		return false;
+	return data[CAP_TO_INDEX(CAP_NET_ADMIN)].effective &
+	       CAP_TO_MASK(CAP_NET_ADMIN);
+}
+
+void report_pidfile_error(const char *path, int negative_errno)
+{
+	switch (negative_errno) {
+	case -ELOOP:
+		log_error("pidfile %s is a symbolic link: remove it, or name "
+			  "another in ACME_ALPN_PROXY_PIDFILE",
+			  path);
+		break;
+	case -EINVAL:
+		log_error("pidfile %s holds something else than a process id: "
+			  "remove it, or name another in "
+			  "ACME_ALPN_PROXY_PIDFILE",
+			  path);
+		break;
+	case -EPERM:
+		log_error("pidfile %s belongs to another user: remove it, or "
+			  "name another in ACME_ALPN_PROXY_PIDFILE",
+			  path);
+		break;
+	default:
+		log_error("pidfile %s: %s (ACME_ALPN_PROXY_PIDFILE names "
+			  "another)",
+			  path, error_text(negative_errno));
+	}
+}

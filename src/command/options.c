@@ -1,0 +1,373 @@
+// SPDX-License-Identifier: MIT
+#include "options.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "support.h"
+
+enum option_kind {
+	/* Sets a bool. */
+	OPTION_FLAG,
+	/* Sets enum redirect_choice to @value. */
+	OPTION_REDIRECT,
+	/* Sets enum operation to @value, whatever else is said. */
+	OPTION_OPERATION,
+	/* Sets a const char *. */
+	OPTION_TEXT,
+	/* Appends to interfaces[]. */
+	OPTION_INTERFACE,
+	/* Sets an unsigned int from 1 to @value. */
+	OPTION_NUMBER,
+	/* Seconds, decimals allowed, kept in ms; up to @value seconds. */
+	OPTION_SECONDS,
+	/* The same with an optional "=SEC"; alone it means the most. */
+	OPTION_OPTIONAL_SECONDS,
+};
+
+struct option_description {
+	const char *name;
+	/* One more name, or NULL. */
+	const char *alias;
+	/* What help shows for the argument, or NULL if there is none. */
+	const char *argument;
+	const char *help;
+	size_t offset;
+	enum option_kind kind;
+	unsigned int value;
+};
+
+#define FIELD(name) offsetof(struct options, name)
+
+static const struct option_description descriptions[] = {
+	{ "alpn", NULL, "HOST:PORT",
+	  "where acme-tls/1 connections go (127.0.0.1:31443)", FIELD(alpn),
+	  OPTION_TEXT, 0 },
+	{ "fallback", NULL, "HOST:PORT",
+	  "where all others go: the web server (127.0.0.1:443)",
+	  FIELD(fallback), OPTION_TEXT, 0 },
+	{ "bpf", NULL, NULL, "redirect by TC eBPF (kernel 5.10 or newer)",
+	  FIELD(redirect), OPTION_REDIRECT, REDIRECT_BPF },
+	{ "iptables", NULL, NULL,
+	  "redirect by iptables NAT (default where it is installed)",
+	  FIELD(redirect), OPTION_REDIRECT, REDIRECT_IPTABLES },
+	{ "no-redirect", NULL, NULL, "proxy only, the redirect is yours",
+	  FIELD(redirect), OPTION_REDIRECT, REDIRECT_NONE },
+	{ "interface", NULL, "NAME",
+	  "with --bpf, only interfaces of this name or glob; repeatable",
+	  FIELD(interfaces), OPTION_INTERFACE, 0 },
+	{ "port", NULL, "PORT", "the public port (443)", FIELD(service_port),
+	  OPTION_NUMBER, 65535 },
+	{ "listen", NULL, "PORT", "the proxy's own port (21443)",
+	  FIELD(listen_port), OPTION_NUMBER, 65535 },
+	{ "daemon", NULL, NULL,
+	  "go to the background once the redirect is in place", FIELD(daemon),
+	  OPTION_FLAG, 0 },
+	{ "hello-timeout", NULL, "SEC",
+	  "after this silence a client goes to the fallback (3)",
+	  FIELD(hello_timeout_ms), OPTION_SECONDS, 3600 },
+	{ "drain-timeout", NULL, "SEC",
+	  "after stop, connections may live this long (180)",
+	  FIELD(drain_timeout_ms), OPTION_SECONDS, 604800 },
+	{ "max-connections", NULL, "N",
+	  "connections at one time (as descriptors allow)",
+	  FIELD(max_connections), OPTION_NUMBER, 1000000 },
+	{ "user", NULL, "NAME", "the proxy process runs as this user (nobody)",
+	  FIELD(user), OPTION_TEXT, 0 },
+	{ "log-file", NULL, "PATH",
+	  "log here; - is standard error (a terminal, else "
+	  "/var/log/acme-alpn-proxy.log)",
+	  FIELD(log_file), OPTION_TEXT, 0 },
+	{ "wait", NULL, "SEC",
+	  "with stop: return only when the last connection has ended",
+	  FIELD(wait_ms), OPTION_OPTIONAL_SECONDS, 604800 },
+	{ "verbose", "v", NULL, "say more: each interface, each connection",
+	  FIELD(verbose), OPTION_FLAG, 0 },
+	{ "help", "h", NULL, "this text", FIELD(operation), OPTION_OPERATION,
+	  OPERATION_HELP },
+	{ "version", NULL, NULL, "the version", FIELD(operation),
+	  OPTION_OPERATION, OPERATION_VERSION },
+};
+
+static const struct {
+	const char *name;
+	enum operation operation;
+	const char *help;
+} operations[] = {
+	{ "start", OPERATION_START,
+	  "put the redirect in place and serve until stopped" },
+	{ "stop", OPERATION_STOP,
+	  "take the redirect away; open connections end by themselves" },
+	{ "status", OPERATION_STATUS, "say whether it runs (exit code 3: no)" },
+};
+
+__attribute__((format(printf, 2, 3))) static int
+fail(char error[static OPTIONS_ERROR_SIZE], const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(error, OPTIONS_ERROR_SIZE, format, arguments);
+	va_end(arguments);
+	return -EINVAL;
+}
+
+/* Does @argument ("name" or "name=value", dashes taken off) mean @name? */
+static bool argument_names(const char *argument, size_t length,
+			   const char *name)
+{
+	return name && strlen(name) == length &&
+	       strncmp(argument, name, length) == 0;
+}
+
+static const struct option_description *find_option(const char *argument,
+						    size_t length)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(descriptions); i++) {
+		if (argument_names(argument, length, descriptions[i].name) ||
+		    argument_names(argument, length, descriptions[i].alias))
+			return &descriptions[i];
+	}
+	return NULL;
+}
+
+/* Digits only, from 1 to @most. */
+static int parse_number(const char *text, unsigned int most,
+			unsigned int *number)
+{
+	unsigned long value;
+	char *end;
+
+	if (*text < '0' || *text > '9')
+		return -EINVAL;
+	errno = 0;
+	value = strtoul(text, &end, 10);
+	if (errno || *end || value < 1 || value > most)
+		return -EINVAL;
+	*number = (unsigned int)value;
+	return 0;
+}
+
+/* "3" or "0.25": digits with at most three decimals, to ms. */
+static int parse_seconds(const char *text, unsigned int most,
+			 unsigned int *milliseconds)
+{
+	unsigned long seconds;
+	unsigned int fraction = 0;
+	unsigned int unit = 100;
+	char *end;
+
+	if (*text < '0' || *text > '9')
+		return -EINVAL;
+	errno = 0;
+	seconds = strtoul(text, &end, 10);
+	if (errno || seconds > most)
+		return -EINVAL;
+	if (*end == '.') {
+		for (end++; *end >= '0' && *end <= '9' && unit; end++) {
+			fraction += unit * (unsigned int)(*end - '0');
+			unit /= 10;
+		}
+	}
+	if (*end || seconds * 1000 + fraction == 0)
+		return -EINVAL;
+	*milliseconds = (unsigned int)seconds * 1000 + fraction;
+	return 0;
+}
+
+static int set_text(const struct option_description *option, const char *value,
+		    const char **text, char error[static OPTIONS_ERROR_SIZE])
+{
+	if (!*value)
+		return fail(error, "--%s needs a value that is not empty",
+			    option->name);
+	*text = value;
+	return 0;
+}
+
+static int add_interface(struct options *options, const char *pattern,
+			 char error[static OPTIONS_ERROR_SIZE])
+{
+	if (options->interface_count == OPTIONS_MAX_INTERFACES)
+		return fail(error, "--interface may be said %d times at most",
+			    OPTIONS_MAX_INTERFACES);
+	options->interfaces[options->interface_count++] = pattern;
+	return 0;
+}
+
+static int set_option(struct options *options,
+		      const struct option_description *option,
+		      const char *value, char error[static OPTIONS_ERROR_SIZE])
+{
+	void *field = (char *)options + option->offset;
+
+	switch (option->kind) {
+	case OPTION_FLAG:
+		*(bool *)field = true;
+		return 0;
+	case OPTION_REDIRECT:
+		if (options->redirect != REDIRECT_AUTOMATIC &&
+		    options->redirect != option->value)
+			return fail(error, "--bpf, --iptables and --no-redirect"
+					   " exclude each other");
+		options->redirect = option->value;
+		return 0;
+	case OPTION_OPERATION:
+		options->operation = option->value;
+		return 0;
+	case OPTION_TEXT:
+		return set_text(option, value, field, error);
+	case OPTION_INTERFACE:
+		return add_interface(options, value, error);
+	case OPTION_NUMBER:
+		if (parse_number(value, option->value, field) == 0)
+			return 0;
+		return fail(error, "--%s %s: a number from 1 to %u is needed",
+			    option->name, value, option->value);
+	case OPTION_SECONDS:
+	case OPTION_OPTIONAL_SECONDS:
+		if (parse_seconds(value, option->value, field) == 0)
+			return 0;
+		return fail(error,
+			    "--%s %s: seconds, more than 0 and at most %u, "
+			    "are needed",
+			    option->name, value, option->value);
+	}
+	return -EINVAL;
+}
+
+/* Parse the option at argv[*index]; moves *index over its value. */
+static int parse_option(struct options *options, int argc, char *const argv[],
+			int *index, char error[static OPTIONS_ERROR_SIZE])
+{
+	const char *argument = argv[*index];
+	const struct option_description *option;
+	const char *name = argument + (argument[1] == '-' ? 2 : 1);
+	size_t length = strcspn(name, "=");
+	const char *value = name[length] ? name + length + 1 : NULL;
+
+	option = find_option(name, length);
+	if (!option)
+		return fail(error, "unknown option %s (see --help)", argument);
+	if (!option->argument) {
+		if (value)
+			return fail(error, "--%s takes no value", option->name);
+	} else if (!value && option->kind == OPTION_OPTIONAL_SECONDS) {
+		*(unsigned int *)((char *)options + option->offset) =
+			option->value * 1000;
+		return 0;
+	} else if (!value) {
+		if (*index + 1 >= argc)
+			return fail(error, "--%s needs a value: %s",
+				    option->name, option->argument);
+		value = argv[++*index];
+	}
+	return set_option(options, option, value, error);
+}
+
+static int parse_operation(struct options *options, const char *word,
+			   bool *seen, char error[static OPTIONS_ERROR_SIZE])
+{
+	if (*seen)
+		return fail(error, "one operation at a time, '%s' is too many",
+			    word);
+	for (size_t i = 0; i < ARRAY_SIZE(operations); i++) {
+		if (strcmp(word, operations[i].name) != 0)
+			continue;
+		/* --help and --version win over an operation. */
+		if (options->operation != OPERATION_HELP &&
+		    options->operation != OPERATION_VERSION)
+			options->operation = operations[i].operation;
+		*seen = true;
+		return 0;
+	}
+	return fail(error,
+		    "unknown operation '%s': start, stop or status is needed",
+		    word);
+}
+
+static void set_defaults(struct options *options,
+			 const char *(*environment)(const char *name))
+{
+	const char *pidfile = environment("ACME_ALPN_PROXY_PIDFILE");
+	const char *rulespec = environment("ACME_ALPN_PROXY_RULESPEC");
+	const char *disable_ipv6 = environment("ACME_ALPN_PROXY_DISABLEV6");
+
+	*options = (struct options){
+		.alpn = "127.0.0.1:31443",
+		.fallback = "127.0.0.1:443",
+		.pidfile = "/var/run/acme-alpn-proxy.pid",
+		.user = "nobody",
+		.service_port = 443,
+		.listen_port = 21443,
+		.drain_timeout_ms = 180000,
+		.hello_timeout_ms = 3000,
+	};
+	if (pidfile && *pidfile)
+		options->pidfile = pidfile;
+	if (rulespec && *rulespec)
+		options->rulespec = rulespec;
+	options->disable_ipv6 = disable_ipv6 && strcmp(disable_ipv6, "y") == 0;
+}
+
+int options_parse(struct options *options, int argc, char *const argv[],
+		  const char *(*environment)(const char *name),
+		  char error[static OPTIONS_ERROR_SIZE])
+{
+	bool operation_seen = false;
+	int err;
+
+	set_defaults(options, environment);
+	for (int i = 1; i < argc; i++) {
+		if (argv[i][0] == '-' && argv[i][1])
+			err = parse_option(options, argc, argv, &i, error);
+		else
+			err = parse_operation(options, argv[i], &operation_seen,
+					      error);
+		if (err)
+			return err;
+	}
+	if (!operation_seen && options->operation == OPERATION_START)
+		return fail(error, "an operation is needed: start, stop or "
+				   "status (see --help)");
+	if (options->service_port == options->listen_port)
+		return fail(error, "--port and --listen must differ");
+	return 0;
+}
+
+void options_print_help(FILE *stream)
+{
+	fputs("Usage: acme-alpn-proxy [OPTION...] start|stop|status\n\n"
+	      "Answer TLS-ALPN-01 challenges on port 443 beside a running web "
+	      "server.\n\nOperations:\n",
+	      stream);
+	for (size_t i = 0; i < ARRAY_SIZE(operations); i++)
+		fprintf(stream, "  %-24s %s\n", operations[i].name,
+			operations[i].help);
+	fputs("\nOptions (-x and --x alike, before or after the operation):\n",
+	      stream);
+	for (size_t i = 0; i < ARRAY_SIZE(descriptions); i++) {
+		const struct option_description *option = &descriptions[i];
+		char left[64];
+
+		snprintf(left, sizeof(left), "%s%s%s--%s%s%s%s",
+			 option->alias ? "-" : "",
+			 option->alias ? option->alias : "",
+			 option->alias ? ", " : "", option->name,
+			 option->kind == OPTION_OPTIONAL_SECONDS ? "[="
+			 : option->argument			 ? " "
+								 : "",
+			 option->argument ? option->argument : "",
+			 option->kind == OPTION_OPTIONAL_SECONDS ? "]" : "");
+		fprintf(stream, "  %-24s %s\n", left, option->help);
+	}
+	fputs("\nEnvironment:\n"
+	      "  ACME_ALPN_PROXY_PIDFILE    /var/run/acme-alpn-proxy.pid\n"
+	      "  ACME_ALPN_PROXY_RULESPEC   the iptables rule, after -A "
+	      "PREROUTING\n"
+	      "  ACME_ALPN_PROXY_DISABLEV6  y: leave IPv6 alone\n"
+	      "\nExit codes: 0 done, 1 failed, 2 usage, 3 status: not running\n",
+	      stream);
+}

@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: MIT
+#include "command.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "recovery.h"
+#include "supervisor.h"
+#include "support.h"
+
+#define DEFAULT_LOG_FILE "/var/log/acme-alpn-proxy.log"
+/* An instance that starts or stops is waited for this long. */
+#define OTHER_TIMEOUT_MS 30000
+/* Enough for 100,000 connections; more would only cost memory. */
+#define MAX_DESCRIPTORS 262144
+/* For each connection: the client's, the backend's, and a share of pipes. */
+#define DESCRIPTORS_SPARE 64
+
+/* Whom to tell that the redirect is in place. */
+struct caller {
+	/* Written to by a --daemon child, or -1. */
+	int notify_fd;
+	/* Standard descriptors belong to a hook runner that waits for their
+	 * end of file. */
+	bool detach;
+};
+
+static int open_log_file(const char *path)
+{
+	cleanup_fd int fd = -1;
+	struct stat status;
+
+	/* Non-blocking, or a path that is a FIFO would hang us here. */
+	fd = open(path,
+		  O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW |
+			  O_NOCTTY | O_NONBLOCK,
+		  0600);
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &status) < 0)
+		return -errno;
+	if (!S_ISREG(status.st_mode) && !S_ISCHR(status.st_mode))
+		return -EINVAL;
+	if (S_ISREG(status.st_mode) && status.st_uid != geteuid())
+		return -EPERM;
+	return steal_fd(&fd);
+}
+
+/* Where the log goes; sets caller->detach. 0, or negative errno (logged). */
+static int open_log(const struct options *options, struct caller *caller)
+{
+	const bool terminal = isatty(STDOUT_FILENO) && isatty(STDERR_FILENO) &&
+			      !options->daemon;
+	const char *path = options->log_file;
+	int fd;
+
+	if (path ? strcmp(path, "-") == 0 : terminal)
+		return 0;
+	if (!path)
+		path = DEFAULT_LOG_FILE;
+	fd = open_log_file(path);
+	if (fd < 0) {
+		log_error("cannot open the log %s: %s (choose another with "
+			  "--log-file; - is standard error)",
+			  path, error_text(fd));
+		return fd;
+	}
+	/* Until the redirect is in place, whoever started us reads along. */
+	log_settings.echo_fd = STDERR_FILENO;
+	log_settings.fd = fd;
+	log_settings.timestamps = true;
+	caller->detach = !terminal;
+	return 0;
+}
+
+/* The redirect is in place: release the hook runner, or our own parent. */
+static void tell_caller(void *context)
+{
+	struct caller *caller = context;
+	cleanup_fd int null_fd = -1;
+
+	log_settings.echo_fd = -1;
+	if (caller->detach) {
+		null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+		for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+			dup2(null_fd, fd);
+	}
+	if (caller->notify_fd >= 0 && write(caller->notify_fd, "", 1) < 0)
+		log_warning("the process that started us is gone");
+	close_fd_at(&caller->notify_fd);
+}
+
+/*
+ * In the parent of --daemon: the child's word that it is ready, or its exit
+ * code if it ends before.
+ */
+static int wait_for_daemon(pid_t child, int notify_fd)
+{
+	ssize_t length;
+	char byte;
+	int status;
+
+	do {
+		length = read(notify_fd, &byte, 1);
+	} while (length < 0 && errno == EINTR);
+	if (length == 1)
+		return EXIT_CODE_DONE;
+
+	while (waitpid(child, &status, 0) < 0) {
+		if (errno != EINTR)
+			return EXIT_CODE_FAILED;
+	}
+	return WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_CODE_FAILED;
+}
+
+/*
+ * Fork for --daemon. Returns -1 in the process that goes on to serve, and the
+ * exit code in the one that waited for it.
+ */
+static int daemonize(struct caller *caller)
+{
+	int pipe_fds[2];
+	pid_t child;
+
+	if (pipe2(pipe_fds, O_CLOEXEC) < 0) {
+		log_error("cannot make a pipe: %s", error_text(-errno));
+		return EXIT_CODE_FAILED;
+	}
+	child = fork();
+	if (child < 0) {
+		log_error("cannot fork: %s", error_text(-errno));
+		return EXIT_CODE_FAILED;
+	}
+	if (child > 0) {
+		close(pipe_fds[1]);
+		return wait_for_daemon(child, pipe_fds[0]);
+	}
+	close(pipe_fds[0]);
+	setsid();
+	caller->notify_fd = pipe_fds[1];
+	return -1;
+}
+
+static int resolve(const char *option, const char *text,
+		   struct backend *backend)
+{
+	int err = backend_resolve(text, backend);
+
+	switch (err) {
+	case 0:
+		break;
+	case -EINVAL:
+	case -E2BIG:
+		log_error("-%s %s: HOST:PORT or [IPV6]:PORT is needed", option,
+			  text);
+		break;
+	case -EAGAIN:
+		log_error("-%s %s: the name server does not answer; give the "
+			  "address itself",
+			  option, text);
+		break;
+	default:
+		log_error("-%s %s: no such host", option, text);
+	}
+	return err;
+}
+
+/* Automatic: iptables where it works, else BPF. NULL (logged) if neither. */
+static const struct redirect_ops *
+choose_redirect(const struct options *options,
+		const struct redirect_config *config)
+{
+	static const struct redirect_ops *const chosen[] = {
+		[REDIRECT_AUTOMATIC] = &redirect_iptables,
+		[REDIRECT_BPF] = &redirect_bpf,
+		[REDIRECT_IPTABLES] = &redirect_iptables,
+		[REDIRECT_NONE] = &redirect_none,
+	};
+	const struct redirect_ops *ops = chosen[options->redirect];
+	char reason[256] = "";
+
+	if (ops->probe(config, reason, sizeof(reason)) == 0)
+		return ops;
+	if (options->redirect != REDIRECT_AUTOMATIC) {
+		log_error("--%s does not work here: %s", ops->name, reason);
+		return NULL;
+	}
+	log_info("iptables does not work here (%s): using BPF", reason);
+	ops = &redirect_bpf;
+	if (ops->probe(config, reason, sizeof(reason)) == 0)
+		return ops;
+	log_error("BPF does not work here either: %s", reason);
+	return NULL;
+}
+
+/*
+ * Become the one instance of this pidfile. One that stops is waited for, one
+ * that starts until it serves. Returns 0, -EALREADY (one runs; said so), or
+ * negative errno (logged).
+ */
+static int become_instance(const struct options *options,
+			   struct pidfile *pidfile)
+{
+	uint64_t deadline = monotonic_ns() + OTHER_TIMEOUT_MS * NS_PER_MS;
+	struct pidfile_holder holder;
+	int err;
+
+	for (;;) {
+		err = pidfile_acquire(pidfile, options->pidfile, &holder);
+		if (!err)
+			return 0;
+		if (err != -EALREADY) {
+			report_pidfile_error(options->pidfile, err);
+			return err;
+		}
+		if (holder.state == PIDFILE_RUNNING) {
+			log_info("already running as %d", holder.pid);
+			return -EALREADY;
+		}
+		if (monotonic_ns() >= deadline) {
+			log_error("process %d has been %s for too long",
+				  holder.pid,
+				  holder.state == PIDFILE_STOPPING
+					  ? "stopping"
+					  : "starting");
+			return -ETIMEDOUT;
+		}
+		poll(NULL, 0, 20);
+	}
+}
+
+/* Descriptors are what bounds the connections. Returns the limit. */
+static unsigned int raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return 1024;
+	if (limit.rlim_max > MAX_DESCRIPTORS)
+		limit.rlim_cur = MAX_DESCRIPTORS;
+	else
+		limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+	return (unsigned int)limit.rlim_cur;
+}
+
+static unsigned int connection_limit(const struct options *options)
+{
+	unsigned int descriptors = raise_descriptor_limit();
+	unsigned int most = descriptors > 2 * DESCRIPTORS_SPARE
+				    ? (descriptors - DESCRIPTORS_SPARE) / 2
+				    : descriptors / 4;
+
+	if (options->max_connections && options->max_connections < most)
+		return options->max_connections;
+	return most;
+}
+
+/* Everything that may fail before the first thing is touched. */
+static int examine(const struct options *options,
+		   struct supervisor_settings *settings)
+{
+	int err;
+
+	if (options->redirect != REDIRECT_NONE && !have_network_rights()) {
+		log_error("must be root (or have CAP_NET_ADMIN) to redirect "
+			  "port %u",
+			  options->service_port);
+		return -EPERM;
+	}
+	err = resolve("alpn", options->alpn, &settings->proxy.alpn);
+	if (!err)
+		err = resolve("fallback", options->fallback,
+			      &settings->proxy.fallback);
+	if (err)
+		return err;
+	settings->ops = choose_redirect(options, &settings->redirect);
+	return settings->ops ? 0 : -EOPNOTSUPP;
+}
+
+static int start(const struct options *options, struct caller *caller)
+{
+	struct pidfile pidfile = { .fd = -1 };
+	struct supervisor_settings settings = {
+		.options = options,
+		.redirect = redirect_config_of(options),
+		.proxy = {
+			.hello_timeout_ms = options->hello_timeout_ms,
+			.grace_ms = SUPERVISOR_GRACE_MS,
+			.max_connections = connection_limit(options),
+		},
+		.pidfile = &pidfile,
+		.ready = tell_caller,
+		.ready_context = caller,
+	};
+	int err;
+
+	err = examine(options, &settings);
+	if (!err)
+		err = become_instance(options, &pidfile);
+	if (err)
+		return err;
+
+	err = recover(&settings.redirect, &pidfile,
+		      settings.ops != &redirect_none);
+	if (err < 0) {
+		pidfile_release(&pidfile);
+		return err;
+	}
+	if (err > 0)
+		settings.port_wait_ms =
+			SUPERVISOR_GRACE_MS + SUPERVISOR_CLOSE_MS;
+	return supervisor_run(&settings);
+}
+
+int command_start(const struct options *options)
+{
+	struct caller caller = { .notify_fd = -1 };
+	int code;
+	int err;
+
+	/* Whatever else the hook runner left open is not ours. */
+	close_range(STDERR_FILENO + 1, ~0U, 0);
+	if (open_log(options, &caller) < 0)
+		return EXIT_CODE_FAILED;
+	if (options->daemon) {
+		code = daemonize(&caller);
+		if (code >= 0)
+			return code;
+	}
+	err = start(options, &caller);
+	return err && err != -EALREADY ? EXIT_CODE_FAILED : EXIT_CODE_DONE;
+}

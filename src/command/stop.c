@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: MIT
+#include "command.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+
+#include "log.h"
+#include "pidfile.h"
+#include "recovery.h"
+#include "support.h"
+
+/* The grace, and an iptables that waits long for its lock. */
+#define STOP_TIMEOUT_MS 90000
+
+/* Nobody runs and we hold the pidfile: leave nothing behind. */
+static int clean_up(const struct options *options, struct pidfile *pidfile)
+{
+	const struct redirect_config config = redirect_config_of(options);
+	int err;
+
+	err = recover(&config, pidfile, options->redirect != REDIRECT_NONE);
+	/* A pidfile that stays tells the next attempt that work is left. */
+	if (err < 0) {
+		close_fd_at(&pidfile->fd);
+		return err;
+	}
+	pidfile_release(pidfile);
+	return 0;
+}
+
+/* Wait until @first holds the pidfile no more, at most until @deadline. */
+static int wait_for_release(const char *path,
+			    const struct pidfile_holder *first,
+			    uint64_t deadline)
+{
+	struct pidfile_holder holder;
+	int err;
+
+	for (;;) {
+		err = pidfile_query(path, &holder);
+		if (err || holder.state == PIDFILE_FREE ||
+		    holder.pid != first->pid)
+			return err;
+		if (monotonic_ns() >= deadline)
+			return -ETIMEDOUT;
+		poll(NULL, 0, 20);
+	}
+}
+
+static int wait_for_drain(const struct options *options, int process)
+{
+	struct pollfd ended = { .fd = process, .events = POLLIN };
+
+	if (!options->wait_ms || poll(&ended, 1, (int)options->wait_ms) > 0)
+		return EXIT_CODE_DONE;
+	log_error("connections are still open after %u s; they go on, and end "
+		  "with the drain timeout at the latest",
+		  options->wait_ms / 1000);
+	return EXIT_CODE_FAILED;
+}
+
+static int stop_running(const struct options *options,
+			const struct pidfile_holder *holder)
+{
+	uint64_t deadline = monotonic_ns() + STOP_TIMEOUT_MS * NS_PER_MS;
+	cleanup_fd int process = -1;
+	int err;
+
+	if (!holder->pid) {
+		log_error("%s is held by a process of another pid namespace: "
+			  "stop it there",
+			  options->pidfile);
+		return EXIT_CODE_FAILED;
+	}
+	err = pidfile_signal_holder(options->pidfile, holder, SIGINT, &process);
+	if (err && err != -ESRCH) {
+		log_error("cannot stop process %d: %s", holder->pid,
+			  error_text(err));
+		return EXIT_CODE_FAILED;
+	}
+	err = wait_for_release(options->pidfile, holder, deadline);
+	if (err) {
+		log_error("process %d does not stop (%s): its log says why",
+			  holder->pid, error_text(err));
+		return EXIT_CODE_FAILED;
+	}
+	if (process < 0)
+		return EXIT_CODE_DONE;
+	log_info("stopped: the redirect is gone");
+	return wait_for_drain(options, process);
+}
+
+int command_stop(const struct options *options)
+{
+	struct pidfile_holder holder;
+	struct pidfile pidfile;
+	int code;
+	int err;
+
+	if (!have_network_rights() && options->redirect != REDIRECT_NONE) {
+		log_error("must be root (or have CAP_NET_ADMIN) to stop");
+		return EXIT_CODE_FAILED;
+	}
+	err = pidfile_acquire(&pidfile, options->pidfile, &holder);
+	if (err == -EALREADY) {
+		code = stop_running(options, &holder);
+		if (code != EXIT_CODE_DONE)
+			return code;
+		/* It may have been killed on the way, or another started. */
+		err = pidfile_acquire(&pidfile, options->pidfile, &holder);
+		if (err == -EALREADY)
+			return EXIT_CODE_DONE;
+	} else if (!err) {
+		log_info("not running");
+	}
+	if (!err)
+		err = clean_up(options, &pidfile);
+	else
+		report_pidfile_error(options->pidfile, err);
+	return err ? EXIT_CODE_FAILED : EXIT_CODE_DONE;
+}

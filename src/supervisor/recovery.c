@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: MIT
+#include "recovery.h"
+
+#include <signal.h>
+
+#include "log.h"
+#include "support.h"
+
+int recover(const struct redirect_config *config, const struct pidfile *pidfile)
+{
+	static const struct redirect_ops *const strategies[] = {
+		&redirect_iptables,
+		&redirect_bpf,
+	};
+	unsigned int workers;
+	int result = 0;
+	int err;
+
+	for (size_t i = 0; with_rules && i < ARRAY_SIZE(strategies); i++) {
+		err = strategies[i]->remove_leftovers(config);
+		if (err) {
+			log_error("cannot remove what a killed instance left "
+				  "(%s): %s",
+				  strategies[i]->name, error_text(err));
+			result = err;
+		}
+	}
+	if (result)
+		return result;
+
+	/* After the rules: until now these workers kept the port alive. */
+	workers = pidfile_signal_workers(pidfile, SIGTERM);
+	if (workers)
+		log_info("an instance was killed: its connections drain");
+	return (int)workers;
+}

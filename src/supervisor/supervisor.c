@@ -1,0 +1,459 @@
+// SPDX-License-Identifier: MIT
+#include "supervisor.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "support.h"
+#include "worker.h"
+
+/* A worker says that it is ready within this time, or never. */
+#define READY_TIMEOUT_MS 5000
+/* Beyond the grace, for a worker on a busy machine to close its listeners. */
+#define SUPERVISOR_CLOSE_MS 2000
+/* How often a drain tells of its progress. */
+#define PROGRESS_INTERVAL_NS (10 * NS_PER_S)
+/* A heartbeat is due twice a second; a worker this late is hung. */
+#define HUNG_AFTER_NS (10 * NS_PER_S)
+/* So many workers may die in a row, each this young, until we give up. */
+#define RESPAWN_LIMIT	 5
+#define RESPAWN_YOUNG_NS (10 * NS_PER_S)
+
+struct supervisor {
+	const struct supervisor_settings *settings;
+	struct listeners listeners;
+	struct redirect *redirect;
+	struct worker worker;
+	struct worker_settings worker_settings;
+	struct proxy_counters *counters;
+	int signal_fd;
+	/* New flows come to the listeners now; have done so at any time. */
+	bool attached;
+	bool served;
+	unsigned int young_deaths;
+	uint64_t worker_started_ns;
+};
+
+static const struct redirect_ops *ops_of(const struct supervisor *supervisor)
+{
+	return supervisor->settings->ops;
+}
+
+/* A hook's `start &` runs with SIGINT ignored, and an ignored signal never
+ * reaches a signalfd: so the defaults first. */
+static int open_signal_fd(void)
+{
+	static const int stop_signals[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
+	const struct sigaction standard = { .sa_handler = SIG_DFL };
+	const struct sigaction ignore = { .sa_handler = SIG_IGN };
+	sigset_t mask;
+	int fd;
+
+	sigemptyset(&mask);
+	for (size_t i = 0; i < ARRAY_SIZE(stop_signals); i++) {
+		sigaction(stop_signals[i], &standard, NULL);
+		sigaddset(&mask, stop_signals[i]);
+	}
+	sigaction(SIGPIPE, &ignore, NULL);
+	sigprocmask(SIG_BLOCK, &mask, NULL);
+	fd = signalfd(-1, &mask, SFD_NONBLOCK | SFD_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+/* The number of a stop signal that has come, or 0. */
+static int take_signal(const struct supervisor *supervisor)
+{
+	struct signalfd_siginfo info;
+
+	if (read(supervisor->signal_fd, &info, sizeof(info)) != sizeof(info))
+		return 0;
+	return (int)info.ssi_signo;
+}
+
+static void describe_death(int status)
+{
+	if (WIFSIGNALED(status))
+		log_error("worker: killed by signal %d", WTERMSIG(status));
+	else
+		log_error("worker: ended with code %d", WEXITSTATUS(status));
+}
+
+/* Start a worker and wait until its loop runs. */
+static int start_worker(struct supervisor *supervisor)
+{
+	struct worker *worker = &supervisor->worker;
+	int message;
+	int err;
+
+	supervisor->worker_started_ns = monotonic_ns();
+	err = worker_start(worker, &supervisor->worker_settings);
+	if (err) {
+		log_error("cannot start a worker process: %s", error_text(err));
+		return err;
+	}
+	message = worker_receive(worker, READY_TIMEOUT_MS);
+	if (message == PROXY_READY)
+		return 0;
+	if (message == 0)
+		log_error("worker: not ready after %d ms", READY_TIMEOUT_MS);
+	describe_death(worker_reap(worker));
+	return -ECHILD;
+}
+
+/*
+ * Open the listeners; the port may be held for a moment by the worker of a
+ * killed instance, which has been told to drain.
+ */
+static int open_listeners(struct supervisor *supervisor)
+{
+	const struct supervisor_settings *settings = supervisor->settings;
+	uint64_t deadline = monotonic_ns() + settings->port_wait_ms * NS_PER_MS;
+	int err;
+
+	for (;;) {
+		err = listeners_open(&supervisor->listeners,
+				     settings->ops->scope,
+				     settings->redirect.listen_port,
+				     settings->redirect.ipv6);
+		if (err != -EADDRINUSE || monotonic_ns() >= deadline)
+			break;
+		poll(NULL, 0, 50);
+	}
+	if (err)
+		log_error("cannot listen on port %u: %s%s",
+			  settings->redirect.listen_port, error_text(err),
+			  err == -EADDRINUSE ? "; stop what listens there, or "
+					       "choose another with --listen"
+					     : "");
+	return err;
+}
+
+/*
+ * Open everything that touches no packet, in the order of dependence: the
+ * redirect assigns packets to the listeners, and the worker inherits both.
+ */
+static int prepare(struct supervisor *supervisor)
+{
+	const struct supervisor_settings *settings = supervisor->settings;
+	const struct redirect_ops *ops = settings->ops;
+	int err;
+
+	err = open_listeners(supervisor);
+	if (err)
+		return err;
+	err = ops->open(&settings->redirect, &supervisor->listeners,
+			&supervisor->redirect);
+	if (err)
+		return err;
+	supervisor->worker_settings.lease =
+		ops->lease ? ops->lease(supervisor->redirect) : NULL;
+	return start_worker(supervisor);
+}
+
+static int attach(struct supervisor *supervisor)
+{
+	int err = ops_of(supervisor)->attach(supervisor->redirect);
+
+	if (err)
+		return err;
+	supervisor->attached = true;
+	supervisor->served = true;
+	return 0;
+}
+
+/* New flows to the web server, now. */
+static int pause_redirect(struct supervisor *supervisor)
+{
+	int err;
+
+	if (!supervisor->attached)
+		return 0;
+	err = ops_of(supervisor)->pause(supervisor->redirect);
+	if (!err)
+		supervisor->attached = false;
+	return err;
+}
+
+/*
+ * The worker is dead: its connections are lost, the port must not be. What
+ * waits in the listeners' queues is served by the next worker.
+ */
+static int replace_worker(struct supervisor *supervisor)
+{
+	int err;
+
+	describe_death(worker_reap(&supervisor->worker));
+	pause_redirect(supervisor);
+	atomic_store(&supervisor->counters->open_connections, 0);
+
+	if (monotonic_ns() - supervisor->worker_started_ns > RESPAWN_YOUNG_NS)
+		supervisor->young_deaths = 0;
+	if (++supervisor->young_deaths > RESPAWN_LIMIT) {
+		log_error("%d workers died one after the other: giving up",
+			  RESPAWN_LIMIT + 1);
+		return -ECHILD;
+	}
+	err = start_worker(supervisor);
+	if (!err)
+		err = attach(supervisor);
+	if (!err)
+		log_info("worker: replaced");
+	return err;
+}
+
+/* A worker that is alive but does not turn is as good as dead. */
+static void kill_hung_worker(struct supervisor *supervisor)
+{
+	uint64_t now = monotonic_ns();
+	uint64_t beat = atomic_load(&supervisor->counters->heartbeat_ns);
+
+	/* After a stop of the whole machine both clocks stood still. */
+	if (beat + HUNG_AFTER_NS >= now ||
+	    supervisor->worker_started_ns + HUNG_AFTER_NS >= now)
+		return;
+	log_error("worker: hung for %llu s, killing it",
+		  (unsigned long long)((now - beat) / NS_PER_S));
+	kill(supervisor->worker.pid, SIGKILL);
+}
+
+/* Serve until a stop signal. 0, or the reason why it cannot go on. */
+static int serve(struct supervisor *supervisor)
+{
+	const struct redirect_ops *ops = ops_of(supervisor);
+	struct pollfd fds[3] = {
+		{ .fd = supervisor->signal_fd, .events = POLLIN },
+		{ .fd = ops->event_fd ? ops->event_fd(supervisor->redirect)
+				      : -1,
+		  .events = POLLIN },
+		{ .events = POLLIN },
+	};
+	int signal_number;
+	int err;
+
+	for (;;) {
+		fds[2].fd = supervisor->worker.control_fd;
+		if (poll(fds, ARRAY_SIZE(fds), 1000) < 0 && errno != EINTR)
+			return -errno;
+		signal_number = take_signal(supervisor);
+		if (signal_number) {
+			log_info("signal %d: stopping", signal_number);
+			return 0;
+		}
+		if (worker_receive(&supervisor->worker, 0) == -EPIPE) {
+			err = replace_worker(supervisor);
+			if (err)
+				return err;
+			continue;
+		}
+		kill_hung_worker(supervisor);
+		if (fds[1].revents & POLLIN) {
+			err = ops->handle_event(supervisor->redirect);
+			if (err)
+				return err;
+		}
+	}
+}
+
+/*
+ * Let the worker finish the handshakes under way, then take the redirect out
+ * of the packets' path and free the pidfile.
+ */
+static void end_redirect(struct supervisor *supervisor)
+{
+	const struct redirect_ops *ops = ops_of(supervisor);
+	uint64_t deadline;
+
+	/* The worker's are the last ones open, so that its close is final. */
+	listeners_close(&supervisor->listeners);
+	if (supervisor->worker.pid) {
+		worker_send(&supervisor->worker, PROXY_DRAIN);
+		deadline =
+			monotonic_ns() +
+			(SUPERVISOR_GRACE_MS + SUPERVISOR_CLOSE_MS) * NS_PER_MS;
+		while (monotonic_ns() < deadline) {
+			int message = worker_receive(&supervisor->worker, 100);
+
+			if (message == PROXY_LISTENERS_CLOSED ||
+			    message == -EPIPE)
+				break;
+		}
+	}
+	ops->detach(supervisor->redirect);
+	pidfile_release(supervisor->settings->pidfile);
+}
+
+static void report_drain(const struct supervisor *supervisor, uint64_t left_ns)
+{
+	uint64_t open = atomic_load(&supervisor->counters->open_connections);
+
+	if (open)
+		log_info("waiting for %llu connections to end, closing them "
+			 "in %llu s",
+			 (unsigned long long)open,
+			 (unsigned long long)(left_ns / NS_PER_S));
+}
+
+/* Wait until the worker has ended, at most for the drain timeout. */
+static void drain(struct supervisor *supervisor)
+{
+	uint64_t now = monotonic_ns();
+	uint64_t deadline =
+		now +
+		supervisor->settings->options->drain_timeout_ms * NS_PER_MS;
+	uint64_t next_report = now;
+	int signal_number;
+
+	while (supervisor->worker.pid && now < deadline) {
+		if (now >= next_report) {
+			report_drain(supervisor, deadline - now);
+			next_report = now + PROGRESS_INTERVAL_NS;
+		}
+		if (worker_receive(&supervisor->worker, 200) == -EPIPE)
+			return;
+		signal_number = take_signal(supervisor);
+		if (signal_number == SIGQUIT)
+			break;
+		if (signal_number)
+			log_info("signal %d: already stopping; SIGQUIT ends "
+				 "the remaining connections now",
+				 signal_number);
+		now = monotonic_ns();
+	}
+	if (supervisor->worker.pid) {
+		log_warning("closing %llu connections that have not ended",
+			    (unsigned long long)atomic_load(
+				    &supervisor->counters->open_connections));
+		worker_send(&supervisor->worker, PROXY_TERMINATE);
+		worker_receive(&supervisor->worker, SUPERVISOR_CLOSE_MS);
+	}
+}
+
+static void report_end(const struct supervisor *supervisor)
+{
+	const struct proxy_counters *counters = supervisor->counters;
+
+	log_info("done: %llu connections, %llu to the ACME responder, %llu to "
+		 "the web server",
+		 (unsigned long long)atomic_load(&counters->accepted),
+		 (unsigned long long)atomic_load(&counters->to_alpn),
+		 (unsigned long long)atomic_load(&counters->to_fallback));
+}
+
+/* The pidfile says so from here on; whoever asked for it may go on. */
+static int announce(struct supervisor *supervisor)
+{
+	const struct supervisor_settings *settings = supervisor->settings;
+	int err;
+
+	err = pidfile_publish(settings->pidfile);
+	if (err) {
+		log_error("cannot write %s: %s", settings->pidfile->path,
+			  error_text(err));
+		return err;
+	}
+	log_info("ready: %s redirect of port %u to port %u is in place; "
+		 "acme-tls/1 to %s, all others to %s",
+		 settings->ops->name, settings->redirect.service_port,
+		 settings->redirect.listen_port, settings->proxy.alpn.text,
+		 settings->proxy.fallback.text);
+	settings->ready(settings->ready_context);
+	return 0;
+}
+
+/*
+ * Take the redirect away. While that fails, visitors still come to the
+ * listeners, so that the only safe thing is to go on serving.
+ */
+static void stop_redirecting(struct supervisor *supervisor)
+{
+	pidfile_mark_stopping(supervisor->settings->pidfile);
+	while (pause_redirect(supervisor) < 0) {
+		log_error("the redirect is still there: serving on, and trying "
+			  "again in 5 s");
+		worker_receive(&supervisor->worker, 5000);
+	}
+}
+
+static int allocate_counters(struct supervisor *supervisor)
+{
+	void *page = mmap(NULL, sizeof(*supervisor->counters),
+			  PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+			  -1, 0);
+
+	if (page == MAP_FAILED)
+		return -errno;
+	supervisor->counters = page;
+	supervisor->worker_settings.counters = page;
+	return 0;
+}
+
+static int find_worker_user(struct supervisor *supervisor)
+{
+	const char *user = supervisor->settings->options->user;
+
+	if (geteuid() != 0)
+		return 0;
+	if (worker_find_user(user, &supervisor->worker_settings.uid,
+			     &supervisor->worker_settings.gid) == 0)
+		return 0;
+	log_error("user %s does not exist: name one with --user", user);
+	return -ENOENT;
+}
+
+static void release(struct supervisor *supervisor)
+{
+	worker_reap(&supervisor->worker);
+	if (supervisor->redirect)
+		ops_of(supervisor)->close(supervisor->redirect);
+	pidfile_release(supervisor->settings->pidfile);
+	listeners_close(&supervisor->listeners);
+	close_fd_at(&supervisor->signal_fd);
+	if (supervisor->counters)
+		munmap(supervisor->counters, sizeof(*supervisor->counters));
+}
+
+int supervisor_run(const struct supervisor_settings *settings)
+{
+	struct supervisor supervisor = {
+		.settings = settings,
+		.listeners = LISTENERS_NONE,
+		.worker.control_fd = -1,
+		.worker_settings = {
+			.config = &settings->proxy,
+			.listeners = &supervisor.listeners,
+			.drain_when_orphaned = settings->ops != &redirect_iptables,
+			.pidfile = settings->pidfile,
+		},
+	};
+	int err;
+
+	supervisor.signal_fd = open_signal_fd();
+	err = supervisor.signal_fd < 0 ? supervisor.signal_fd : 0;
+	if (!err)
+		err = allocate_counters(&supervisor);
+	if (!err)
+		err = find_worker_user(&supervisor);
+	if (!err)
+		err = prepare(&supervisor);
+	if (!err)
+		err = attach(&supervisor);
+	if (!err)
+		err = announce(&supervisor);
+	if (!err)
+		err = serve(&supervisor);
+
+	if (supervisor.served) {
+		stop_redirecting(&supervisor);
+		end_redirect(&supervisor);
+		drain(&supervisor);
+		report_end(&supervisor);
+	}
+	release(&supervisor);
+	return err;
+}

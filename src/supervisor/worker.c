@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: MIT
+#include "worker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <nss.h>
+#include <poll.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "support.h"
+
+int worker_find_user(const char *name, uid_t *uid, gid_t *gid)
+{
+	const struct passwd *entry;
+
+	/* See backend_resolve(): no NSS modules of another C library. */
+	__nss_configure_lookup("passwd", "files");
+	entry = getpwnam(name);
+	if (!entry)
+		return -ENOENT;
+	*uid = entry->pw_uid;
+	*gid = entry->pw_gid;
+	return 0;
+}
+
+static int drop_capabilities(void)
+{
+	struct __user_cap_header_struct header = {
+		.version = _LINUX_CAPABILITY_VERSION_3,
+	};
+	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = { 0 };
+
+	return syscall(SYS_capset, &header, none) < 0 ? -errno : 0;
+}
+
+/*
+ * The bounding set first, while there is a right to change it; the ids take
+ * the effective capabilities with them unless they were not root's.
+ */
+static int drop_privileges(uid_t uid, gid_t gid)
+{
+	for (int capability = 0;; capability++) {
+		if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0) {
+			/* EINVAL: past the last; EPERM: none to lose. */
+			if (errno == EINVAL || errno == EPERM)
+				break;
+			return -errno;
+		}
+	}
+	if (geteuid() == 0) {
+		if (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 ||
+		    setresuid(uid, uid, uid) < 0)
+			return -errno;
+	}
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+	    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		return -errno;
+	return drop_capabilities();
+}
+
+static int compare_fds(const void *left, const void *right)
+{
+	return *(const int *)left - *(const int *)right;
+}
+
+/* Close all but @kept, which is sorted on the way; -1 entries are skipped. */
+static void close_all_but(int *kept, size_t count)
+{
+	unsigned int first = 0;
+
+	/* Equal entries (the log on standard error) do no harm below. */
+	qsort(kept, count, sizeof(*kept), compare_fds);
+	for (size_t i = 0; i < count; i++) {
+		if (kept[i] < 0)
+			continue;
+		if ((unsigned int)kept[i] > first)
+			close_range(first, (unsigned int)kept[i] - 1, 0);
+		first = (unsigned int)kept[i] + 1;
+	}
+	close_range(first, ~0U, 0);
+}
+
+/*
+ * Numbers 0 to 2 must be taken by something harmless: whatever a library
+ * prints there in despair would go to a visitor's socket otherwise.
+ */
+static void detach_standard_fds(void)
+{
+	cleanup_fd int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+		if (fd != log_settings.fd && null_fd >= 0)
+			dup2(null_fd, fd);
+	}
+}
+
+/*
+ * The terminal's signals are for the supervisor, which then tells us; SIGTERM
+ * is the proxy's own.
+ */
+static void set_worker_signals(void)
+{
+	const struct sigaction ignore = { .sa_handler = SIG_IGN };
+	sigset_t none;
+
+	sigaction(SIGINT, &ignore, NULL);
+	sigaction(SIGHUP, &ignore, NULL);
+	sigaction(SIGPIPE, &ignore, NULL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+__attribute__((noreturn)) static void
+run_worker(const struct worker_settings *settings, int control_fd)
+{
+	struct proxy_environment environment = {
+		.config = settings->config,
+		.listeners = *settings->listeners,
+		.control_fd = control_fd,
+		.counters = settings->counters,
+		.lease = settings->lease,
+		.drain_when_orphaned = settings->drain_when_orphaned,
+	};
+	int pidfile_fd;
+	int err;
+
+	set_worker_signals();
+	/* The hook runner waits for the end of file on this one. */
+	log_settings.echo_fd = -1;
+	detach_standard_fds();
+	pidfile_fd = pidfile_lock_worker(settings->pidfile);
+	int kept[] = { STDIN_FILENO,
+		       STDOUT_FILENO,
+		       STDERR_FILENO,
+		       log_settings.fd,
+		       environment.listeners.ipv4,
+		       environment.listeners.ipv6,
+		       control_fd,
+		       pidfile_fd };
+	close_all_but(kept, ARRAY_SIZE(kept));
+
+	err = drop_privileges(settings->uid, settings->gid);
+	if (!err)
+		err = proxy_run(&environment);
+	if (err)
+		log_error("worker: %s", error_text(err));
+	_exit(err ? EXIT_FAILURE : EXIT_SUCCESS);
+}
+
+int worker_start(struct worker *worker, const struct worker_settings *settings)
+{
+	int sockets[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK,
+		       0, sockets) < 0)
+		return -errno;
+	worker->pid = fork();
+	if (worker->pid < 0) {
+		int err = -errno;
+
+		close(sockets[0]);
+		close(sockets[1]);
+		worker->pid = 0;
+		return err;
+	}
+	if (worker->pid == 0)
+		run_worker(settings, sockets[1]);
+	close(sockets[1]);
+	worker->control_fd = sockets[0];
+	return 0;
+}
+
+int worker_receive(const struct worker *worker, int timeout_ms)
+{
+	struct pollfd waiting = { .fd = worker->control_fd, .events = POLLIN };
+	unsigned char message;
+	ssize_t length;
+
+	if (poll(&waiting, 1, timeout_ms) <= 0)
+		return 0;
+	length = recv(worker->control_fd, &message, sizeof(message), 0);
+	if (length == 1)
+		return message;
+	if (length < 0 && (errno == EAGAIN || errno == EINTR))
+		return 0;
+	return -EPIPE;
+}
+
+void worker_send(const struct worker *worker, enum proxy_message message)
+{
+	unsigned char byte = (unsigned char)message;
+
+	if (worker->pid &&
+	    send(worker->control_fd, &byte, sizeof(byte), MSG_NOSIGNAL) < 0)
+		log_debug("worker %d does not listen: %s", worker->pid,
+			  error_text(-errno));
+}
+
+int worker_reap(struct worker *worker)
+{
+	int status = 0;
+
+	if (!worker->pid)
+		return 0;
+	kill(worker->pid, SIGKILL);
+	while (waitpid(worker->pid, &status, 0) < 0 && errno == EINTR)
+		continue;
+	worker->pid = 0;
+	close_fd_at(&worker->control_fd);
+	return status;
+}

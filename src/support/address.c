@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: MIT
+#include "address.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netdb.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <nss.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool port_is_valid(const char *port)
+{
+	size_t digits = strspn(port, "0123456789");
+	long value;
+
+	if (digits == 0 || digits > 5 || port[digits])
+		return false;
+	value = strtol(port, NULL, 10);
+	return value >= 1 && value <= 65535;
+}
+
+int address_split(const char *text, struct address_parts *parts)
+{
+	char *colon;
+
+	if (strlen(text) >= sizeof(parts->buffer))
+		return -E2BIG;
+	strcpy(parts->buffer, text);
+
+	colon = strrchr(parts->buffer, ':');
+	if (!colon || !port_is_valid(colon + 1))
+		return -EINVAL;
+	*colon = '\0';
+	parts->port = colon + 1;
+	parts->host = parts->buffer;
+
+	if (parts->buffer[0] == '[') {
+		if (colon - parts->buffer < 3 || colon[-1] != ']')
+			return -EINVAL;
+		colon[-1] = '\0';
+		parts->host = parts->buffer + 1;
+	} else if (strchr(parts->buffer, ':')) {
+		/* A bare IPv6 address: where does its port begin? */
+		return -EINVAL;
+	}
+	return *parts->host && !strpbrk(parts->host, "[] \t/") ? 0 : -EINVAL;
+}
+
+static int resolve_error(int gai_error)
+{
+	switch (gai_error) {
+	case EAI_AGAIN:
+		return -EAGAIN;
+	case EAI_MEMORY:
+		return -ENOMEM;
+	default:
+		return -ENOENT;
+	}
+}
+
+int backend_resolve(const char *text, struct backend *backend)
+{
+	const struct addrinfo hints = {
+		.ai_family = AF_UNSPEC,
+		.ai_socktype = SOCK_STREAM,
+		.ai_flags = AI_NUMERICSERV,
+	};
+	struct address_parts parts;
+	struct addrinfo *results;
+	int err;
+
+	err = address_split(text, &parts);
+	if (err)
+		return err;
+
+	/*
+	 * A static binary must not load the host's NSS modules, which belong
+	 * to another C library; these two are built in (glibc 2.34).
+	 */
+	__nss_configure_lookup("hosts", "files dns");
+	err = getaddrinfo(parts.host, parts.port, &hints, &results);
+	if (err)
+		return resolve_error(err);
+
+	*backend = (struct backend){ .count = 0 };
+	strcpy(backend->text, text);
+	for (struct addrinfo *result = results;
+	     result && backend->count < BACKEND_MAX_ADDRESSES;
+	     result = result->ai_next) {
+		struct endpoint *endpoint =
+			&backend->addresses[backend->count++];
+
+		memcpy(&endpoint->address, result->ai_addr, result->ai_addrlen);
+		endpoint->length = result->ai_addrlen;
+	}
+	freeaddrinfo(results);
+	return 0;
+}
+
+const char *endpoint_text(const struct endpoint *endpoint,
+			  char text[static ENDPOINT_TEXT_SIZE])
+{
+	const struct sockaddr_in *ipv4 =
+		(const struct sockaddr_in *)&endpoint->address;
+	const struct sockaddr_in6 *ipv6 =
+		(const struct sockaddr_in6 *)&endpoint->address;
+	char host[INET6_ADDRSTRLEN] = "?";
+
+	if (endpoint->address.ss_family == AF_INET) {
+		inet_ntop(AF_INET, &ipv4->sin_addr, host, sizeof(host));
+		snprintf(text, ENDPOINT_TEXT_SIZE, "%s:%u", host,
+			 ntohs(ipv4->sin_port));
+	} else {
+		inet_ntop(AF_INET6, &ipv6->sin6_addr, host, sizeof(host));
+		snprintf(text, ENDPOINT_TEXT_SIZE, "[%s]:%u", host,
+			 ntohs(ipv6->sin6_port));
+	}
+	return text;
+}

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 #
 # make             build build/acme-alpn-proxy
-# make help        all targets
+# make help        all targets and settings
 
 PREFIX	?= /usr/local
 SBINDIR	?= $(PREFIX)/sbin
@@ -9,63 +9,148 @@ MANDIR	?= $(PREFIX)/share/man
 DESTDIR	?=
 VERSION	:= 0.1.0
 
-CC	:= $(if $(filter default undefined,$(origin CC)),gcc,$(CC))
-CLANG	?= clang
-BPFTOOL	?= $(firstword $(shell command -v bpftool) /usr/sbin/bpftool)
-LLVM_STRIP ?= llvm-strip
-PKG_CONFIG ?= pkg-config
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+CLANG	     ?= clang
 CLANG_FORMAT ?= clang-format
+CLANG_TIDY   ?= clang-tidy
+LLVM_STRIP   ?= llvm-strip
+BPFTOOL	     ?= $(or $(shell command -v bpftool),/usr/sbin/bpftool)
+PYTHON	     ?= /usr/bin/python3
 
 # make ARCH=arm64 cross-compiles with Debian's gcc-aarch64-linux-gnu.
-ifeq ($(ARCH),arm64)
-CC		:= aarch64-linux-gnu-gcc
-BUILD		?= build/arm64
-else ifneq ($(ARCH),)
-$(error ARCH=$(ARCH) is not known; leave it out or say ARCH=arm64)
-endif
 BUILD	?= build
-
-ifneq ($(V),1)
-Q	:= @
-say	= @printf '  %-7s %s\n' $(1) $(2)
+ifeq ($(ARCH),arm64)
+CC	:= aarch64-linux-gnu-gcc
+BUILD	:= $(BUILD)/arm64
+else ifneq ($(ARCH),)
+$(error ARCH=$(ARCH) is not known: leave it out, or say ARCH=arm64)
 endif
-
-WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes \
-	    -Wmissing-prototypes -Wold-style-definition -Wvla -Wundef \
-	    -Wformat=2 -Wwrite-strings -Wpointer-arith -Wcast-align
-HARDENING := -fstack-protector-strong -fPIE -D_FORTIFY_SOURCE=2
-CFLAGS	?= -O2 -g
-all_cflags = -std=gnu17 -D_GNU_SOURCE -DVERSION='"$(VERSION)"' $(WARNINGS) \
-	     $(HARDENING) -Iinclude -I$(BUILD)/bpf -I. -MMD -MP $(CFLAGS)
 ifeq ($(STATIC),1)
-all_ldflags = -static-pie -Wl,-z,relro,-z,now $(LDFLAGS)
 BUILD	:= $(BUILD)/static
+pie	:= -static-pie
 else
-all_ldflags = -pie -Wl,-z,relro,-z,now $(LDFLAGS)
+pie	:= -pie
 endif
-libraries := -lbpf -lelf -lz
 
-sources := $(wildcard src/*.c src/*/*.c)
-objects := $(sources:%.c=$(BUILD)/%.o)
-bpf_sources := $(wildcard bpf/*.bpf.c)
-program := $(BUILD)/acme-alpn-proxy
+ifeq ($(V),1)
+say	:=
+else
+Q	:= @
+say	= @printf '  %-8s %s\n' $(1) $@
+endif
+
+WARNINGS  := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes \
+	     -Wmissing-prototypes -Wold-style-definition -Wvla -Wundef \
+	     -Wformat=2 -Wwrite-strings -Wpointer-arith -Wcast-align
+HARDENING := -fPIE -fstack-protector-strong -fstack-clash-protection \
+	     -D_FORTIFY_SOURCE=2
+CFLAGS	  ?= -O2 -g
+CPPFLAGS  += -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -I. -Iinclude \
+	     -I$(BUILD)/bpf -MMD -MP
+all_cflags   = -std=gnu17 $(WARNINGS) $(HARDENING) $(CFLAGS)
+all_ldflags  = $(pie) -Wl,-z,relro,-z,now $(LDFLAGS)
+libraries   := -lbpf -lelf -lz
+
+sources	:= $(wildcard src/*.c src/*/*.c)
+objects	:= $(sources:%.c=$(BUILD)/%.o)
+# All but main(): what the unit tests are linked with.
+modules	:= $(filter-out $(BUILD)/src/main.o,$(objects))
+program	:= $(BUILD)/acme-alpn-proxy
+c_files	:= $(wildcard src/*.c src/*/*.c include/*.h bpf/*.[ch] \
+	     tests/unit/*.[ch] tests/fuzz/*.[ch] tests/tools/*.[ch] \
+	     tests/bench/*.[ch])
 
 .PHONY: all
 all: $(program)
 
 $(program): $(objects)
-	$(call say,LD,$@)
+	$(call say,LD)
 	$(Q)$(CC) $(all_cflags) $(all_ldflags) -o $@ $^ $(libraries)
 
 $(BUILD)/%.o: %.c
-	$(call say,CC,$@)
+	$(call say,CC)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(all_cflags) -c -o $@ $<
+	$(Q)$(CC) $(CPPFLAGS) $(all_cflags) -c -o $@ $<
 
--include $(objects:.o=.d)
+## Tests
+
+unit_tests := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,\
+		$(wildcard tests/unit/test_*.c))
+fuzz_targets := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,\
+		$(wildcard tests/fuzz/fuzz_*.c))
+tools := $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(wildcard tests/tools/*.c))
+
+$(BUILD)/unit/%: tests/unit/%.c $(modules)
+	$(call say,CCLD)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(all_cflags) -MF $@.d $(all_ldflags) -o $@ $< \
+		$(modules) -lcmocka $(libraries)
+
+# Pure modules only, so that all code behind a target is instrumented.
+$(BUILD)/fuzz/%: tests/fuzz/%.c $(wildcard src/peek/*.c src/support/*.c)
+	$(call say,FUZZ)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CLANG) -std=gnu17 $(CPPFLAGS) $(CFLAGS) -MF $@.d -fno-sanitize-recover=all \
+		-fsanitize=fuzzer,address,undefined -o $@ $(filter %.c,$^)
+
+$(BUILD)/tools/%: tests/tools/%.c
+	$(call say,CCLD)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(all_cflags) -MF $@.d $(all_ldflags) -o $@ $< \
+		-lssl -lcrypto -pthread
+
+.PHONY: tests-build
+tests-build: $(program) $(unit_tests) $(fuzz_targets) $(tools)
+
+.PHONY: check
+check:
+	$(Q)tests/install-packages build test
+	$(Q)$(MAKE) --no-print-directory tests-build
+	$(Q)BUILD=$(BUILD) PYTHON=$(PYTHON) tests/run
+
+.PHONY: demo
+demo:
+	$(Q)tests/install-packages build test
+	$(Q)$(MAKE) --no-print-directory $(program) $(tools)
+	$(Q)BUILD=$(BUILD) PROGRAM=$(program) tests/demo/demo
+
+.PHONY: lint
+lint: $(program)
+	$(Q)$(CLANG_FORMAT) --dry-run --Werror $(c_files)
+	$(Q)cppcheck --quiet --std=c11 --enable=warning,performance,portability \
+		--inline-suppr --error-exitcode=1 -Iinclude src
+	$(Q)$(CLANG_TIDY) --quiet $(sources) -- -std=gnu17 $(CPPFLAGS)
+	$(Q)shellcheck tests/run tests/install-packages .ci/run
+
+## Installing
+
+.PHONY: install
+install: $(program)
+	install -D -m 0755 $(program) $(DESTDIR)$(SBINDIR)/acme-alpn-proxy
+
+.PHONY: uninstall
+uninstall:
+	rm -f $(DESTDIR)$(SBINDIR)/acme-alpn-proxy
 
 .PHONY: clean
 clean:
 	$(Q)rm -rf build
 
+.PHONY: help
+help:
+	@echo 'make                build $(program)'
+	@echo 'make demo           as root: install what is missing, then a'
+	@echo '                    certificate through port 443, in namespaces'
+	@echo 'make check          as root: install what is missing, run all tests'
+	@echo 'make lint           clang-format, clang-tidy, cppcheck, shellcheck'
+	@echo 'make install        to DESTDIR= PREFIX=/usr/local'
+	@echo 'make clean          remove build/'
+	@echo 'Settings: STATIC=1 one static binary, ARCH=arm64 cross build,'
+	@echo '          V=1 show commands, CC= CFLAGS= LDFLAGS='
+
 .DELETE_ON_ERROR:
+.SECONDARY:
+
+-include $(objects:.o=.d) $(unit_tests:=.d) $(fuzz_targets:=.d) $(tools:=.d)

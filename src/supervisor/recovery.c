@@ -6,7 +6,8 @@
 #include "log.h"
 #include "support.h"
 
-int recover(const struct redirect_config *config, const struct pidfile *pidfile)
+int recover(const struct redirect_config *config, const struct pidfile *pidfile,
+	    bool with_rules)
 {
 	static const struct redirect_ops *const strategies[] = {
 		&redirect_iptables,

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: MIT
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "options.h"
+#include "support.h"
+
+static struct options options;
+static char error[OPTIONS_ERROR_SIZE];
+
+static const char *empty_environment(const char *name)
+{
+	(void)name;
+	return NULL;
+}
+
+static const char *full_environment(const char *name)
+{
+	if (strcmp(name, "ACME_ALPN_PROXY_PIDFILE") == 0)
+		return "/run/other.pid";
+	if (strcmp(name, "ACME_ALPN_PROXY_RULESPEC") == 0)
+		return "-p tcp -j ACCEPT";
+	if (strcmp(name, "ACME_ALPN_PROXY_DISABLEV6") == 0)
+		return "y";
+	return NULL;
+}
+
+/* The arguments are separated by single spaces. */
+static int parse(const char *line)
+{
+	static char buffer[1024];
+	char *argv[64] = { NULL };
+	char name[] = "acme-alpn-proxy";
+	int argc = 0;
+
+	argv[argc++] = name;
+	strcpy(buffer, line);
+	for (char *word = strtok(buffer, " "); word; word = strtok(NULL, " "))
+		argv[argc++] = word;
+	error[0] = '\0';
+	return options_parse(&options, argc, argv, empty_environment, error);
+}
+
+static void keeps_the_defaults_of_the_original(void **state)
+{
+	(void)state;
+	assert_int_equal(parse("start"), 0);
+	assert_int_equal(options.operation, OPERATION_START);
+	assert_int_equal(options.redirect, REDIRECT_AUTOMATIC);
+	assert_string_equal(options.alpn, "127.0.0.1:31443");
+	assert_string_equal(options.fallback, "127.0.0.1:443");
+	assert_string_equal(options.pidfile, "/var/run/acme-alpn-proxy.pid");
+	assert_int_equal(options.listen_port, 21443);
+	assert_int_equal(options.service_port, 443);
+	assert_int_equal(options.drain_timeout_ms, 180000);
+	assert_null(options.rulespec);
+	assert_false(options.disable_ipv6);
+}
+
+static void takes_one_dash_or_two_before_or_after(void **state)
+{
+	static const char *const lines[] = {
+		"-alpn 127.0.0.1:1 --bpf start",
+		"--alpn 127.0.0.1:1 start -bpf",
+		"start -alpn=127.0.0.1:1 --bpf",
+		"start --bpf --alpn=127.0.0.1:1",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
+		assert_int_equal(parse(lines[i]), 0);
+		assert_int_equal(options.operation, OPERATION_START);
+		assert_int_equal(options.redirect, REDIRECT_BPF);
+		assert_string_equal(options.alpn, "127.0.0.1:1");
+	}
+}
+
+static void reads_the_environment(void **state)
+{
+	char name[] = "acme-alpn-proxy";
+	char stop[] = "stop";
+	char *argv[] = { name, stop, NULL };
+
+	(void)state;
+	assert_int_equal(
+		options_parse(&options, 2, argv, full_environment, error), 0);
+	assert_int_equal(options.operation, OPERATION_STOP);
+	assert_string_equal(options.pidfile, "/run/other.pid");
+	assert_string_equal(options.rulespec, "-p tcp -j ACCEPT");
+	assert_true(options.disable_ipv6);
+}
+
+static void reads_seconds_with_decimals(void **state)
+{
+	(void)state;
+	assert_int_equal(parse("start --hello-timeout 0.25"), 0);
+	assert_int_equal(options.hello_timeout_ms, 250);
+	assert_int_equal(parse("start --drain-timeout 90"), 0);
+	assert_int_equal(options.drain_timeout_ms, 90000);
+	assert_int_equal(parse("stop --wait=7"), 0);
+	assert_int_equal(options.wait_ms, 7000);
+	assert_int_equal(parse("stop --wait"), 0);
+	assert_true(options.wait_ms > 180000);
+	assert_int_equal(parse("stop"), 0);
+	assert_int_equal(options.wait_ms, 0);
+}
+
+static void collects_interfaces(void **state)
+{
+	(void)state;
+	assert_int_equal(parse("--interface eth0 start --interface veth*"), 0);
+	assert_int_equal(options.interface_count, 2);
+	assert_string_equal(options.interfaces[0], "eth0");
+	assert_string_equal(options.interfaces[1], "veth*");
+}
+
+static void help_and_version_need_no_operation(void **state)
+{
+	(void)state;
+	assert_int_equal(parse("--help"), 0);
+	assert_int_equal(options.operation, OPERATION_HELP);
+	assert_int_equal(parse("start -h"), 0);
+	assert_int_equal(options.operation, OPERATION_HELP);
+	assert_int_equal(parse("--version start"), 0);
+	assert_int_equal(options.operation, OPERATION_VERSION);
+}
+
+static void refuses_with_one_line_that_names_the_fault(void **state)
+{
+	static const struct {
+		const char *line;
+		const char *named;
+	} bad[] = {
+		{ "", "operation" },
+		{ "restart", "restart" },
+		{ "start stop", "stop" },
+		{ "--frobnicate start", "--frobnicate" },
+		{ "start --alpn", "--alpn" },
+		{ "start --alpn=", "--alpn" },
+		{ "start --bpf=yes", "--bpf" },
+		{ "start --bpf --iptables", "exclude" },
+		{ "start --port 0", "--port" },
+		{ "start --port 65536", "--port" },
+		{ "start --port 443x", "--port" },
+		{ "start --port -1", "--port" },
+		{ "start --port 21443", "differ" },
+		{ "start --hello-timeout 0", "--hello-timeout" },
+		{ "start --hello-timeout 1.5.5", "--hello-timeout" },
+		{ "start --drain-timeout 99999999999999999999", "seconds" },
+		{ "start --max-connections 0", "--max-connections" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		assert_int_equal(parse(bad[i].line), -EINVAL);
+		assert_non_null(strstr(error, bad[i].named));
+		assert_null(strchr(error, '\n'));
+	}
+}
+
+static void help_names_every_option(void **state)
+{
+	static const char *const names[] = { "--alpn",	    "--fallback",
+					     "--bpf",	    "--iptables",
+					     "--interface", "--wait[=SEC]",
+					     "--daemon" };
+	char *text = NULL;
+	size_t size = 0;
+	FILE *stream = open_memstream(&text, &size);
+
+	(void)state;
+	options_print_help(stream);
+	fclose(stream);
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		assert_non_null(strstr(text, names[i]));
+	free(text);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(keeps_the_defaults_of_the_original),
+		cmocka_unit_test(takes_one_dash_or_two_before_or_after),
+		cmocka_unit_test(reads_the_environment),
+		cmocka_unit_test(reads_seconds_with_decimals),
+		cmocka_unit_test(collects_interfaces),
+		cmocka_unit_test(help_and_version_need_no_operation),
+		cmocka_unit_test(refuses_with_one_line_that_names_the_fault),
+		cmocka_unit_test(help_names_every_option),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

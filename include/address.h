@@ -10,6 +10,7 @@
 #define ADDRESS_H
 
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/socket.h>
 
 /* Enough for "localhost" and for a name with a few addresses. */
@@ -51,6 +52,9 @@ int address_split(const char *text, struct address_parts *parts);
  * name server did not answer).
  */
 int backend_resolve(const char *text, struct backend *backend);
+
+/* In host byte order. */
+uint16_t endpoint_port(const struct endpoint *endpoint);
 
 /* "192.0.2.1:443" or "[2001:db8::1]:443", always terminated. */
 const char *endpoint_text(const struct endpoint *endpoint,

@@ -38,6 +38,8 @@ struct proxy_counters {
 	/* CLOCK_MONOTONIC in ns of the worker's last turn; at most 1 s old in
 	 * a worker that is well. */
 	atomic_uint_least64_t heartbeat_ns;
+	/* Bits of enum confinement (confinement.h) in force in the worker. */
+	atomic_uint confinement;
 	/* Relayed at this moment, both directions not yet closed. */
 	atomic_uint_least64_t open_connections;
 	atomic_uint_least64_t accepted;

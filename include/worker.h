@@ -8,6 +8,7 @@
 
 #include <sys/types.h>
 
+#include "confinement.h"
 #include "pidfile.h"
 #include "proxy.h"
 
@@ -18,9 +19,7 @@ struct worker_settings {
 	volatile uint64_t *lease;
 	bool drain_when_orphaned;
 	const struct pidfile *pidfile;
-	/* Whom to become; ignored unless the supervisor is root. */
-	uid_t uid;
-	gid_t gid;
+	struct confinement_settings confinement;
 };
 
 struct worker {

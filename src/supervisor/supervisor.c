@@ -38,6 +38,8 @@ struct supervisor {
 	bool served;
 	unsigned int young_deaths;
 	uint64_t worker_started_ns;
+	/* The only ones that a worker may connect to. */
+	uint16_t backend_ports[2];
 };
 
 static const struct redirect_ops *ops_of(const struct supervisor *supervisor)
@@ -393,14 +395,22 @@ static int allocate_counters(struct supervisor *supervisor)
 	return 0;
 }
 
-static int find_worker_user(struct supervisor *supervisor)
+static int set_up_confinement(struct supervisor *supervisor)
 {
-	const char *user = supervisor->settings->options->user;
+	const struct supervisor_settings *settings = supervisor->settings;
+	struct confinement_settings *confinement =
+		&supervisor->worker_settings.confinement;
+	const char *user = settings->options->user;
 
-	if (geteuid() != 0)
-		return 0;
-	if (worker_find_user(user, &supervisor->worker_settings.uid,
-			     &supervisor->worker_settings.gid) == 0)
+	supervisor->backend_ports[0] =
+		endpoint_port(&settings->proxy.alpn.addresses[0]);
+	supervisor->backend_ports[1] =
+		endpoint_port(&settings->proxy.fallback.addresses[0]);
+	confinement->ports = supervisor->backend_ports;
+	confinement->port_count = ARRAY_SIZE(supervisor->backend_ports);
+
+	if (geteuid() != 0 ||
+	    worker_find_user(user, &confinement->uid, &confinement->gid) == 0)
 		return 0;
 	log_error("user %s does not exist: name one with --user", user);
 	return -ENOENT;
@@ -438,7 +448,7 @@ int supervisor_run(const struct supervisor_settings *settings)
 	if (!err)
 		err = allocate_counters(&supervisor);
 	if (!err)
-		err = find_worker_user(&supervisor);
+		err = set_up_confinement(&supervisor);
 	if (!err)
 		err = prepare(&supervisor);
 	if (!err)

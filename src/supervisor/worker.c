@@ -3,16 +3,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
-#include <linux/capability.h>
 #include <nss.h>
 #include <poll.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -31,41 +27,6 @@ int worker_find_user(const char *name, uid_t *uid, gid_t *gid)
 	*uid = entry->pw_uid;
 	*gid = entry->pw_gid;
 	return 0;
-}
-
-static int drop_capabilities(void)
-{
-	struct __user_cap_header_struct header = {
-		.version = _LINUX_CAPABILITY_VERSION_3,
-	};
-	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = { 0 };
-
-	return syscall(SYS_capset, &header, none) < 0 ? -errno : 0;
-}
-
-/*
- * The bounding set first, while there is a right to change it; the ids take
- * the effective capabilities with them unless they were not root's.
- */
-static int drop_privileges(uid_t uid, gid_t gid)
-{
-	for (int capability = 0;; capability++) {
-		if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0) {
-			/* EINVAL: past the last; EPERM: none to lose. */
-			if (errno == EINVAL || errno == EPERM)
-				break;
-			return -errno;
-		}
-	}
-	if (geteuid() == 0) {
-		if (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 ||
-		    setresuid(uid, uid, uid) < 0)
-			return -errno;
-	}
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
-	    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
-		return -errno;
-	return drop_capabilities();
 }
 
 static int compare_fds(const void *left, const void *right)
@@ -149,9 +110,12 @@ run_worker(const struct worker_settings *settings, int control_fd)
 		       pidfile_fd };
 	close_all_but(kept, ARRAY_SIZE(kept));
 
-	err = drop_privileges(settings->uid, settings->gid);
-	if (!err)
+	err = confine(&settings->confinement);
+	if (err >= 0) {
+		atomic_store(&settings->counters->confinement,
+			     (unsigned int)err);
 		err = proxy_run(&environment);
+	}
 	if (err)
 		log_error("worker: %s", error_text(err));
 	_exit(err ? EXIT_FAILURE : EXIT_SUCCESS);

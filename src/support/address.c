@@ -101,6 +101,13 @@ int backend_resolve(const char *text, struct backend *backend)
 	return 0;
 }
 
+uint16_t endpoint_port(const struct endpoint *endpoint)
+{
+	/* At the same place in sockaddr_in and sockaddr_in6. */
+	return ntohs(
+		((const struct sockaddr_in *)&endpoint->address)->sin_port);
+}
+
 const char *endpoint_text(const struct endpoint *endpoint,
 			  char text[static ENDPOINT_TEXT_SIZE])
 {

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: MIT
+#include "confinement.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <linux/audit.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/landlock.h>
+#include <linux/seccomp.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "support.h"
+
+#if defined(__x86_64__)
+#define NATIVE_ARCHITECTURE AUDIT_ARCH_X86_64
+#elif defined(__aarch64__)
+#define NATIVE_ARCHITECTURE AUDIT_ARCH_AARCH64
+#else
+#error "the seccomp filter knows x86-64 and arm64"
+#endif
+
+/* Kernel 6.7; Debian 12's headers are older. */
+#ifndef LANDLOCK_ACCESS_NET_CONNECT_TCP
+#define LANDLOCK_ACCESS_NET_BIND_TCP	(1ULL << 0)
+#define LANDLOCK_ACCESS_NET_CONNECT_TCP (1ULL << 1)
+#define LANDLOCK_RULE_NET_PORT		2
+#endif
+
+/* struct landlock_ruleset_attr and landlock_net_port_attr of kernel 6.7. */
+struct ruleset_attributes {
+	uint64_t handled_access_fs;
+	uint64_t handled_access_net;
+};
+struct port_attributes {
+	uint64_t allowed_access;
+	uint64_t port;
+};
+
+/*
+ * What proxy_run() and the C library under it call once they are set up.
+ * Every other call fails with EPERM, which the proxy survives.
+ */
+static const unsigned int allowed_calls[] = {
+	/* Connections */
+	SYS_accept4, SYS_socket, SYS_connect, SYS_setsockopt, SYS_getsockopt,
+	SYS_getsockname, SYS_getpeername, SYS_sendto, SYS_sendmsg, SYS_recvfrom,
+	SYS_recvmsg, SYS_shutdown, SYS_close, SYS_read, SYS_write, SYS_readv,
+	SYS_writev, SYS_splice, SYS_pipe2, SYS_fcntl,
+/* Waiting */
+#ifdef SYS_select
+	SYS_select, SYS_epoll_wait, SYS_poll,
+#endif
+	SYS_pselect6, SYS_ppoll, SYS_epoll_create1, SYS_epoll_ctl,
+	SYS_epoll_pwait,
+	/* Memory */
+	SYS_brk, SYS_mmap, SYS_munmap, SYS_mremap, SYS_madvise, SYS_futex,
+	SYS_getrandom,
+	/* The process itself */
+	SYS_clock_gettime, SYS_clock_nanosleep, SYS_restart_syscall,
+	SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_rt_sigreturn, SYS_getpid,
+	SYS_getppid, SYS_gettid, SYS_tgkill, SYS_exit, SYS_exit_group
+};
+
+static int drop_capabilities(void)
+{
+	struct __user_cap_header_struct header = {
+		.version = _LINUX_CAPABILITY_VERSION_3,
+	};
+	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = { 0 };
+
+	return syscall(SYS_capset, &header, none) < 0 ? -errno : 0;
+}
+
+/*
+ * The bounding set first, while there is a right to change it; the ids take
+ * the effective capabilities with them unless they were not root's.
+ */
+static int drop_privileges(const struct confinement_settings *settings)
+{
+	const uid_t uid = settings->uid;
+	const gid_t gid = settings->gid;
+
+	for (int capability = 0;; capability++) {
+		if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0) {
+			/* EINVAL: past the last; EPERM: none to lose. */
+			if (errno == EINVAL || errno == EPERM)
+				break;
+			return -errno;
+		}
+	}
+	if (geteuid() == 0) {
+		if (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 ||
+		    setresuid(uid, uid, uid) < 0)
+			return -errno;
+	}
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+	    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		return -errno;
+	return drop_capabilities();
+}
+
+/*
+ * A folder that was removed is empty for good: nothing can be made in it, not
+ * even by its owner.
+ */
+static bool enter_removed_root(void)
+{
+	static const char *const parents[] = { "/run", "/tmp", "/var/tmp",
+					       "/dev/shm" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(parents); i++) {
+		char path[64];
+
+		snprintf(path, sizeof(path), "%s/acme-alpn-proxy-XXXXXX",
+			 parents[i]);
+		if (!mkdtemp(path))
+			continue;
+		if (chdir(path) < 0) {
+			rmdir(path);
+			continue;
+		}
+		return rmdir(path) == 0 && chroot(".") == 0;
+	}
+	return false;
+}
+
+static int restrict_ports(int ruleset,
+			  const struct confinement_settings *settings)
+{
+	for (size_t i = 0; i < settings->port_count; i++) {
+		const struct port_attributes rule = {
+			.allowed_access = LANDLOCK_ACCESS_NET_CONNECT_TCP,
+			.port = settings->ports[i],
+		};
+
+		if (syscall(SYS_landlock_add_rule, ruleset,
+			    LANDLOCK_RULE_NET_PORT, &rule, 0) < 0)
+			return -errno;
+	}
+	return 0;
+}
+
+/* No rule for files at all: none can be opened. Returns the bits in force. */
+static unsigned int
+restrict_by_landlock(const struct confinement_settings *settings)
+{
+	struct ruleset_attributes handled = {
+		.handled_access_fs = (LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1,
+		.handled_access_net = LANDLOCK_ACCESS_NET_BIND_TCP |
+				      LANDLOCK_ACCESS_NET_CONNECT_TCP,
+	};
+	size_t size = sizeof(handled);
+	cleanup_fd int ruleset = -1;
+	long abi;
+
+	abi = syscall(SYS_landlock_create_ruleset, NULL, 0,
+		      LANDLOCK_CREATE_RULESET_VERSION);
+	if (abi < 1)
+		return 0;
+	if (abi < 4)
+		size = sizeof(handled.handled_access_fs);
+	ruleset = (int)syscall(SYS_landlock_create_ruleset, &handled, size, 0);
+	if (ruleset < 0)
+		return 0;
+	if (abi >= 4 && restrict_ports(ruleset, settings) < 0)
+		return 0;
+	if (syscall(SYS_landlock_restrict_self, ruleset, 0) < 0)
+		return 0;
+	return abi >= 4 ? CONFINED_FILES | CONFINED_PORTS : CONFINED_FILES;
+}
+
+/*
+ * The filter, in this order: another architecture's calls are refused (their
+ * numbers mean something else), then each allowed number jumps to the end.
+ * x32 calls carry a bit that no allowed number has.
+ */
+static bool restrict_calls(void)
+{
+	enum {
+		HEAD = 4,
+		CALLS = ARRAY_SIZE(allowed_calls),
+		TAIL = 2
+	};
+	struct sock_filter filter[HEAD + CALLS + TAIL] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+			 offsetof(struct seccomp_data, arch)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, NATIVE_ARCHITECTURE, 1, 0),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+			 offsetof(struct seccomp_data, nr)),
+	};
+	const struct sock_fprog program = {
+		.len = ARRAY_SIZE(filter),
+		.filter = filter,
+	};
+
+	_Static_assert(CALLS < 255, "a jump reaches 255 instructions");
+	for (unsigned int i = 0; i < CALLS; i++)
+		filter[HEAD + i] = (struct sock_filter)BPF_JUMP(
+			BPF_JMP | BPF_JEQ | BPF_K, allowed_calls[i],
+			(unsigned char)(CALLS - i), 0);
+	filter[HEAD + CALLS] = (struct sock_filter)BPF_STMT(
+		BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM);
+	filter[HEAD + CALLS + 1] = (struct sock_filter)BPF_STMT(
+		BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+
+	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+static void limit_resources(void)
+{
+	const struct rlimit none = { 0, 0 };
+
+	/* A core file would hold visitors' bytes; a worker has no children. */
+	setrlimit(RLIMIT_CORE, &none);
+	setrlimit(RLIMIT_NPROC, &none);
+}
+
+int confine(const struct confinement_settings *settings)
+{
+	unsigned int in_force = 0;
+	int err;
+
+	if (geteuid() == 0 && enter_removed_root())
+		in_force |= CONFINED_ROOT;
+	limit_resources();
+	err = drop_privileges(settings);
+	if (err)
+		return err;
+	in_force |= CONFINED_USER | CONFINED_CAPABILITIES;
+	in_force |= restrict_by_landlock(settings);
+	if (restrict_calls())
+		in_force |= CONFINED_CALLS;
+	return (int)in_force;
+}
+
+const char *confinement_name(unsigned int bits)
+{
+	switch (bits & -bits) {
+	case CONFINED_USER:
+		return "user";
+	case CONFINED_CAPABILITIES:
+		return "capabilities";
+	case CONFINED_ROOT:
+		return "root";
+	case CONFINED_FILES:
+		return "files";
+	case CONFINED_PORTS:
+		return "ports";
+	case CONFINED_CALLS:
+		return "calls";
+	default:
+		return "";
+	}
+}

@@ -129,10 +129,13 @@ lint: $(program)
 .PHONY: install
 install: $(program)
 	install -D -m 0755 $(program) $(DESTDIR)$(SBINDIR)/acme-alpn-proxy
+	install -D -m 0644 man/acme-alpn-proxy.8 \
+		$(DESTDIR)$(MANDIR)/man8/acme-alpn-proxy.8
 
 .PHONY: uninstall
 uninstall:
-	rm -f $(DESTDIR)$(SBINDIR)/acme-alpn-proxy
+	rm -f $(DESTDIR)$(SBINDIR)/acme-alpn-proxy \
+		$(DESTDIR)$(MANDIR)/man8/acme-alpn-proxy.8
 
 .PHONY: clean
 clean:

@@ -56,6 +56,9 @@ struct options {
 	bool disable_ipv6;
 	bool daemon;
 	bool verbose;
+	/* status: how it is written; both false is text for people. */
+	bool json;
+	bool prometheus;
 };
 
 /* Room for options_parse()'s message. */

@@ -36,6 +36,25 @@ struct redirect_config {
 	const char *rulespec;
 };
 
+/* Where a redirect is attached, and what became of packets for the service
+ * port there. */
+struct redirect_interface {
+	char name[16];
+	/* "tcx" or "clsact" */
+	char attached_by[8];
+	uint32_t ifindex;
+	/* SYNs assigned to a listener, and ACKs that complete a SYN cookie. */
+	uint64_t steered;
+	uint64_t cookies;
+	/* Left alone: the destination is another host; steering is paused or
+	 * no listener is there; the flow exists already; it is a published
+	 * container's own flow. */
+	uint64_t not_local;
+	uint64_t not_steering;
+	uint64_t existing_flow;
+	uint64_t container_flow;
+};
+
 /* Each strategy's own state begins with this. */
 struct redirect {
 	const struct redirect_ops *ops;
@@ -76,6 +95,14 @@ struct redirect_ops {
 	 * itself, whatever became of the supervisor.
 	 */
 	volatile uint64_t *(*lease)(const struct redirect *redirect);
+
+	/*
+	 * Fill in the first @most of @interfaces and return how many there
+	 * are. NULL where there are none.
+	 */
+	size_t (*interfaces)(const struct redirect *redirect,
+			     struct redirect_interface *interfaces,
+			     size_t most);
 
 	/*
 	 * Remove what an instance with the same ports left when it was killed.

@@ -83,6 +83,10 @@ static const struct option_description descriptions[] = {
 	{ "wait", NULL, "SEC",
 	  "with stop: return only when the last connection has ended",
 	  FIELD(wait_ms), OPTION_OPTIONAL_SECONDS, 604800 },
+	{ "json", NULL, NULL, "with status: one JSON object", FIELD(json),
+	  OPTION_FLAG, 0 },
+	{ "prometheus", NULL, NULL, "with status: Prometheus' text format",
+	  FIELD(prometheus), OPTION_FLAG, 0 },
 	{ "verbose", "v", NULL, "say more: each interface, each connection",
 	  FIELD(verbose), OPTION_FLAG, 0 },
 	{ "help", "h", NULL, "this text", FIELD(operation), OPTION_OPERATION,
@@ -334,6 +338,9 @@ int options_parse(struct options *options, int argc, char *const argv[],
 				   "status (see --help)");
 	if (options->service_port == options->listen_port)
 		return fail(error, "--port and --listen must differ");
+	if (options->json && options->prometheus)
+		return fail(error,
+			    "--json and --prometheus exclude each other");
 	return 0;
 }
 

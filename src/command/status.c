@@ -1,11 +1,227 @@
 // SPDX-License-Identifier: MIT
 #include "command.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <time.h>
 
+#include "confinement.h"
+#include "log.h"
 #include "pidfile.h"
+#include "status_report.h"
+#include "support.h"
 
-int command_status(const struct options *options)
+/* One number of the report, as each way of writing it calls it. */
+struct number {
+	/* JSON's key; Prometheus' name after the prefix. */
+	const char *key;
+	/* Prometheus' label, or "". */
+	const char *label;
+	const char *text;
+	size_t offset;
+};
+
+#define FIELD(name) offsetof(struct status_report, name)
+
+static const struct number numbers[] = {
+	{ "open_connections", "", "open connections", FIELD(open_connections) },
+	{ "accepted", "", "accepted", FIELD(accepted) },
+	{ "to_alpn", "", "to the ACME responder", FIELD(to_alpn) },
+	{ "to_fallback", "", "to the web server", FIELD(to_fallback) },
+	{ "hello_timeouts", "", "of these after a silence",
+	  FIELD(hello_timeouts) },
+	{ "alpn_unreachable", "", "responder unreachable",
+	  FIELD(alpn_unreachable) },
+	{ "fallback_unreachable", "", "web server unreachable",
+	  FIELD(fallback_unreachable) },
+	{ "resets", "", "resets passed on", FIELD(resets) },
+	{ "bytes_from_clients", "", "bytes from clients",
+	  FIELD(bytes_from_clients) },
+	{ "bytes_to_clients", "", "bytes to clients", FIELD(bytes_to_clients) },
+	{ "accept_pauses", "", "pauses for want of descriptors",
+	  FIELD(accept_pauses) },
+};
+
+#undef FIELD
+#define FIELD(name) offsetof(struct redirect_interface, name)
+
+static const struct number interface_numbers[] = {
+	{ "steered", "steered", "steered", FIELD(steered) },
+	{ "cookies", "cookie", "SYN cookies", FIELD(cookies) },
+	{ "not_local", "not_local", "not local", FIELD(not_local) },
+	{ "not_steering", "not_steering", "not steering", FIELD(not_steering) },
+	{ "existing_flow", "existing_flow", "existing flow",
+	  FIELD(existing_flow) },
+	{ "container_flow", "container_flow", "container's own flow",
+	  FIELD(container_flow) },
+};
+
+static unsigned long long value_of(const void *base,
+				   const struct number *number)
+{
+	return *(const uint64_t *)((const char *)base + number->offset);
+}
+
+static size_t listed_interfaces(const struct status_report *report)
+{
+	return report->interface_count < STATUS_REPORT_INTERFACES
+		       ? report->interface_count
+		       : STATUS_REPORT_INTERFACES;
+}
+
+static void format_time(int64_t seconds, char *text, size_t size)
+{
+	const time_t when = (time_t)seconds;
+	struct tm utc;
+
+	gmtime_r(&when, &utc);
+	strftime(text, size, "%Y-%m-%dT%H:%M:%SZ", &utc);
+}
+
+static void print_text(const struct status_report *report)
+{
+	char since[32];
+
+	format_time(report->since, since, sizeof(since));
+	printf("running as %d since %s\n", report->pid, since);
+	printf("redirect: %s, port %u to port %u on%s%s\n", report->redirect,
+	       report->service_port, report->listen_port,
+	       report->ipv4 ? " IPv4" : "", report->ipv6 ? " IPv6" : "");
+	printf("backends: acme-tls/1 to %s, all others to %s\n", report->alpn,
+	       report->fallback);
+	printf("worker: %d, confined by", report->worker_pid);
+	for (unsigned int bits = report->confinement; bits; bits &= bits - 1)
+		printf(" %s", confinement_name(bits));
+	puts("");
+	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
+		printf("%15llu %s\n", value_of(report, &numbers[i]),
+		       numbers[i].text);
+	for (size_t i = 0; i < listed_interfaces(report); i++) {
+		const struct redirect_interface *interface =
+			&report->interfaces[i];
+
+		printf("%s (%s):", interface->name, interface->attached_by);
+		for (size_t j = 0; j < ARRAY_SIZE(interface_numbers); j++)
+			printf(" %llu %s%s",
+			       value_of(interface, &interface_numbers[j]),
+			       interface_numbers[j].text,
+			       j + 1 < ARRAY_SIZE(interface_numbers) ? ","
+								     : "\n");
+	}
+}
+
+/* Names come from the user and from the kernel: anything may be in them. */
+static void print_json_string(const char *text)
+{
+	putchar('"');
+	for (; *text; text++) {
+		const unsigned char byte = (unsigned char)*text;
+
+		if (byte == '"' || byte == '\\')
+			printf("\\%c", byte);
+		else if (byte < 0x20 || byte >= 0x7f)
+			printf("\\u%04x", byte);
+		else
+			putchar(byte);
+	}
+	putchar('"');
+}
+
+static void print_json_text(const char *key, const char *text)
+{
+	printf("\"%s\":", key);
+	print_json_string(text);
+	putchar(',');
+}
+
+static void print_json_numbers(const void *base, const struct number *fields,
+			       size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		printf("%s\"%s\":%llu", i ? "," : "", fields[i].key,
+		       value_of(base, &fields[i]));
+}
+
+static void print_json(const struct status_report *report)
+{
+	char since[32];
+
+	format_time(report->since, since, sizeof(since));
+	printf("{\"running\":true,\"pid\":%d,\"worker_pid\":%d,", report->pid,
+	       report->worker_pid);
+	print_json_text("since", since);
+	print_json_text("redirect", report->redirect);
+	printf("\"port\":%u,\"listen\":%u,\"ipv4\":%s,\"ipv6\":%s,",
+	       report->service_port, report->listen_port,
+	       report->ipv4 ? "true" : "false",
+	       report->ipv6 ? "true" : "false");
+	print_json_text("alpn", report->alpn);
+	print_json_text("fallback", report->fallback);
+	printf("\"confinement\":[");
+	for (unsigned int bits = report->confinement; bits; bits &= bits - 1)
+		printf("\"%s\"%s", confinement_name(bits),
+		       bits & (bits - 1) ? "," : "");
+	printf("],");
+	print_json_numbers(report, numbers, ARRAY_SIZE(numbers));
+	printf(",\"interfaces\":[");
+	for (size_t i = 0; i < listed_interfaces(report); i++) {
+		const struct redirect_interface *interface =
+			&report->interfaces[i];
+
+		printf("%s{", i ? "," : "");
+		print_json_text("name", interface->name);
+		print_json_text("attached_by", interface->attached_by);
+		print_json_numbers(interface, interface_numbers,
+				   ARRAY_SIZE(interface_numbers));
+		putchar('}');
+	}
+	puts("]}");
+}
+
+#define PREFIX "acme_alpn_proxy_"
+
+static void print_prometheus_numbers(const struct status_report *report)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
+		/* The one that can go down. */
+		const bool gauge = i == 0;
+
+		printf("# HELP " PREFIX "%s%s Connections or bytes: %s.\n"
+		       "# TYPE " PREFIX "%s%s %s\n" PREFIX "%s%s %llu\n",
+		       numbers[i].key, gauge ? "" : "_total", numbers[i].text,
+		       numbers[i].key, gauge ? "" : "_total",
+		       gauge ? "gauge" : "counter", numbers[i].key,
+		       gauge ? "" : "_total", value_of(report, &numbers[i]));
+	}
+}
+
+static void print_prometheus(const struct status_report *report)
+{
+	puts("# HELP " PREFIX "up Whether an instance is running.\n"
+	     "# TYPE " PREFIX "up gauge\n" PREFIX "up 1");
+	printf("# HELP " PREFIX "start_time_seconds Since when, Unix time.\n"
+	       "# TYPE " PREFIX "start_time_seconds gauge\n" PREFIX
+	       "start_time_seconds %lld\n",
+	       (long long)report->since);
+	print_prometheus_numbers(report);
+	if (listed_interfaces(report))
+		puts("# HELP " PREFIX "packets_total Packets that could begin "
+		     "a connection, by what became of them.\n"
+		     "# TYPE " PREFIX "packets_total counter");
+	for (size_t i = 0; i < listed_interfaces(report); i++) {
+		const struct redirect_interface *interface =
+			&report->interfaces[i];
+
+		for (size_t j = 0; j < ARRAY_SIZE(interface_numbers); j++)
+			printf(PREFIX "packets_total{interface=\"%s\","
+				      "verdict=\"%s\"} %llu\n",
+			       interface->name, interface_numbers[j].label,
+			       value_of(interface, &interface_numbers[j]));
+	}
+}
+
+static int print_absence(const struct options *options,
+			 const struct pidfile_holder *holder)
 {
 	static const char *const state_text[] = {
 		[PIDFILE_FREE] = "not running",
@@ -13,7 +229,23 @@ int command_status(const struct options *options)
 		[PIDFILE_RUNNING] = "running",
 		[PIDFILE_STOPPING] = "stopping",
 	};
+
+	if (options->json)
+		printf("{\"running\":false,\"state\":\"%s\"}\n",
+		       state_text[holder->state]);
+	else if (options->prometheus)
+		puts("# HELP " PREFIX "up Whether an instance is running.\n"
+		     "# TYPE " PREFIX "up gauge\n" PREFIX "up 0");
+	else
+		puts(state_text[holder->state]);
+	return EXIT_CODE_NOT_RUNNING;
+}
+
+int command_status(const struct options *options)
+{
+	struct status_report report;
 	struct pidfile_holder holder;
+	char path[BACKEND_TEXT_SIZE];
 	int err;
 
 	err = pidfile_query(options->pidfile, &holder);
@@ -21,10 +253,24 @@ int command_status(const struct options *options)
 		report_pidfile_error(options->pidfile, err);
 		return EXIT_CODE_FAILED;
 	}
-	if (holder.pid)
-		printf("%s as %d\n", state_text[holder.state], holder.pid);
+	if (holder.state != PIDFILE_RUNNING)
+		return print_absence(options, &holder);
+
+	err = status_socket_path(options->pidfile, path, sizeof(path));
+	if (!err)
+		err = status_socket_ask(path, &report);
+	if (err) {
+		log_error("running as %d, but it does not tell more: %s",
+			  holder.pid,
+			  err == -EPROTO ? "it is another release"
+					 : error_text(err));
+		return EXIT_CODE_FAILED;
+	}
+	if (options->json)
+		print_json(&report);
+	else if (options->prometheus)
+		print_prometheus(&report);
 	else
-		printf("%s\n", state_text[holder.state]);
-	return holder.state == PIDFILE_RUNNING ? EXIT_CODE_DONE
-					       : EXIT_CODE_NOT_RUNNING;
+		print_text(&report);
+	return EXIT_CODE_DONE;
 }

@@ -4,6 +4,7 @@
 #include <signal.h>
 
 #include "log.h"
+#include "status_report.h"
 #include "support.h"
 
 int recover(const struct redirect_config *config, const struct pidfile *pidfile,
@@ -13,6 +14,7 @@ int recover(const struct redirect_config *config, const struct pidfile *pidfile,
 		&redirect_iptables,
 		&redirect_bpf,
 	};
+	char socket_path[BACKEND_TEXT_SIZE];
 	unsigned int workers;
 	int result = 0;
 	int err;
@@ -28,6 +30,10 @@ int recover(const struct redirect_config *config, const struct pidfile *pidfile,
 	}
 	if (result)
 		return result;
+
+	if (status_socket_path(pidfile->path, socket_path,
+			       sizeof(socket_path)) == 0)
+		status_socket_remove(socket_path);
 
 	/* After the rules: until now these workers kept the port alive. */
 	workers = pidfile_signal_workers(pidfile, SIGTERM);

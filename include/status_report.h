@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a running instance tells of itself.
+ *
+ * The supervisor sends this to whoever connects to its socket (mode 0600,
+ * beside the pidfile), and reads nothing: there is no request to parse in the
+ * root process. Both ends are the same program on the same host.
+ */
+#ifndef STATUS_REPORT_H
+#define STATUS_REPORT_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "address.h"
+#include "redirect.h"
+
+#define STATUS_REPORT_VERSION	 1
+#define STATUS_REPORT_INTERFACES 64
+
+struct status_report {
+	/* Both, or the other end is another release. */
+	uint32_t version;
+	uint32_t size;
+
+	int32_t pid;
+	int32_t worker_pid;
+	/* CLOCK_REALTIME in seconds of the moment the redirect was in place. */
+	int64_t since;
+	char redirect[16];
+	uint16_t service_port;
+	uint16_t listen_port;
+	uint8_t ipv4;
+	uint8_t ipv6;
+	/* Bits of enum confinement. */
+	uint32_t confinement;
+	char alpn[BACKEND_TEXT_SIZE];
+	char fallback[BACKEND_TEXT_SIZE];
+
+	/* See struct proxy_counters. */
+	uint64_t open_connections;
+	uint64_t accepted;
+	uint64_t to_alpn;
+	uint64_t to_fallback;
+	uint64_t hello_timeouts;
+	uint64_t alpn_unreachable;
+	uint64_t fallback_unreachable;
+	uint64_t resets;
+	uint64_t bytes_from_clients;
+	uint64_t bytes_to_clients;
+	uint64_t accept_pauses;
+
+	/* How many there are, and the first of them. */
+	uint32_t interface_count;
+	struct redirect_interface interfaces[STATUS_REPORT_INTERFACES];
+};
+
+/*
+ * "x.pid" -> "x.sock". Returns 0, or -ENAMETOOLONG where a socket cannot have
+ * that name.
+ */
+int status_socket_path(const char *pidfile, char *path, size_t size);
+
+/* Listen there, 0600; a stale one of a killed instance is replaced, so the
+ * pidfile must be held. Returns a non-blocking descriptor or negative errno. */
+int status_socket_open(const char *path);
+
+/* Remove the socket at @path, if there is one. The pidfile must be held. */
+void status_socket_remove(const char *path);
+
+/* Send @report to the next one who waits on @listener, and hang up. */
+void status_socket_answer(int listener, const struct status_report *report);
+
+/* Ask the instance at @path. 0; -ENOENT or -ECONNREFUSED: nobody is there;
+ * -EPROTO: another release; other negative errno. */
+int status_socket_ask(const char *path, struct status_report *report);
+
+#endif

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT
+#include "status_report.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "support.h"
+
+int status_socket_path(const char *pidfile, char *path, size_t size)
+{
+	const size_t most = sizeof(((struct sockaddr_un *)NULL)->sun_path);
+	size_t stem = strlen(pidfile);
+	int length;
+
+	if (stem > 4 && strcmp(pidfile + stem - 4, ".pid") == 0)
+		stem -= 4;
+	length = snprintf(path, size, "%.*s.sock", (int)stem, pidfile);
+	return length < 0 || (size_t)length >= size || (size_t)length >= most
+		       ? -ENAMETOOLONG
+		       : 0;
+}
+
+static struct sockaddr_un socket_address(const char *path)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+
+	strncpy(address.sun_path, path, sizeof(address.sun_path) - 1);
+	return address;
+}
+
+void status_socket_remove(const char *path)
+{
+	struct stat status;
+
+	if (lstat(path, &status) == 0 && S_ISSOCK(status.st_mode))
+		unlink(path);
+}
+
+int status_socket_open(const char *path)
+{
+	const struct sockaddr_un address = socket_address(path);
+	cleanup_fd int fd = -1;
+
+	status_socket_remove(path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	/* On the socket, so that the file is never open to others. */
+	if (fchmod(fd, 0600) < 0 ||
+	    bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
+	    listen(fd, 16) < 0)
+		return -errno;
+	return steal_fd(&fd);
+}
+
+void status_socket_answer(int listener, const struct status_report *report)
+{
+	cleanup_fd int fd = -1;
+
+	fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	/* It fits the socket's buffer; who is gone already gets nothing. */
+	if (fd >= 0 && send(fd, report, sizeof(*report), MSG_NOSIGNAL) < 0)
+		return;
+}
+
+int status_socket_ask(const char *path, struct status_report *report)
+{
+	const struct sockaddr_un address = socket_address(path);
+	/* A supervisor that is stopped does not answer. */
+	const struct timeval patience = { .tv_sec = 3 };
+	cleanup_fd int fd = -1;
+	ssize_t length;
+
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
+		return -errno;
+	length = recv(fd, report, sizeof(*report), MSG_WAITALL);
+	if (length < 0)
+		return -errno;
+	if (length != sizeof(*report) ||
+	    report->version != STATUS_REPORT_VERSION ||
+	    report->size != sizeof(*report))
+		return -EPROTO;
+	return 0;
+}

@@ -47,7 +47,7 @@ WARNINGS  := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes \
 HARDENING := -fPIE -fstack-protector-strong -fstack-clash-protection \
 	     -D_FORTIFY_SOURCE=2
 CFLAGS	  ?= -O2 -g
-CPPFLAGS  += -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -I. -Iinclude \
+CPPFLAGS  += -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -I. -iquote include \
 	     -I$(BUILD)/bpf -MMD -MP
 all_cflags   = -std=gnu17 $(WARNINGS) $(HARDENING) $(CFLAGS)
 all_ldflags  = $(pie) -Wl,-z,relro,-z,now $(LDFLAGS)

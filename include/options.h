@@ -18,6 +18,7 @@ enum operation {
 	OPERATION_START,
 	OPERATION_STOP,
 	OPERATION_STATUS,
+	OPERATION_RUN,
 	OPERATION_HELP,
 	OPERATION_VERSION,
 };
@@ -59,6 +60,8 @@ struct options {
 	/* status: how it is written; both false is text for people. */
 	bool json;
 	bool prometheus;
+	/* run: what comes after "--", NULL-terminated. */
+	char *const *command;
 };
 
 /* Room for options_parse()'s message. */

@@ -30,6 +30,8 @@ int main(int argc, char *argv[])
 		return command_stop(&options);
 	case OPERATION_STATUS:
 		return command_status(&options);
+	case OPERATION_RUN:
+		return command_run(&options);
 	case OPERATION_HELP:
 		options_print_help(stdout);
 		return EXIT_CODE_DONE;

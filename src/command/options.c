@@ -105,6 +105,8 @@ static const struct {
 	{ "stop", OPERATION_STOP,
 	  "take the redirect away; open connections end by themselves" },
 	{ "status", OPERATION_STATUS, "say whether it runs (exit code 3: no)" },
+	{ "run", OPERATION_RUN,
+	  "start, run the command after --, stop; its exit code" },
 };
 
 __attribute__((format(printf, 2, 3))) static int
@@ -287,9 +289,10 @@ static int parse_operation(struct options *options, const char *word,
 		*seen = true;
 		return 0;
 	}
-	return fail(error,
-		    "unknown operation '%s': start, stop or status is needed",
-		    word);
+	return fail(
+		error,
+		"unknown operation '%s': start, stop, status or run is needed",
+		word);
 }
 
 static void set_defaults(struct options *options,
@@ -325,6 +328,10 @@ int options_parse(struct options *options, int argc, char *const argv[],
 
 	set_defaults(options, environment);
 	for (int i = 1; i < argc; i++) {
+		if (strcmp(argv[i], "--") == 0) {
+			options->command = argv + i + 1;
+			break;
+		}
 		if (argv[i][0] == '-' && argv[i][1])
 			err = parse_option(options, argc, argv, &i, error);
 		else
@@ -334,8 +341,13 @@ int options_parse(struct options *options, int argc, char *const argv[],
 			return err;
 	}
 	if (!operation_seen && options->operation == OPERATION_START)
-		return fail(error, "an operation is needed: start, stop or "
-				   "status (see --help)");
+		return fail(error, "an operation is needed: start, stop, "
+				   "status or run (see --help)");
+	if (options->operation == OPERATION_RUN &&
+	    !(options->command && *options->command))
+		return fail(error, "run needs a command after --");
+	if (options->command && options->operation != OPERATION_RUN)
+		return fail(error, "only run takes a command after --");
 	if (options->service_port == options->listen_port)
 		return fail(error, "--port and --listen must differ");
 	if (options->json && options->prometheus)
@@ -346,7 +358,8 @@ int options_parse(struct options *options, int argc, char *const argv[],
 
 void options_print_help(FILE *stream)
 {
-	fputs("Usage: acme-alpn-proxy [OPTION...] start|stop|status\n\n"
+	fputs("Usage: acme-alpn-proxy [OPTION...] start|stop|status\n"
+	      "       acme-alpn-proxy [OPTION...] run -- COMMAND [ARGUMENT...]\n\n"
 	      "Answer TLS-ALPN-01 challenges on port 443 beside a running web "
 	      "server.\n\nOperations:\n",
 	      stream);

@@ -132,6 +132,17 @@ static void help_and_version_need_no_operation(void **state)
 	assert_int_equal(options.operation, OPERATION_VERSION);
 }
 
+static void run_takes_the_words_behind_two_dashes(void **state)
+{
+	(void)state;
+	assert_int_equal(parse("--bpf run -- lego --tls start"), 0);
+	assert_int_equal(options.operation, OPERATION_RUN);
+	assert_int_equal(options.redirect, REDIRECT_BPF);
+	assert_string_equal(options.command[0], "lego");
+	assert_string_equal(options.command[2], "start");
+	assert_null(options.command[3]);
+}
+
 static void refuses_with_one_line_that_names_the_fault(void **state)
 {
 	static const struct {
@@ -155,6 +166,10 @@ static void refuses_with_one_line_that_names_the_fault(void **state)
 		{ "start --hello-timeout 1.5.5", "--hello-timeout" },
 		{ "start --drain-timeout 99999999999999999999", "seconds" },
 		{ "start --max-connections 0", "--max-connections" },
+		{ "run", "command" },
+		{ "run --", "command" },
+		{ "start -- true", "run" },
+		{ "status --json --prometheus", "exclude" },
 	};
 
 	(void)state;
@@ -192,6 +207,7 @@ int main(void)
 		cmocka_unit_test(reads_seconds_with_decimals),
 		cmocka_unit_test(collects_interfaces),
 		cmocka_unit_test(help_and_version_need_no_operation),
+		cmocka_unit_test(run_takes_the_words_behind_two_dashes),
 		cmocka_unit_test(refuses_with_one_line_that_names_the_fault),
 		cmocka_unit_test(help_names_every_option),
 	};

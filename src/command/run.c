@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: MIT
+#include "command.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/pidfd.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "pidfile.h"
+#include "support.h"
+
+static int wait_for_exit(pid_t child)
+{
+	int status;
+
+	while (waitpid(child, &status, 0) < 0) {
+		if (errno != EINTR)
+			return EXIT_CODE_FAILED;
+	}
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+/* `start --daemon` in a process of its own, which ends when it is ready. */
+static int start_in_background(const struct options *options)
+{
+	struct options start = *options;
+	pid_t child;
+
+	start.operation = OPERATION_START;
+	start.daemon = true;
+	child = fork();
+	if (child < 0) {
+		log_error("cannot fork: %s", error_text(-errno));
+		return EXIT_CODE_FAILED;
+	}
+	if (child == 0)
+		_exit(command_start(&start));
+	return wait_for_exit(child);
+}
+
+/*
+ * Pass stop signals on to the command, and outlive it whatever comes: the
+ * redirect must be taken away.
+ */
+static void wait_and_forward(int process, int signal_fd)
+{
+	struct pollfd fds[] = {
+		{ .fd = process, .events = POLLIN },
+		{ .fd = signal_fd, .events = POLLIN },
+	};
+	struct signalfd_siginfo info;
+
+	while (!(fds[0].revents & POLLIN)) {
+		if (poll(fds, ARRAY_SIZE(fds), -1) < 0 && errno != EINTR)
+			return;
+		if (read(signal_fd, &info, sizeof(info)) == sizeof(info))
+			pidfd_send_signal(process, (int)info.ssi_signo, NULL,
+					  0);
+	}
+}
+
+static int run_command(char *const *command, const sigset_t *mask,
+		       int signal_fd)
+{
+	cleanup_fd int process = -1;
+	posix_spawnattr_t attributes;
+	sigset_t none;
+	pid_t child;
+	int err;
+
+	sigemptyset(&none);
+	posix_spawnattr_init(&attributes);
+	posix_spawnattr_setsigmask(&attributes, &none);
+	posix_spawnattr_setsigdefault(&attributes, mask);
+	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK |
+						      POSIX_SPAWN_SETSIGDEF);
+	err = posix_spawnp(&child, command[0], NULL, &attributes, command,
+			   environ);
+	posix_spawnattr_destroy(&attributes);
+	if (err) {
+		log_error("cannot run %s: %s", command[0], error_text(-err));
+		return EXIT_CODE_FAILED;
+	}
+	process = pidfd_open(child, 0);
+	if (process >= 0)
+		wait_and_forward(process, signal_fd);
+	return wait_for_exit(child);
+}
+
+int command_run(const struct options *options)
+{
+	static const int signals[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
+	struct pidfile_holder holder = { .state = PIDFILE_FREE };
+	cleanup_fd int signal_fd = -1;
+	sigset_t mask;
+	int stop_code;
+	int code;
+
+	pidfile_query(options->pidfile, &holder);
+	code = start_in_background(options);
+	if (code != EXIT_CODE_DONE)
+		return code;
+
+	sigemptyset(&mask);
+	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
+		sigaddset(&mask, signals[i]);
+	sigprocmask(SIG_BLOCK, &mask, NULL);
+	signal_fd = signalfd(-1, &mask, SFD_NONBLOCK | SFD_CLOEXEC);
+
+	code = run_command(options->command, &mask, signal_fd);
+	/* Whoever started it before us will stop it. */
+	if (holder.state == PIDFILE_RUNNING)
+		return code;
+	stop_code = command_stop(options);
+	return code ? code : stop_code;
+}

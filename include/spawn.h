@@ -5,8 +5,11 @@
 
 #include <stddef.h>
 
-/* Output kept for messages; what is longer is cut. */
-#define SPAWN_OUTPUT_SIZE 65536
+/*
+ * Output kept; what is longer is read and dropped. Large enough for the nat
+ * table of a Kubernetes node with thousands of services.
+ */
+#define SPAWN_OUTPUT_SIZE (16u << 20)
 
 /*
  * Find @name in $PATH, then in the system's folders for administrators, which
@@ -16,11 +19,16 @@ char *spawn_find(const char *name);
 
 /*
  * Run @path with @argv (NULL-terminated, argv[0] included), standard input
- * from /dev/null, signals at their defaults, no descriptor of ours. Its
- * standard output, and its standard error behind it, go to @output if not
- * NULL: an allocated, terminated string that the caller frees, set also when
- * the program failed. Returns the exit status (128 + signal if killed), or
- * negative errno if it could not be run or took longer than a minute.
+ * from /dev/null, signals at their defaults and none blocked, no descriptor of
+ * ours, in a process group of its own: a Ctrl-C meant for us must not stop
+ * iptables half-way. Its standard output, and its standard error after it, go
+ * to @output if not NULL: an allocated, terminated string that the caller
+ * frees, set also when the program failed; NULL if it was never run.
+ *
+ * Returns the exit status (128 + signal if killed), or negative errno if it
+ * could not be run; -ETIMEDOUT if it was killed after a minute; -ECHILD if the
+ * caller ignores SIGCHLD, which loses the exit status. Descriptors 0 to 2 must
+ * be open.
  */
 int spawn_wait(const char *path, char *const argv[], char **output);
 

@@ -221,7 +221,6 @@ static int follow(int pidfd, struct capture captures[static CAPTURE_COUNT])
 			{ .fd = captures[CAPTURE_ERROR].fd, .events = POLLIN },
 		};
 		uint64_t now = monotonic_ns();
-		int err;
 
 		if (now >= deadline)
 			return -ETIMEDOUT;
@@ -231,7 +230,8 @@ static int follow(int pidfd, struct capture captures[static CAPTURE_COUNT])
 			return -errno;
 
 		for (int i = 0; i < CAPTURE_COUNT; i++) {
-			err = capture_read(&captures[i]);
+			int err = capture_read(&captures[i]);
+
 			if (err)
 				return err;
 		}

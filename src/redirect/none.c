@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT
+/* --no-redirect: the proxy alone, for a redirect of the user's own. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "redirect.h"
+
+static int none_probe(const struct redirect_config *config, char *reason,
+		      size_t reason_size)
+{
+	(void)config;
+	(void)reason;
+	(void)reason_size;
+	return 0;
+}
+
+static int none_open(const struct redirect_config *config,
+		     const struct listeners *listeners,
+		     struct redirect **redirect)
+{
+	(void)config;
+	(void)listeners;
+	*redirect = malloc(sizeof(**redirect));
+	if (!*redirect)
+		return -ENOMEM;
+	(*redirect)->ops = &redirect_none;
+	return 0;
+}
+
+static int none_attach(struct redirect *redirect)
+{
+	(void)redirect;
+	return 0;
+}
+
+static int none_pause(struct redirect *redirect)
+{
+	(void)redirect;
+	return 0;
+}
+
+static void none_detach(struct redirect *redirect)
+{
+	(void)redirect;
+}
+
+static void none_close(struct redirect *redirect)
+{
+	free(redirect);
+}
+
+static int none_remove_leftovers(const struct redirect_config *config)
+{
+	(void)config;
+	return 0;
+}
+
+const struct redirect_ops redirect_none = {
+	.name = "none",
+	.scope = LISTENER_LOOPBACK,
+	.probe = none_probe,
+	.open = none_open,
+	.attach = none_attach,
+	.pause = none_pause,
+	.detach = none_detach,
+	.close = none_close,
+	.remove_leftovers = none_remove_leftovers,
+};

@@ -238,7 +238,10 @@ fail:
 /* Returns 1 if the hold was not there yet, 0 if it was. */
 static int add_hold(struct iptables_redirect *self, struct xtables *xtables)
 {
-	int there = xtables_has(xtables, self->hold.rule.words);
+	/* Its name is new: it cannot be there before the first time. */
+	int there = self->was_attached
+			    ? xtables_has(xtables, self->hold.rule.words)
+			    : 0;
 	int err = there < 0 ? there : 0;
 
 	if (there == 0)
@@ -352,9 +355,10 @@ static void iptables_close(struct redirect *redirect)
 	struct iptables_redirect *self = from_redirect(redirect);
 	struct timespec left = HOLD_AFTER_CLOSE;
 
-	while (self->was_attached && nanosleep(&left, &left) < 0 &&
-	       errno == EINTR)
-		continue;
+	while (self->was_attached && nanosleep(&left, &left) < 0) {
+		if (errno != EINTR)
+			break;
+	}
 	for (size_t i = 0; i < self->family_count && self->was_attached; i++) {
 		struct xtables *xtables = &self->families[i];
 		int err = xtables_delete_all(xtables, self->hold.rule.words);

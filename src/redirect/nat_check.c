@@ -54,7 +54,8 @@ static void read_addresses(sa_family_t family, struct addresses *addresses)
 		return;
 	for (struct ifaddrs *i = interfaces; i; i = i->ifa_next)
 		count++;
-	addresses->items = calloc(count, sizeof(*addresses->items));
+	if (count)
+		addresses->items = calloc(count, sizeof(*addresses->items));
 	for (struct ifaddrs *i = interfaces; i && addresses->items;
 	     i = i->ifa_next) {
 		struct host_address address;

@@ -260,6 +260,7 @@ static int parse_option(struct options *options, int argc, char *const argv[],
 	if (!option->argument) {
 		if (value)
 			return fail(error, "--%s takes no value", option->name);
+		value = "";
 	} else if (!value && option->kind == OPTION_OPTIONAL_SECONDS) {
 		*(unsigned int *)((char *)options + option->offset) =
 			option->value * 1000;

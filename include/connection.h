@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One visitor: PEEK -> CONNECT -> RELAY -> closed.
+ *
+ * Every function that is given a connection may close it, and then it is gone
+ * when the function returns, unless it says otherwise.
+ */
+#ifndef CONNECTION_H
+#define CONNECTION_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "address.h"
+#include "client_hello.h"
+#include "deadline.h"
+#include "flow.h"
+
+struct engine;
+
+/* Descriptors that each connection takes in the end. */
+#define CONNECTION_DESCRIPTORS 2
+
+enum connection_state {
+	/* The client's first bytes are read and judged (peek.h). */
+	CONNECTION_PEEK,
+	/* Judged; the backend is being connected to (connect.h). */
+	CONNECTION_CONNECT,
+	/* Bytes go both ways. */
+	CONNECTION_RELAY,
+};
+
+/* Kept small: thousands of them may be idle at a time. */
+struct connection {
+	/* Runs in the queue that the state calls for, if any. */
+	struct deadline deadline;
+	/* While the hello is incomplete; what came of it is held by
+	 * from_client. */
+	struct client_hello *hello;
+	/* Once judged. */
+	const struct backend *backend;
+	uint64_t accepted_ns;
+	struct flow from_client;
+	struct flow to_client;
+	int client_fd;
+	/* -1 while there is none. */
+	int backend_fd;
+	uint8_t state;
+	/* Index in the backend's addresses. */
+	uint8_t address_index;
+	/* One side has failed; the other is to learn it once all that the
+	 * failed one had sent is delivered. */
+	bool reset;
+	/* The client's; the family says which. */
+	union {
+		struct sockaddr any;
+		struct sockaddr_in ipv4;
+		struct sockaddr_in6 ipv6;
+	} address;
+};
+
+/* Take over the accepted @client_fd, also in failure. */
+void connection_open(struct engine *engine, int client_fd,
+		     const struct sockaddr_storage *address);
+
+/* Something happened to @fd, one of the connection's two. */
+void connection_event(struct engine *engine, struct connection *connection,
+		      int fd, unsigned int events);
+
+/* The backend is connected: deliver what the client has sent so far, held or
+ * fresh (see flow_deliver()), and relay. */
+void connection_relay(struct engine *engine, struct connection *connection,
+		      const uint8_t *bytes, size_t length);
+
+/* Both directions have ended. */
+void connection_close(struct engine *engine, struct connection *connection);
+/* Close with a reset to whoever is still there. */
+void connection_abort(struct engine *engine, struct connection *connection);
+/* connection_close() for all, whatever they are doing. */
+void connection_close_all(struct engine *engine);
+
+/* "192.0.2.1:443" of the client; @text is returned. */
+const char *connection_client_text(const struct connection *connection,
+				   char text[static ENDPOINT_TEXT_SIZE]);
+
+#endif

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the engine's one thread owns: the state that its parts share.
+ */
+#ifndef ENGINE_H
+#define ENGINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "acceptor.h"
+#include "connection.h"
+#include "deadline.h"
+#include "flow.h"
+#include "log_limit.h"
+#include "proxy.h"
+#include "readiness.h"
+
+struct engine {
+	const struct proxy_config *config;
+	struct proxy_counters *counters;
+	/* CLOCK_MONOTONIC at the beginning of this turn. */
+	uint64_t now_ns;
+
+	struct readiness readiness;
+	/* By descriptor, for both ends; readiness.capacity entries. */
+	struct connection **connections;
+	size_t connection_count;
+
+	struct acceptor acceptor;
+	struct flow_tools tools;
+
+	/* Connections in CONNECTION_PEEK, from accept on. */
+	struct deadline_queue hello_deadlines;
+	/* Those whose backend has another address to try. */
+	struct deadline_queue connect_deadlines;
+	/* Those that want of descriptors or ports keeps from connecting. */
+	struct deadline_queue retry_deadlines;
+	struct log_limit alpn_unreachable;
+	struct log_limit fallback_unreachable;
+};
+
+/* The worker is the only writer: no locked instruction is needed. */
+static inline void counter_add(atomic_uint_least64_t *counter, uint64_t amount)
+{
+	uint64_t value = atomic_load_explicit(counter, memory_order_relaxed);
+
+	atomic_store_explicit(counter, value + amount, memory_order_relaxed);
+}
+
+static inline void counter_set(atomic_uint_least64_t *counter, uint64_t value)
+{
+	atomic_store_explicit(counter, value, memory_order_relaxed);
+}
+
+#endif

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: MIT
+#include "connect.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "engine.h"
+
+/* A want of descriptors or ports ends when other connections end; a visitor
+ * waits this long for it, like for a web server that is busy. */
+#define SHORTAGE_PATIENCE_NS (10 * NS_PER_S)
+
+static bool is_shortage(int error)
+{
+	return error == -EMFILE || error == -ENFILE || error == -ENOBUFS ||
+	       error == -ENOMEM || error == -EADDRNOTAVAIL || error == -EAGAIN;
+}
+
+static bool has_next_address(const struct connection *connection)
+{
+	return connection->address_index + 1u < connection->backend->count;
+}
+
+static void forget_backend(struct engine *engine, struct connection *connection)
+{
+	if (connection->backend_fd < 0)
+		return;
+	readiness_forget(&engine->readiness, connection->backend_fd);
+	engine->connections[connection->backend_fd] = NULL;
+	close_fd_at(&connection->backend_fd);
+}
+
+static void report_unreachable(struct engine *engine,
+			       const struct backend *backend, int error)
+{
+	bool alpn = backend == &engine->config->alpn;
+	uint64_t left_out;
+
+	counter_add(alpn ? &engine->counters->alpn_unreachable
+			 : &engine->counters->fallback_unreachable,
+		    1);
+	if (!log_limit_pass(alpn ? &engine->alpn_unreachable
+				 : &engine->fallback_unreachable,
+			    engine->now_ns, &left_out))
+		return;
+	if (left_out > 0)
+		log_warning("cannot connect to %s %s: %s (%llu more since the "
+			    "last such line)",
+			    alpn ? "ACME responder" : "fallback", backend->text,
+			    error_text(error), (unsigned long long)left_out);
+	else
+		log_warning("cannot connect to %s %s: %s",
+			    alpn ? "ACME responder" : "fallback", backend->text,
+			    error_text(error));
+}
+
+/* Keep the fresh bytes until there is a backend. */
+static bool hold(struct engine *engine, struct connection *connection,
+		 const uint8_t *bytes, size_t length)
+{
+	if (length == 0 ||
+	    flow_hold(&connection->from_client, bytes, length) == 0)
+		return true;
+	connection_abort(engine, connection);
+	return false;
+}
+
+/* No address is left to try. */
+static void give_up(struct engine *engine, struct connection *connection,
+		    int error, const uint8_t *bytes, size_t length)
+{
+	uint64_t age = engine->now_ns - connection->accepted_ns;
+
+	if (is_shortage(error) && age < SHORTAGE_PATIENCE_NS) {
+		if (hold(engine, connection, bytes, length))
+			deadline_start(&connection->deadline,
+				       &engine->retry_deadlines,
+				       engine->now_ns);
+		return;
+	}
+	report_unreachable(engine, connection->backend, error);
+	connection_abort(engine, connection);
+}
+
+/* Returns 0 if connected, -EINPROGRESS, or why not. */
+static int open_backend(struct engine *engine, struct connection *connection)
+{
+	const struct endpoint *endpoint =
+		&connection->backend->addresses[connection->address_index];
+	int fd = socket(endpoint->address.ss_family,
+			SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -errno;
+	if ((size_t)fd >= engine->readiness.capacity) {
+		close(fd);
+		return -EMFILE;
+	}
+	connection->backend_fd = fd;
+	engine->connections[fd] = connection;
+	if (connect(fd, (const struct sockaddr *)&endpoint->address,
+		    endpoint->length) == 0)
+		return 0;
+	return -errno;
+}
+
+/* Try the addresses from address_index on. */
+static void try_addresses(struct engine *engine, struct connection *connection,
+			  const uint8_t *bytes, size_t length)
+{
+	for (;;) {
+		int error = open_backend(engine, connection);
+
+		if (error == 0) {
+			connection_relay(engine, connection, bytes, length);
+			return;
+		}
+		if (error == -EINPROGRESS)
+			break;
+		forget_backend(engine, connection);
+		if (!has_next_address(connection)) {
+			give_up(engine, connection, error, bytes, length);
+			return;
+		}
+		connection->address_index++;
+	}
+
+	if (!hold(engine, connection, bytes, length))
+		return;
+	readiness_watch(&engine->readiness, connection->backend_fd,
+			READINESS_WRITE);
+	/* The last address has all the time that the kernel gives it. */
+	if (has_next_address(connection))
+		deadline_start(&connection->deadline,
+			       &engine->connect_deadlines, engine->now_ns);
+}
+
+void connect_begin(struct engine *engine, struct connection *connection,
+		   const struct backend *backend, const uint8_t *bytes,
+		   size_t length)
+{
+	connection->state = CONNECTION_CONNECT;
+	connection->backend = backend;
+	connection->from_client.sink_delays = true;
+	/* What more it sends can wait; that it is gone is worth knowing. */
+	readiness_watch(&engine->readiness, connection->client_fd,
+			READINESS_HANGUP);
+	try_addresses(engine, connection, bytes, length);
+}
+
+static void try_next(struct engine *engine, struct connection *connection,
+		     int error)
+{
+	forget_backend(engine, connection);
+	if (has_next_address(connection)) {
+		connection->address_index++;
+		try_addresses(engine, connection, NULL, 0);
+	} else {
+		give_up(engine, connection, error, NULL, 0);
+	}
+}
+
+void connect_finish(struct engine *engine, struct connection *connection)
+{
+	int error = 0;
+	socklen_t size = sizeof(error);
+
+	if (getsockopt(connection->backend_fd, SOL_SOCKET, SO_ERROR, &error,
+		       &size) != 0)
+		error = errno;
+	deadline_stop(&connection->deadline);
+	if (error == 0)
+		connection_relay(engine, connection, NULL, 0);
+	else
+		try_next(engine, connection, -error);
+}
+
+void connect_timeout(struct engine *engine, struct connection *connection)
+{
+	try_next(engine, connection, -ETIMEDOUT);
+}
+
+void connect_retry(struct engine *engine, struct connection *connection)
+{
+	connection->address_index = 0;
+	try_addresses(engine, connection, NULL, 0);
+}

@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: MIT
+#include "connection.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "connect.h"
+#include "log.h"
+#include "peek.h"
+#include "engine.h"
+
+const char *connection_client_text(const struct connection *connection,
+				   char text[static ENDPOINT_TEXT_SIZE])
+{
+	struct endpoint client = { .length = sizeof(connection->address) };
+
+	memcpy(&client.address, &connection->address,
+	       sizeof(connection->address));
+	return endpoint_text(&client, text);
+}
+
+void connection_open(struct engine *engine, int client_fd,
+		     const struct sockaddr_storage *address)
+{
+	struct connection *connection = calloc(1, sizeof(*connection));
+
+	if (!connection) {
+		close(client_fd);
+		return;
+	}
+	connection->client_fd = client_fd;
+	connection->backend_fd = -1;
+	connection->accepted_ns = engine->now_ns;
+	memcpy(&connection->address, address, sizeof(connection->address));
+
+	engine->connections[client_fd] = connection;
+	engine->connection_count++;
+	counter_add(&engine->counters->accepted, 1);
+	counter_set(&engine->counters->open_connections,
+		    engine->connection_count);
+
+	deadline_start(&connection->deadline, &engine->hello_deadlines,
+		       engine->now_ns);
+	readiness_watch(&engine->readiness, client_fd, READINESS_READ);
+	/* The hello follows on the heels of the handshake. */
+	peek_read(engine, connection);
+}
+
+static void close_descriptor(struct engine *engine, int *fd)
+{
+	if (*fd < 0)
+		return;
+	readiness_forget(&engine->readiness, *fd);
+	engine->connections[*fd] = NULL;
+	close_fd_at(fd);
+}
+
+static void log_close(const struct engine *engine,
+		      const struct connection *connection, const char *how)
+{
+	uint64_t age = engine->now_ns - connection->accepted_ns;
+	char client[ENDPOINT_TEXT_SIZE];
+
+	if (log_settings.level < LOG_LEVEL_DEBUG)
+		return;
+	log_debug("%s: %s after %llu.%03u s, %llu bytes from the client, "
+		  "%llu to it",
+		  connection_client_text(connection, client), how,
+		  (unsigned long long)(age / NS_PER_S),
+		  (unsigned int)(age % NS_PER_S / NS_PER_MS),
+		  (unsigned long long)connection->from_client.bytes,
+		  (unsigned long long)connection->to_client.bytes);
+}
+
+static void release(struct engine *engine, struct connection *connection)
+{
+	close_descriptor(engine, &connection->client_fd);
+	close_descriptor(engine, &connection->backend_fd);
+	deadline_stop(&connection->deadline);
+	flow_drop(&connection->from_client, &engine->tools);
+	flow_drop(&connection->to_client, &engine->tools);
+	free(connection->hello);
+	free(connection);
+
+	engine->connection_count--;
+	counter_set(&engine->counters->open_connections,
+		    engine->connection_count);
+	acceptor_room_made(engine);
+}
+
+void connection_close(struct engine *engine, struct connection *connection)
+{
+	log_close(engine, connection, "closed");
+	release(engine, connection);
+}
+
+/* close() sends a reset and drops what was not sent yet (socket(7)). */
+static void close_with_reset(int fd)
+{
+	const struct linger at_once = { .l_onoff = 1, .l_linger = 0 };
+
+	if (fd >= 0)
+		setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once,
+			   sizeof(at_once));
+}
+
+void connection_abort(struct engine *engine, struct connection *connection)
+{
+	log_close(engine, connection, "reset");
+	close_with_reset(connection->client_fd);
+	close_with_reset(connection->backend_fd);
+	release(engine, connection);
+}
+
+void connection_close_all(struct engine *engine)
+{
+	for (size_t fd = 0; fd < engine->readiness.capacity; fd++)
+		if (engine->connections[fd])
+			connection_close(engine, engine->connections[fd]);
+}
+
+/* Watch @fd for what the flow out of it and the flow into it wait for. */
+static void watch_end(struct engine *engine,
+		      const struct connection *connection, int fd,
+		      const struct flow *out, const struct flow *in)
+{
+	unsigned int interest = 0;
+
+	if (out->state == FLOW_READING)
+		interest |= READINESS_READ;
+	if (in->state == FLOW_WRITING)
+		interest |= READINESS_WRITE;
+	/* A socket that has failed, or whose both directions are shut, would
+	 * report its hang-up for ever. */
+	if (!connection->reset &&
+	    !(out->source_ended && in->state == FLOW_FINISHED))
+		interest |= READINESS_HANGUP;
+	readiness_watch(&engine->readiness, fd, interest);
+}
+
+static void watch_both(struct engine *engine,
+		       const struct connection *connection)
+{
+	watch_end(engine, connection, connection->client_fd,
+		  &connection->from_client, &connection->to_client);
+	watch_end(engine, connection, connection->backend_fd,
+		  &connection->to_client, &connection->from_client);
+}
+
+static void abort_counted(struct engine *engine, struct connection *connection)
+{
+	counter_add(&engine->counters->resets, 1);
+	connection_abort(engine, connection);
+}
+
+static void count_bytes(struct engine *engine,
+			const struct connection *connection,
+			const struct flow *flow, uint64_t before)
+{
+	counter_add(flow == &connection->from_client
+			    ? &engine->counters->bytes_from_clients
+			    : &engine->counters->bytes_to_clients,
+		    flow->bytes - before);
+}
+
+/*
+ * One flow has made a step; draw the consequences. Returns false if the
+ * connection is gone.
+ *
+ * A source that fails takes the connection down at once: all it had sent is
+ * delivered, since a flow that holds bytes does not read. A sink that fails
+ * may have answered before; so the other flow first gets to its end, and only
+ * then the reset is passed on.
+ */
+static bool settle(struct engine *engine, struct connection *connection,
+		   struct flow *flow, enum flow_result result)
+{
+	bool from_client = flow == &connection->from_client;
+	struct flow *other = from_client ? &connection->to_client
+					 : &connection->from_client;
+	int sink = from_client ? connection->backend_fd : connection->client_fd;
+
+	if (result == FLOW_SOURCE_FAILED) {
+		abort_counted(engine, connection);
+		return false;
+	}
+	if (result == FLOW_SINK_FAILED) {
+		flow_drop(flow, &engine->tools);
+		connection->reset = true;
+	}
+	if (flow->state == FLOW_FINISHED) {
+		bool ended = other->state == FLOW_FINISHED;
+
+		if (ended && connection->reset) {
+			abort_counted(engine, connection);
+			return false;
+		}
+		if (ended) {
+			connection_close(engine, connection);
+			return false;
+		}
+		if (!connection->reset)
+			shutdown(sink, SHUT_WR);
+	}
+	watch_both(engine, connection);
+	return true;
+}
+
+static bool run(struct engine *engine, struct connection *connection,
+		struct flow *flow, int source, int sink)
+{
+	uint64_t before = flow->bytes;
+	enum flow_result result = flow_run(flow, &engine->tools, source, sink);
+
+	count_bytes(engine, connection, flow, before);
+	return settle(engine, connection, flow, result);
+}
+
+void connection_relay(struct engine *engine, struct connection *connection,
+		      const uint8_t *bytes, size_t length)
+{
+	struct flow *flow = &connection->from_client;
+	enum flow_result result;
+
+	connection->state = CONNECTION_RELAY;
+	result = flow_deliver(flow, &engine->tools, connection->backend_fd,
+			      bytes, length);
+	count_bytes(engine, connection, flow, 0);
+	settle(engine, connection, flow, result);
+}
+
+static void relay_event(struct engine *engine, struct connection *connection,
+			int fd, unsigned int events)
+{
+	bool client = fd == connection->client_fd;
+	int other = client ? connection->backend_fd : connection->client_fd;
+	struct flow *out = client ? &connection->from_client
+				  : &connection->to_client;
+	struct flow *in = client ? &connection->to_client
+				 : &connection->from_client;
+	bool readable = events & READINESS_READ && out->state == FLOW_READING;
+	bool writable = events & READINESS_WRITE && in->state == FLOW_WRITING;
+
+	/* Nobody waits for it: it can only have died. */
+	if (!readable && !writable) {
+		abort_counted(engine, connection);
+		return;
+	}
+	if (readable && !run(engine, connection, out, fd, other))
+		return;
+	if (writable && in->state == FLOW_WRITING)
+		run(engine, connection, in, other, fd);
+}
+
+void connection_event(struct engine *engine, struct connection *connection,
+		      int fd, unsigned int events)
+{
+	switch ((enum connection_state)connection->state) {
+	case CONNECTION_PEEK:
+		peek_read(engine, connection);
+		break;
+	case CONNECTION_CONNECT:
+		if (fd == connection->backend_fd)
+			connect_finish(engine, connection);
+		else
+			connection_abort(engine, connection);
+		break;
+	case CONNECTION_RELAY:
+		relay_event(engine, connection, fd, events);
+		break;
+	}
+}

@@ -1,0 +1,355 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The loop. One thread, one select() a turn, no call that blocks.
+ *
+ * Each connection has two flows, client to backend and back (flow.h). A flow
+ * is watched for one thing: for reading at its source while it holds nothing,
+ * or for writing at its sink while it does; never for both. So every event
+ * has one reason and one consequence, a reader that stalls stops its writer
+ * through TCP's own window, nothing is read that has no place to go, and a
+ * socket that has sent its FIN leaves the read set at once. A socket may well
+ * be in both sets, once for either flow.
+ *
+ * What a turn costs depends on the sockets in use, not on those open: see
+ * readiness.h. Timers of one kind all run equally long, so that each kind is a
+ * queue: see deadline.h.
+ */
+#include "proxy.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "connect.h"
+#include "log.h"
+#include "peek.h"
+#include "engine.h"
+
+#define TICK_NS (NS_PER_S / 2)
+/* Turns with many events renew the lease on their way. */
+#define EVENTS_PER_TICK 256
+/* For one address of a backend that has more; a CA gives 10 s for all. */
+#define CONNECT_TIMEOUT_NS (2 * NS_PER_S)
+#define RETRY_INTERVAL_NS  (100 * NS_PER_MS)
+/* Descriptors of the process that are looked for at start, and room for those
+ * that it may open later on (a log file). */
+#define INHERITED_MAXIMUM 1024
+#define DESCRIPTORS_SPARE 4
+#define PIPES_MAXIMUM	  64
+/* One descriptor in this many goes to pipes. */
+#define PIPE_SHARE 8
+
+struct loop {
+	struct proxy_environment *environment;
+	struct engine engine;
+	int signal_fd;
+	uint64_t next_tick_ns;
+	/* When the listeners close; UINT64_MAX while not draining. */
+	uint64_t drain_ns;
+	bool draining;
+	bool orphaned;
+	bool listeners_closed;
+	bool terminated;
+};
+
+static size_t count_descriptors(size_t limit)
+{
+	size_t count = 0;
+
+	if (limit > INHERITED_MAXIMUM)
+		limit = INHERITED_MAXIMUM;
+	for (size_t fd = 0; fd < limit; fd++)
+		count += fcntl((int)fd, F_GETFD) >= 0;
+	return count;
+}
+
+/* Share out the descriptors that are left: most for connections, both ends of
+ * each, so that an accepted one never waits for its backend's. */
+static int open_engine(struct loop *loop)
+{
+	struct proxy_environment *environment = loop->environment;
+	struct engine *engine = &loop->engine;
+	const struct proxy_config *config = environment->config;
+	struct rlimit limit;
+	size_t used, left, pipes, connections;
+	int error;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return -errno;
+	used = count_descriptors(limit.rlim_cur) + DESCRIPTORS_SPARE;
+	if (limit.rlim_cur < used + CONNECTION_DESCRIPTORS + PIPE_DESCRIPTORS)
+		return -EMFILE;
+	left = limit.rlim_cur - used;
+	pipes = left / PIPE_SHARE / PIPE_DESCRIPTORS;
+	if (pipes > PIPES_MAXIMUM)
+		pipes = PIPES_MAXIMUM;
+	connections =
+		(left - pipes * PIPE_DESCRIPTORS) / CONNECTION_DESCRIPTORS;
+	if (connections > config->max_connections)
+		connections = config->max_connections;
+
+	/* The kernel gives out the lowest free number. */
+	error = readiness_open(&engine->readiness,
+			       INHERITED_MAXIMUM + used +
+				       pipes * PIPE_DESCRIPTORS +
+				       connections * CONNECTION_DESCRIPTORS);
+	if (error)
+		return error;
+	engine->connections =
+		calloc(engine->readiness.capacity, sizeof(struct connection *));
+	if (!engine->connections)
+		return -ENOMEM;
+	engine->config = config;
+	engine->counters = environment->counters;
+	pipe_pool_init(&engine->tools.pipes, pipes);
+	deadline_queue_init(&engine->hello_deadlines,
+			    config->hello_timeout_ms * NS_PER_MS);
+	deadline_queue_init(&engine->connect_deadlines, CONNECT_TIMEOUT_NS);
+	deadline_queue_init(&engine->retry_deadlines, RETRY_INTERVAL_NS);
+	acceptor_open(engine, &environment->listeners, connections);
+	return 0;
+}
+
+/*
+ * SIGTERM is read from a descriptor, so that only an orphan heeds it: before,
+ * the supervisor decides. Had it been inherited as ignored, it would never
+ * arrive there.
+ */
+static int open_signals(struct loop *loop)
+{
+	const struct sigaction by_default = { .sa_handler = SIG_DFL };
+	const struct sigaction ignore = { .sa_handler = SIG_IGN };
+	sigset_t set;
+
+	/* splice() to a socket that is gone raises it. */
+	sigaction(SIGPIPE, &ignore, NULL);
+	sigaction(SIGTERM, &by_default, NULL);
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
+		return -errno;
+	loop->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+	return loop->signal_fd < 0 ? -errno : 0;
+}
+
+static void watch_pinned(struct loop *loop, int fd, bool on)
+{
+	readiness_watch(&loop->engine.readiness, fd,
+			on ? READINESS_READ | READINESS_PINNED : 0);
+}
+
+static void tell_supervisor(struct loop *loop, enum proxy_message message)
+{
+	char byte = (char)message;
+
+	/* If it is gone, reading says so. */
+	if (!loop->orphaned)
+		(void)!send(loop->environment->control_fd, &byte, 1,
+			    MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static void write_lease(struct loop *loop, uint64_t until_ns)
+{
+	if (loop->environment->lease)
+		*loop->environment->lease = until_ns;
+}
+
+static void tick(struct loop *loop)
+{
+	struct engine *engine = &loop->engine;
+
+	engine->now_ns = monotonic_ns();
+	if (engine->now_ns < loop->next_tick_ns)
+		return;
+	loop->next_tick_ns = engine->now_ns + TICK_NS;
+	counter_set(&engine->counters->heartbeat_ns, engine->now_ns);
+	if (!loop->draining)
+		write_lease(loop, engine->now_ns + PROXY_LEASE_NS);
+}
+
+static void drain(struct loop *loop)
+{
+	if (loop->draining)
+		return;
+	loop->draining = true;
+	write_lease(loop, 0);
+	loop->drain_ns = loop->engine.now_ns +
+			 loop->environment->config->grace_ms * NS_PER_MS;
+}
+
+static void orphan(struct loop *loop)
+{
+	log_warning("the supervisor died; %s",
+		    loop->environment->drain_when_orphaned
+			    ? "serving the open connections to their end"
+			    : "serving on until SIGTERM");
+	loop->orphaned = true;
+	readiness_forget(&loop->engine.readiness,
+			 loop->environment->control_fd);
+	if (loop->environment->drain_when_orphaned)
+		drain(loop);
+}
+
+static void read_control(struct loop *loop)
+{
+	char message;
+	ssize_t length =
+		recv(loop->environment->control_fd, &message, 1, MSG_DONTWAIT);
+
+	if (length < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (length <= 0)
+		orphan(loop);
+	else if (message == PROXY_DRAIN)
+		drain(loop);
+	else if (message == PROXY_TERMINATE)
+		loop->terminated = true;
+}
+
+static void read_signal(struct loop *loop)
+{
+	struct signalfd_siginfo signal;
+
+	if (read(loop->signal_fd, &signal, sizeof(signal)) == sizeof(signal) &&
+	    loop->orphaned)
+		drain(loop);
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static uint64_t time_to_wait(const struct loop *loop)
+{
+	const struct engine *engine = &loop->engine;
+	uint64_t next = earlier(loop->next_tick_ns, loop->drain_ns);
+	uint64_t now_ns = monotonic_ns();
+
+	next = earlier(next, deadline_next(&engine->hello_deadlines));
+	next = earlier(next, deadline_next(&engine->connect_deadlines));
+	next = earlier(next, deadline_next(&engine->retry_deadlines));
+	next = earlier(next, acceptor_deadline(&engine->acceptor));
+	/* Rounded up to what select() counts in, so as not to wake too early
+	 * and turn for nothing. */
+	return next > now_ns ? next - now_ns + 1000 : 0;
+}
+
+static struct connection *expired(struct deadline_queue *queue, uint64_t now_ns)
+{
+	struct deadline *deadline = deadline_expired(queue, now_ns);
+
+	return deadline ? deadline_owner(deadline, struct connection, deadline)
+			: NULL;
+}
+
+static void run_timers(struct loop *loop)
+{
+	struct engine *engine = &loop->engine;
+	uint64_t now_ns = engine->now_ns;
+	struct connection *connection;
+
+	while ((connection = expired(&engine->hello_deadlines, now_ns)))
+		peek_timeout(engine, connection);
+	while ((connection = expired(&engine->connect_deadlines, now_ns)))
+		connect_timeout(engine, connection);
+	while ((connection = expired(&engine->retry_deadlines, now_ns)))
+		connect_retry(engine, connection);
+
+	if (now_ns >= loop->drain_ns) {
+		loop->drain_ns = UINT64_MAX;
+		acceptor_finish(engine);
+	}
+	acceptor_tick(engine);
+	if (loop->draining && !loop->listeners_closed &&
+	    !acceptor_is_open(&engine->acceptor)) {
+		loop->listeners_closed = true;
+		tell_supervisor(loop, PROXY_LISTENERS_CLOSED);
+	}
+}
+
+static void handle(struct loop *loop, int fd, unsigned int events)
+{
+	struct engine *engine = &loop->engine;
+
+	if (engine->connections[fd])
+		connection_event(engine, engine->connections[fd], fd, events);
+	else if (acceptor_owns(&engine->acceptor, fd))
+		acceptor_ready(engine, fd);
+	else if (fd == loop->environment->control_fd)
+		read_control(loop);
+	else if (fd == loop->signal_fd)
+		read_signal(loop);
+}
+
+static int run(struct loop *loop)
+{
+	struct engine *engine = &loop->engine;
+
+	while (!loop->terminated &&
+	       !(loop->listeners_closed && engine->connection_count == 0)) {
+		unsigned int handled = 0;
+		unsigned int events;
+		int fd;
+		int error =
+			readiness_wait(&engine->readiness, time_to_wait(loop));
+
+		if (error)
+			return error;
+		tick(loop);
+		while ((fd = readiness_next(&engine->readiness, &events)) >=
+		       0) {
+			handle(loop, fd, events);
+			if (++handled % EVENTS_PER_TICK == 0)
+				tick(loop);
+		}
+		run_timers(loop);
+	}
+	return 0;
+}
+
+static void close_loop(struct loop *loop)
+{
+	struct engine *engine = &loop->engine;
+
+	write_lease(loop, 0);
+	if (engine->connections)
+		connection_close_all(engine);
+	pipe_pool_close(&engine->tools.pipes);
+	free(engine->connections);
+	readiness_close(&engine->readiness);
+	listeners_close(&loop->environment->listeners);
+	close_fd_at(&loop->signal_fd);
+	free(loop);
+}
+
+int proxy_run(struct proxy_environment *environment)
+{
+	struct loop *loop = calloc(1, sizeof(*loop));
+	int error;
+
+	if (!loop)
+		return -ENOMEM;
+	loop->environment = environment;
+	loop->signal_fd = -1;
+	loop->drain_ns = UINT64_MAX;
+	loop->engine.readiness.epoll_fd = -1;
+
+	error = open_signals(loop);
+	if (!error)
+		error = open_engine(loop);
+	if (!error) {
+		watch_pinned(loop, environment->control_fd, true);
+		watch_pinned(loop, loop->signal_fd, true);
+		tick(loop);
+		tell_supervisor(loop, PROXY_READY);
+		error = run(loop);
+	}
+	close_loop(loop);
+	return error;
+}

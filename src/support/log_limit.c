@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: MIT
+#include "log_limit.h"
+
+#include "support.h"
+
+#define LINE_INTERVAL_NS (10 * NS_PER_S)
+
+bool log_limit_pass(struct log_limit *limit, uint64_t now_ns,
+		    uint64_t *left_out)
+{
+	if (now_ns < limit->next_ns) {
+		limit->left_out++;
+		return false;
+	}
+	*left_out = limit->left_out;
+	limit->left_out = 0;
+	limit->next_ns = now_ns + LINE_INTERVAL_NS;
+	return true;
+}

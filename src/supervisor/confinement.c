@@ -58,10 +58,10 @@ static const unsigned int allowed_calls[] = {
 	SYS_select, SYS_epoll_wait, SYS_poll,
 #endif
 	SYS_pselect6, SYS_ppoll, SYS_epoll_create1, SYS_epoll_ctl,
-	SYS_epoll_pwait,
+	SYS_epoll_pwait, SYS_signalfd4,
 	/* Memory */
-	SYS_brk, SYS_mmap, SYS_munmap, SYS_mremap, SYS_madvise, SYS_futex,
-	SYS_getrandom,
+	SYS_prlimit64, SYS_brk, SYS_mmap, SYS_munmap, SYS_mremap, SYS_madvise,
+	SYS_futex, SYS_getrandom,
 	/* The process itself */
 	SYS_clock_gettime, SYS_clock_nanosleep, SYS_restart_syscall,
 	SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_rt_sigreturn, SYS_getpid,

@@ -32,7 +32,7 @@ def program():
 
 @pytest.fixture(scope="session")
 def visitors_tool():
-    return Path(os.environ.get("VISITORS", ROOT / "build/tests/visitors"))
+    return Path(os.environ.get("TOOLS", ROOT / "build/tools"), "visitors")
 
 
 @pytest.fixture(params=["bpf", "iptables"])

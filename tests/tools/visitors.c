@@ -5,8 +5,8 @@
  *
  * The rate is kept by the clock and not by the answers: a server that stalls
  * meets the same visitors as one that does not, and the threads catch up.
- * Totals go to standard output as one line of JSON at the end and at each
- * SIGUSR1, failed visits to standard error as they happen.
+ * Totals go to standard output as one line of JSON at the start, at each
+ * SIGUSR1 and at the end; failed visits to standard error as they happen.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -405,6 +405,7 @@ static int run_visitors(struct visitors *visitors, double seconds)
 	signal(SIGPIPE, SIG_IGN);
 
 	visitors->started_ns = now_ns();
+	print_totals(visitors);
 	for (; started < visitors->thread_count; started++) {
 		struct visitor_thread *thread = &threads[started];
 

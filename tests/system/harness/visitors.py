@@ -22,6 +22,8 @@ class Visitors:
             tool, "-n", web.name, "-f", web.certificate.fingerprint, "-p",
             web.page, "-r", rate, "-t", threads, address, 443,
             stdout=subprocess.PIPE, stderr=self._errors)
+        # Before its first line, a SIGUSR1 would end it.
+        assert self._process.stdout.readline(), self._errors_path.read_text()
 
     def totals(self):
         """What happened so far."""

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: MIT
+"""What every system test may ask for."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from harness import namespace as namespaces
+from harness.network import Network
+from harness.product import Product
+from harness.visitors import Visitors
+from harness.webserver import WebServer
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def pytest_sessionstart(session):
+    if os.geteuid() != 0:
+        pytest.exit("the system tests make network namespaces: run them as "
+                    "root", returncode=1)
+    namespaces.remove_abandoned()
+
+
+@pytest.fixture(scope="session")
+def program():
+    path = Path(os.environ.get("PROGRAM", ROOT / "build/acme-alpn-proxy"))
+    if not path.exists():
+        pytest.exit(f"{path} is not built; make builds it", returncode=1)
+    return path.resolve()
+
+
+@pytest.fixture(scope="session")
+def visitors_tool():
+    return Path(os.environ.get("TOOLS", ROOT / "build/tools"), "visitors")
+
+
+@pytest.fixture(params=["bpf", "iptables"])
+def redirect(request):
+    return request.param
+
+
+@pytest.fixture(params=[4, 6], ids=["v4", "v6"])
+def family(request):
+    return request.param
+
+
+@pytest.fixture
+def network():
+    made = Network()
+    yield made
+    made.remove()
+
+
+@pytest.fixture
+def product(program, network, tmp_path):
+    made = Product(program, network.server, tmp_path)
+    yield made
+    made.kill_all()
+
+
+@pytest.fixture
+def web(network, tmp_path):
+    """nginx on the server's port 443."""
+    made = WebServer(network.server, tmp_path)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def send_visitors(visitors_tool, network, web, tmp_path):
+    """Call it to send visitors from the client to the web server."""
+    def send(family, **options):
+        return Visitors(visitors_tool, network.client, Network.SERVER[family],
+                        web, tmp_path, **options)
+    return send

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""What the system tests and the demo are built from."""

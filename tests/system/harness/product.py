@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: MIT
+"""The program under test, with a pidfile and a log of its own."""
+
+import contextlib
+import fcntl
+import os
+import re
+import signal
+import struct
+from pathlib import Path
+
+from .namespace import wait_until
+
+LISTEN_PORT = 21443
+
+
+class Product:
+    def __init__(self, program, namespace, directory):
+        self.program = Path(program).resolve()
+        self.namespace = namespace
+        self.pidfile = directory / "proxy.pid"
+        self.log = directory / "proxy.log"
+        self.environment = dict(os.environ,
+                                ACME_ALPN_PROXY_PIDFILE=str(self.pidfile))
+        for name in ("ACME_ALPN_PROXY_RULESPEC", "ACME_ALPN_PROXY_DISABLEV6"):
+            self.environment.pop(name, None)
+
+    def command(self, *words):
+        return [str(self.program), "--log-file", str(self.log), *words]
+
+    def run(self, *words, **options):
+        """One operation; the result's exit code is for the caller."""
+        options.setdefault("env", self.environment)
+        options.setdefault("check", False)
+        return self.namespace.run(*self.command(*words), **options)
+
+    def succeed(self, *words, **options):
+        result = self.run(*words, **options)
+        assert result.returncode == 0, (
+            f"{' '.join(words)}: exit code {result.returncode}\n"
+            f"{result.stdout}\n--- log\n{self.log_text()}")
+        return result
+
+    def start(self, *options):
+        return self.succeed("start", "--daemon", *options)
+
+    def stop(self, *options):
+        return self.succeed("stop", *options)
+
+    def popen(self, *words, **options):
+        """A start in the foreground."""
+        options.setdefault("env", self.environment)
+        return self.namespace.popen(*self.command(*words), **options)
+
+    def log_text(self):
+        return self.log.read_text() if self.log.exists() else ""
+
+    def pids(self):
+        """Every process of this program in its namespace."""
+        found = []
+        for pid in self.namespace.pids():
+            with contextlib.suppress(OSError):
+                if os.readlink(f"/proc/{pid}/exe") == str(self.program):
+                    found.append(pid)
+        return found
+
+    def supervisor(self):
+        """The pid that the pidfile tells, or None."""
+        with contextlib.suppress(FileNotFoundError):
+            text = self.pidfile.read_text()
+            if text:
+                assert re.fullmatch(r"[1-9][0-9]*\n", text), repr(text)
+                return int(text)
+        return None
+
+    def workers(self):
+        """Workers of the supervisor that the pidfile tells."""
+        children = Path(f"/proc/{self.supervisor()}/task").glob("*/children")
+        return [int(pid) for path in children
+                for pid in path.read_text().split()]
+
+    def worker(self):
+        (pid,) = self.workers()
+        return pid
+
+    def kill(self, pid, signal_number=signal.SIGKILL):
+        """Kill one process of ours and wait until it is gone."""
+        assert pid in self.pids()
+        os.kill(pid, signal_number)
+        wait_until(lambda: pid not in self.pids(), what=f"end of {pid}")
+
+    def kill_all(self):
+        for pid in self.pids():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not self.pids(), what="end of all processes")
+
+    def wait_running(self, timeout=10):
+        return wait_until(self.supervisor, timeout, "a pid in the pidfile")
+
+    def wait_gone(self, timeout=10):
+        wait_until(lambda: not self.pids(), timeout, "the end of the program")
+
+    def listening(self):
+        return self.namespace.listening(LISTEN_PORT)
+
+    def pidfile_locked(self):
+        """Is byte 0 of the pidfile locked, as long as an instance lives?"""
+        try:
+            handle = os.open(self.pidfile, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            question = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 1,
+                                   0)
+            answer = fcntl.fcntl(handle, fcntl.F_GETLK, question)
+            return struct.unpack("hhqqi4x", answer)[0] != fcntl.F_UNLCK
+        finally:
+            os.close(handle)
+
+    def bpf_objects(self):
+        """Ids of the programs, maps and links that its processes hold."""
+        found = set()
+        for pid in self.pids():
+            with contextlib.suppress(OSError):
+                for path in Path(f"/proc/{pid}/fdinfo").iterdir():
+                    found.update(re.findall(r"^(prog|map|link)_id:\s*(\d+)$",
+                                            path.read_text(), re.MULTILINE))
+        return found

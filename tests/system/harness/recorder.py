@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: MIT
+"""A backend that tells who it is, and keeps every byte it was sent."""
+
+import queue
+import threading
+from dataclasses import dataclass
+
+
+@dataclass
+class Recording:
+    data: bytes
+    # "end" for an orderly close, else the error's name.
+    ended_by: str
+    peer: str
+
+
+class Recorder:
+    """Greets each connection with its name, then listens to the end."""
+
+    def __init__(self, namespace, name, port, address="127.0.0.1"):
+        self.greeting = name.encode() + b"\n"
+        self._recordings = queue.Queue()
+        self._listener = namespace.listen(address, port)
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        while True:
+            try:
+                connection, peer = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._record, args=(connection, peer[0]),
+                             daemon=True).start()
+
+    def _record(self, connection, peer):
+        data = bytearray()
+        ended_by = "end"
+        with connection:
+            try:
+                connection.sendall(self.greeting)
+                while (chunk := connection.recv(65536)):
+                    data += chunk
+            except OSError as error:
+                ended_by = type(error).__name__
+        self._recordings.put(Recording(bytes(data), ended_by, peer))
+
+    def next(self, timeout=10):
+        """The recording of the connection that ended next."""
+        return self._recordings.get(timeout=timeout)
+
+    @property
+    def idle(self):
+        return self._recordings.empty()
+
+    def stop(self):
+        # close() alone does not wake a thread out of accept().
+        self._listener.shutdown(2)
+        self._listener.close()

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: MIT
+"""Visitors: many short ones (tests/tools/visitors.c), and one that stays."""
+
+import json
+import signal
+import ssl
+import subprocess
+
+from .namespace import wait_until
+
+
+class Visitors:
+    """A steady rate of new TLS connections from @namespace to @address."""
+
+    RATE = 220
+
+    def __init__(self, tool, namespace, address, web, directory, rate=RATE,
+                 threads=16):
+        self._errors_path = directory / f"visitors-{address.replace(':', '.')}"
+        self._errors = open(self._errors_path, "wb")
+        self._process = namespace.popen(
+            tool, "-n", web.name, "-f", web.certificate.fingerprint, "-p",
+            web.page, "-r", rate, "-t", threads, address, 443,
+            stdout=subprocess.PIPE, stderr=self._errors)
+        # Before its first line, a SIGUSR1 would end it.
+        assert self._process.stdout.readline(), self._errors_path.read_text()
+
+    def totals(self):
+        """What happened so far."""
+        self._process.send_signal(signal.SIGUSR1)
+        return json.loads(self._process.stdout.readline())
+
+    def wait_for_more(self, count, key="ok", timeout=30):
+        """Until @count more visits of this kind were made."""
+        goal = self.totals()[key] + count
+        wait_until(lambda: self.totals()[key] >= goal, timeout,
+                   f"{count} more visits that are {key}")
+
+    def finish(self):
+        """Send all home; returns the totals."""
+        self._process.terminate()
+        output, _ = self._process.communicate(timeout=30)
+        self._errors.close()
+        return json.loads(output)
+
+    def finish_without_failures(self, at_least=100):
+        totals = self.finish()
+        failures = self._errors_path.read_text()
+        assert totals["visits"] >= at_least, totals
+        assert totals["ok"] == totals["visits"], f"{totals}\n{failures}"
+        assert totals["handshake_retransmissions"] == 0, totals
+        return totals
+
+
+class LongVisitor:
+    """One TLS connection that stays open and asks for the page on demand."""
+
+    def __init__(self, namespace, address, web, port=443):
+        context = ssl.create_default_context(cafile=str(web.certificate.path))
+        self._web = web
+        self._socket = context.wrap_socket(namespace.connect(address, port),
+                                           server_hostname=web.name)
+        self._file = self._socket.makefile("rb")
+        self.peer = None
+
+    def visit(self):
+        """Ask for the page once more, and compare it."""
+        self._socket.sendall(b"GET / HTTP/1.1\r\nHost: " +
+                             self._web.name.encode() + b"\r\n\r\n")
+        assert self._file.readline().startswith(b"HTTP/1.1 200 ")
+        length = 0
+        while (line := self._file.readline().strip()):
+            name, _, value = line.partition(b": ")
+            if name == b"Content-Length":
+                length = int(value)
+            elif name == b"X-Peer":
+                self.peer = value.decode()
+        assert self._file.read(length) == self._web.page.read_bytes()
+
+    @property
+    def through_proxy(self):
+        return self.peer == "127.0.0.1"
+
+    def close(self):
+        self._file.close()
+        self._socket.close()

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: MIT
+"""nginx with a page, a certificate and a header that tells its peer."""
+
+import hashlib
+import os
+import signal
+import ssl
+
+from .namespace import run, wait_until
+
+CONFIGURATION = """\
+user root;
+daemon off;
+worker_processes 1;
+pid {directory}/nginx.pid;
+error_log {directory}/nginx.error.log info;
+events {{ worker_connections 8192; }}
+http {{
+    access_log {directory}/nginx.access.log;
+    default_type application/octet-stream;
+    client_body_temp_path {directory}/nginx.body;
+    proxy_temp_path {directory}/nginx.proxy;
+    fastcgi_temp_path {directory}/nginx.fastcgi;
+    uwsgi_temp_path {directory}/nginx.uwsgi;
+    scgi_temp_path {directory}/nginx.scgi;
+    keepalive_timeout 600s;
+    keepalive_requests 100000;
+    server {{
+{listen}
+        ssl_certificate {directory}/{name}.crt;
+        ssl_certificate_key {directory}/{name}.key;
+        ssl_session_cache off;
+        root {directory}/{name};
+        add_header X-Peer $remote_addr always;
+    }}
+}}
+"""
+PAGE_SIZE = 4096
+
+
+class Certificate:
+    """A self-signed certificate; ECDSA, so that handshakes are cheap."""
+
+    def __init__(self, directory, name):
+        self.path = directory / f"{name}.crt"
+        run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+            "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj",
+            f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}", "-keyout",
+            directory / f"{name}.key", "-out", self.path)
+        der = ssl.PEM_cert_to_DER_cert(self.path.read_text())
+        self.fingerprint = hashlib.sha256(der).hexdigest()
+
+
+class WebServer:
+    """nginx in @namespace; serves one page to every visitor."""
+
+    def __init__(self, namespace, directory, name="www.example.test",
+                 listen=("0.0.0.0:443", "[::]:443")):
+        self.name = name
+        self.directory = directory / f"nginx-{name}"
+        (self.directory / name).mkdir(parents=True)
+        self.certificate = Certificate(self.directory, name)
+        self.page = self.directory / name / "index.html"
+        self.page.write_bytes(os.urandom(PAGE_SIZE))
+        configuration = self.directory / "nginx.conf"
+        configuration.write_text(CONFIGURATION.format(
+            directory=self.directory, name=name,
+            listen="\n".join(f"        listen {address} ssl backlog=4096"
+                             f"{' ipv6only=on' if '[' in address else ''};"
+                             for address in listen)))
+        self._log = open(self.directory / "nginx.output", "wb")
+        self._process = namespace.popen("nginx", "-c", configuration,
+                                        stdout=self._log, stderr=self._log)
+        wait_until(lambda: self._serving(namespace), what="nginx")
+
+    def _serving(self, namespace):
+        if self._process.poll() is not None:
+            raise AssertionError("nginx: " +
+                                 (self.directory / "nginx.output").read_text())
+        return namespace.listening(443)
+
+    def stop(self):
+        self._process.send_signal(signal.SIGTERM)
+        self._process.wait(10)
+        self._log.close()

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: MIT
+"""The main job: a real CA, a real client, and visitors who notice nothing."""
+
+import pytest
+
+from harness.acme import Authority, Client
+
+
+@pytest.fixture
+def authority(network, tmp_path, family):
+    made = Authority(network, tmp_path, family)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def client(network, tmp_path, authority):
+    return Client(network.server, tmp_path, authority)
+
+
+def test_certificate_is_issued_while_visitors_are_served(
+        redirect, family, product, web, client, send_visitors):
+    visitors = send_visitors(family)
+    visitors.wait_for_more(100)
+    product.start(f"--{redirect}")
+    visitors.wait_for_more(100, "through_proxy")
+    issued = client.issue(web.name)
+    visitors.wait_for_more(100, "through_proxy")
+    product.stop()
+    visitors.wait_for_more(100)
+    totals = visitors.finish_without_failures()
+
+    assert issued.names == [web.name]
+    assert "Pebble" in issued.issuer
+    assert totals["visits"] / totals["seconds"] >= 200
+    assert totals["through_proxy"] < totals["ok"]
+
+
+@pytest.mark.parametrize("family", [4], ids=["v4"])
+def test_no_certificate_without_the_program(web, client):
+    """The control: the certificate above came through the redirect."""
+    result = client.order(web.name)
+    assert result.returncode != 0
+    assert "acme: error" in result.stdout

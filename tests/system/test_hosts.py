@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: MIT
+"""Hosts that are hard to redirect on: firewalls, SYN cookies, containers."""
+
+import json
+
+import pytest
+
+from harness import hello
+from harness.network import Network
+from harness.recorder import Recorder
+from harness.visitors import LongVisitor, Visitors
+from harness.webserver import WebServer
+
+
+@pytest.fixture
+def responder(network):
+    made = Recorder(network.server, "responder", 31443)
+    yield made
+    made.stop()
+
+
+def assert_challenge_reaches(responder, network, family):
+    """An acme-tls/1 hello from outside meets the responder, and only it."""
+    challenge = hello.hello(hello.alpn(hello.ACME))
+    address = Network.SERVER_FOR_AUTHORITY[family]
+    with network.authority.connect(address, 443) as connection:
+        connection.sendall(challenge)
+        assert connection.recv(100) == responder.greeting
+    recording = responder.next()
+    assert recording.data == challenge
+
+
+def assert_served(visitors, responder, network, product, family, *options):
+    """The whole life of the redirect under the eyes of @visitors."""
+    visitors.wait_for_more(30)
+    product.start(*options)
+    visitors.wait_for_more(100, "through_proxy")
+    assert_challenge_reaches(responder, network, family)
+    product.stop()
+    visitors.wait_for_more(30)
+    totals = visitors.finish_without_failures()
+    assert totals["through_proxy"] < totals["ok"]
+    product.wait_gone()
+
+
+def accept_only_https(network):
+    for command in ("iptables", "ip6tables"):
+        for rule in (["-A", "INPUT", "-i", "lo", "-j", "ACCEPT"],
+                     ["-A", "INPUT", "-p", "tcp", "--dport", 443, "-j",
+                      "ACCEPT"],
+                     ["-P", "INPUT", "DROP"]):
+            network.server.run(command, *rule)
+    # Without neighbour discovery there is no IPv6.
+    network.server.run("ip6tables", "-A", "INPUT", "-p", "icmpv6", "-j",
+                       "ACCEPT")
+
+
+def test_firewall_that_accepts_only_https(family, network, product, responder,
+                                          send_visitors):
+    accept_only_https(network)
+    assert_served(send_visitors(family), responder, network, product, family,
+                  "--bpf")
+
+
+def cookies_sent(network):
+    """How many SYNs the server has answered with a cookie."""
+    counters = network.server.run("nstat", "-asj").stdout
+    return json.loads(counters)["kernel"]["TcpExtSyncookiesSent"]
+
+
+def test_syn_cookies_for_everybody(redirect, family, network, product,
+                                   responder, web, send_visitors):
+    network.server.sysctl("net.ipv4.tcp_syncookies", 2)
+    before = cookies_sent(network)
+    assert_served(send_visitors(family), responder, network, product, family,
+                  f"--{redirect}")
+    assert cookies_sent(network) - before > 100
+
+
+def test_other_nat_rules(redirect, family, network, product, responder,
+                         send_visitors):
+    """Any NAT rule makes the kernel look at each new flow's socket anew."""
+    for command in ("iptables", "ip6tables"):
+        network.server.run(command, "-t", "nat", "-A", "PREROUTING", "-p",
+                           "tcp", "--dport", 8080, "-j", "REDIRECT",
+                           "--to-port", 80)
+    assert_served(send_visitors(family), responder, network, product, family,
+                  f"--{redirect}")
+
+
+@pytest.mark.parametrize("variant", ["nft", "legacy"])
+def test_both_iptables(variant, family, network, product, responder, web,
+                       send_visitors, tmp_path):
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for command in ("iptables", "ip6tables"):
+        for suffix in ("", "-save", "-restore"):
+            (tools / f"{command}{suffix}").symlink_to(
+                f"/usr/sbin/{command}-{variant}{suffix}")
+    path = product.environment["PATH"]
+    product.environment["PATH"] = f"{tools}:{path}"
+    assert_served(send_visitors(family), responder, network, product, family,
+                  "--iptables")
+
+
+class ContainerHost:
+    """nginx in a container, published on the server's port 443."""
+
+    def __init__(self, network, tool, directory):
+        self.network = network
+        self._tool = tool
+        self._directory = directory
+        self.namespace = network.add_container()
+        network.publish_port()
+        self.web = WebServer(self.namespace, directory,
+                             "container.example.test")
+        # What docker-proxy is for: the host's own connections.
+        self.forwarder = network.server.popen(
+            "/usr/bin/python3", "-c", FORWARDER, Network.CONTAINER[4])
+        network.server.run("timeout", 10, "bash", "-c",
+                           "until ss -Htln sport = :443 | grep -q .; "
+                           "do sleep 0.05; done")
+
+    def send_visitors(self, family, **options):
+        return Visitors(self._tool, self.network.client,
+                        Network.SERVER[family], self.web, self._directory,
+                        **options)
+
+    def stop(self):
+        self.forwarder.terminate()
+        self.forwarder.wait(10)
+        self.web.stop()
+
+
+FORWARDER = """
+import asyncio, sys
+
+async def copy(reader, writer):
+    try:
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+        writer.write_eof()
+    except OSError:
+        writer.transport.abort()
+
+async def forward(reader, writer):
+    try:
+        ends = await asyncio.open_connection(sys.argv[1], 443)
+    except OSError:
+        writer.transport.abort()
+        return
+    await asyncio.gather(copy(reader, ends[1]), copy(ends[0], writer))
+    writer.close()
+    ends[1].close()
+
+async def main():
+    server = await asyncio.start_server(forward, ["0.0.0.0", "::"], 443,
+                                        backlog=1024)
+    await server.serve_forever()
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def container_host(network, visitors_tool, tmp_path):
+    made = ContainerHost(network, visitors_tool, tmp_path)
+    yield made
+    made.stop()
+
+
+def test_published_container_port(family, network, product, responder,
+                                  container_host):
+    """
+    The container sees the bridge's address where the proxy is in between,
+    so that this is how visits through the proxy are told from others.
+    """
+    visitors = container_host.send_visitors(family, rate=60)
+    address = Network.SERVER[family]
+    before = LongVisitor(network.client, address, container_host.web)
+    before.visit()
+    direct = before.peer
+    visitors.wait_for_more(30)
+    product.start("--bpf")
+    assert_challenge_reaches(responder, network, family)
+    during = LongVisitor(network.client, address, container_host.web)
+    during.visit()
+    assert during.peer == Network.BRIDGE[4] != direct
+    before.visit()
+    visitors.wait_for_more(100)
+    product.stop()
+    visitors.wait_for_more(30)
+    for visitor in (before, during):
+        visitor.visit()
+        visitor.close()
+    after = LongVisitor(network.client, address, container_host.web)
+    after.visit()
+    assert after.peer == direct
+    after.close()
+    visitors.finish_without_failures()
+    product.wait_gone()
+
+
+def test_iptables_cannot_see_a_published_port_and_says_so(product,
+                                                          container_host):
+    result = product.run("start", "--daemon", "--iptables")
+    assert "--bpf" in result.stdout + product.log_text()
+
+
+def test_traffic_of_containers_is_left_alone(redirect, family, network,
+                                             product, container_host,
+                                             tmp_path):
+    """A container's own https to the outside goes where it was sent."""
+    outside = WebServer(network.authority, tmp_path, "outside.example.test")
+    address = Network.AUTHORITY[family]
+    before = LongVisitor(container_host.namespace, address, outside)
+    before.visit()
+    product.start(f"--{redirect}")
+    during = LongVisitor(container_host.namespace, address, outside)
+    for visitor in (before, during):
+        visitor.visit()
+        # Masqueraded, as a container's always is, and not relayed.
+        assert visitor.peer == Network.SERVER_FOR_AUTHORITY[family]
+    product.stop()
+    for visitor in (before, during):
+        visitor.visit()
+        visitor.close()
+    assert "0 connections" in product.log_text()
+    outside.stop()
+
+
+def test_container_calls_the_host(redirect, family, network, product,
+                                  responder, web):
+    """The host's own address, asked for from a container, is redirected."""
+    container = network.add_container()
+    product.start(f"--{redirect}")
+    visitor = LongVisitor(container, Network.BRIDGE[family], web)
+    visitor.visit()
+    assert visitor.through_proxy
+    visitor.close()

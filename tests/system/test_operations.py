@@ -1,0 +1,329 @@
+# SPDX-License-Identifier: MIT
+"""start, stop and status as hooks, people and scripts use them."""
+
+import os
+import pty
+import random
+import select
+import signal
+import subprocess
+import time
+
+import pytest
+
+from harness import residue
+from harness.namespace import wait_until
+from harness.network import Network
+from harness.visitors import LongVisitor
+
+NOT_RUNNING = 3
+
+
+@pytest.fixture
+def clean(network, web):
+    return residue.snapshot(network.server)
+
+
+def assert_nothing_left(product, clean):
+    product.wait_gone()
+    assert not product.pidfile.exists()
+    assert residue.snapshot(product.namespace) == clean
+
+
+def visit_through_proxy(network, web, family=4):
+    visitor = LongVisitor(network.client, Network.SERVER[family], web)
+    visitor.visit()
+    assert visitor.through_proxy
+    return visitor
+
+
+def test_start_in_the_background_of_a_hook(redirect, network, product, web,
+                                           clean):
+    """
+    A hook's shell ignores SIGINT for `start &`, and its runner waits until
+    every pipe that it gave to the hook is closed.
+    """
+    pipe_read, pipe_write = os.pipe()
+    script = '"$@" & while ! [ -s "$ACME_ALPN_PROXY_PIDFILE" ]; do ' \
+             'sleep 0.05; done; echo hook done'
+    # Returns when standard output and error have reached their end.
+    result = product.namespace.run(
+        "sh", "-c", script, "sh", *product.command("start",
+                                                   f"--{redirect}"),
+        env=product.environment, pass_fds=[pipe_write], timeout=10)
+    assert result.stdout.endswith("hook done\n")
+    os.close(pipe_write)
+    assert select.select([pipe_read], [], [], 5)[0]
+    assert os.read(pipe_read, 1) == b""
+    os.close(pipe_read)
+    for pid in product.pids():
+        for number in (0, 1, 2):
+            assert os.readlink(f"/proc/{pid}/fd/{number}") == "/dev/null"
+    visit_through_proxy(network, web).close()
+    product.stop()
+    assert_nothing_left(product, clean)
+
+
+def test_daemon_releases_its_caller(redirect, product, web, clean):
+    result = product.succeed("start", "--daemon", f"--{redirect}", timeout=10)
+    supervisor = product.supervisor()
+    assert product.listening()
+    assert os.getsid(supervisor) == supervisor
+    assert "ready" in result.stdout
+    product.stop()
+    assert_nothing_left(product, clean)
+
+
+def test_default_log_is_under_var_log(network, product, web):
+    """On a file system of its own, so that this machine's stays as it is."""
+    script = 'mount -t tmpfs none /var/log && exec "$@"'
+    process = network.server.popen(
+        "sh", "-c", script, "sh", product.program, "start", "--bpf",
+        env=product.environment, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT)
+    supervisor = product.wait_running()
+    # Its end comes when the program lets go of it.
+    process.stdout.read()
+    log = f"/proc/{supervisor}/root/var/log/acme-alpn-proxy.log"
+    with open(log, encoding="ascii") as file:
+        assert "ready" in file.read()
+    assert os.stat(log).st_mode & 0o777 == 0o600
+    product.stop()
+    assert process.wait(10) == 0
+
+
+def test_terminal_is_logged_to(network, product, web):
+    ours, theirs = pty.openpty()
+    process = network.server.popen(
+        product.program, "start", "--bpf", env=product.environment,
+        stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    product.wait_running()
+    process.send_signal(signal.SIGINT)
+    text = b""
+    try:
+        while (chunk := os.read(ours, 4096)):
+            text += chunk
+    except OSError:
+        # EIO: the last process has closed its end.
+        pass
+    os.close(ours)
+    assert process.wait(20) == 0
+    assert b"ready" in text and b"done" in text
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_signals_stop_it(redirect, name, network, product, web, clean):
+    process = product.popen("start", f"--{redirect}")
+    product.wait_running()
+    visitor = visit_through_proxy(network, web)
+    process.send_signal(getattr(signal, name))
+    wait_until(lambda: not product.pidfile.exists(), what="end of redirect")
+    visitor.visit()
+    visitor.close()
+    assert process.wait(20) == 0
+    assert_nothing_left(product, clean)
+
+
+def test_pidfile_tells_when_it_serves(redirect, network, product, web):
+    """Empty and locked at first; a pid means that visitors are redirected."""
+    process = product.popen("start", f"--{redirect}")
+    wait_until(product.pidfile.exists, what="the pidfile")
+    wait_until(product.pidfile_locked, what="the lock")
+    supervisor = product.wait_running()
+    assert supervisor == process.pid
+    assert product.pidfile_locked()
+    visit_through_proxy(network, web).close()
+    product.stop()
+    assert not product.pidfile.exists()
+    process.wait(20)
+
+
+def test_second_start_says_so(redirect, network, product, web, clean):
+    product.start(f"--{redirect}")
+    pids = product.pids()
+    during = residue.snapshot(network.server)
+    for words in (["start"], ["start", "--daemon"],
+                  ["--bpf", "start", "--daemon"]):
+        result = product.succeed(*words, timeout=10)
+        assert "already running" in result.stdout
+        assert str(product.supervisor()) in result.stdout
+    assert product.pids() == pids
+    assert residue.snapshot(network.server) == during
+    product.stop()
+    assert_nothing_left(product, clean)
+
+
+def test_starts_at_the_same_time_make_one_instance(redirect, network, product,
+                                                   web, clean):
+    starts = [product.popen("start", "--daemon", f"--{redirect}",
+                            stdout=subprocess.DEVNULL,
+                            stderr=subprocess.DEVNULL) for _ in range(5)]
+    assert [start.wait(30) for start in starts] == [0] * 5
+    assert len(product.pids()) == 2
+    visit_through_proxy(network, web).close()
+    product.stop()
+    assert_nothing_left(product, clean)
+
+
+def test_stop_with_nothing_running(redirect, product, clean):
+    for _ in range(2):
+        product.stop()
+    assert_nothing_left(product, clean)
+
+
+def test_start_racing_stop(redirect, product, web, send_visitors, clean):
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")
+    moments = random.Random(seed)
+    visitors = send_visitors(4, rate=100)
+    for _ in range(5):
+        start = product.popen("start", "--daemon", f"--{redirect}",
+                              stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL)
+        time.sleep(moments.uniform(0, 0.2))
+        product.stop()
+        # A start that lost the race may have failed, or begun afterwards.
+        start.wait(30)
+        visitors.wait_for_more(10)
+    product.stop()
+    visitors.finish_without_failures()
+    assert_nothing_left(product, clean)
+
+
+def test_stops_at_the_same_time(redirect, product, clean):
+    product.start(f"--{redirect}")
+    stops = [product.popen("stop", stdout=subprocess.DEVNULL,
+                           stderr=subprocess.DEVNULL) for _ in range(5)]
+    assert [stop.wait(30) for stop in stops] == [0] * 5
+    assert_nothing_left(product, clean)
+
+
+def test_start_during_a_drain(redirect, family, network, product, web, clean):
+    product.start(f"--{redirect}")
+    first = product.supervisor()
+    old = visit_through_proxy(network, web, family)
+    product.stop()
+    assert first in product.pids()
+    product.start(f"--{redirect}")
+    assert product.supervisor() != first
+    new = visit_through_proxy(network, web, family)
+    for visitor in (old, new):
+        visitor.visit()
+    old.close()
+    wait_until(lambda: first not in product.pids(), what="end of the drain")
+    # What the first one took away was its own.
+    new.visit()
+    visit_through_proxy(network, web, family).close()
+    product.stop()
+    new.visit()
+    new.close()
+    assert_nothing_left(product, clean)
+
+
+def test_drain_ends_with_its_timeout(redirect, network, product, web, clean):
+    product.start(f"--{redirect}", "--drain-timeout", "2")
+    visitor = visit_through_proxy(network, web)
+    product.stop()
+    visitor.visit()
+    product.wait_gone()
+    with pytest.raises((OSError, AssertionError)):
+        visitor.visit()
+    visitor.close()
+    assert_nothing_left(product, clean)
+
+
+def test_stop_waits_for_the_drain(redirect, network, product, web, clean):
+    product.start(f"--{redirect}")
+    visitor = visit_through_proxy(network, web)
+    result = product.run("stop", "--wait=5")
+    assert result.returncode == 1
+    assert "still open" in result.stdout
+    visitor.visit()
+    visitor.close()
+    product.stop("--wait")
+    assert_nothing_left(product, clean)
+
+
+def test_stop_waits_until_the_last_has_gone(redirect, network, product, web,
+                                            clean):
+    product.start(f"--{redirect}")
+    visitor = visit_through_proxy(network, web)
+    stop = product.popen("stop", "--wait")
+    wait_until(lambda: not product.pidfile.exists(), what="end of redirect")
+    time.sleep(0.5)
+    assert stop.poll() is None
+    visitor.close()
+    assert stop.wait(20) == 0
+    assert_nothing_left(product, clean)
+
+
+def test_status(redirect, product, web):
+    assert product.run("status").returncode == NOT_RUNNING
+    product.start(f"--{redirect}")
+    result = product.succeed("status")
+    assert str(product.supervisor()) in result.stdout
+    product.stop()
+    assert product.run("status").returncode == NOT_RUNNING
+
+
+def test_options_before_and_after_the_operation(product, web, clean):
+    product.succeed("--bpf", "start", "-daemon", "-alpn", "127.0.0.1:4443",
+                    "--drain-timeout=5")
+    assert "127.0.0.1:4443" in product.log_text()
+    product.succeed("stop", "-bpf")
+    assert_nothing_left(product, clean)
+
+
+def test_other_ports_and_names(redirect, network, product, web, clean):
+    """Two ports of one's own, and backends by name and by IPv6 address."""
+    backend = network.server.listen("::1", 8443)
+    product.start(f"--{redirect}", "--port", "8080", "--listen", "18080",
+                  "-fallback", "[::1]:8443", "-alpn", "localhost:31443")
+    with network.client.connect(Network.SERVER[4], 8080) as visitor:
+        visitor.sendall(b"hello\n")
+        connection, _ = backend.accept()
+        with connection:
+            assert connection.recv(10) == b"hello\n"
+    visitor = LongVisitor(network.client, Network.SERVER[4], web)
+    visitor.visit()
+    assert not visitor.through_proxy
+    visitor.close()
+    product.succeed("stop", f"--{redirect}", "--port", "8080", "--listen",
+                    "18080")
+    backend.close()
+    assert_nothing_left(product, clean)
+
+
+def test_chosen_interface_only(network, product, web, clean):
+    product.start("--bpf", "--interface", "auth*")
+    visitor = LongVisitor(network.authority, Network.SERVER_FOR_AUTHORITY[4],
+                          web)
+    visitor.visit()
+    assert visitor.through_proxy
+    visitor.close()
+    visitor = LongVisitor(network.client, Network.SERVER[4], web)
+    visitor.visit()
+    assert not visitor.through_proxy
+    visitor.close()
+    product.stop()
+    assert_nothing_left(product, clean)
+
+
+def test_proxy_without_redirect(network, product, web, clean):
+    product.start("--no-redirect")
+    during = residue.snapshot(network.server)
+    assert during["rules"] == clean["rules"]
+    assert during["filters"] == clean["filters"]
+    visitor = LongVisitor(network.server, "127.0.0.1", web, port=21443)
+    visitor.visit()
+    visitor.close()
+    product.succeed("stop", "--no-redirect")
+    assert_nothing_left(product, clean)
+
+
+def test_help_and_version(product):
+    for word in ("start", "stop", "status", "-alpn", "-fallback", "--bpf",
+                 "--daemon", "ACME_ALPN_PROXY_PIDFILE"):
+        assert word in product.succeed("--help").stdout
+    assert "0." in product.succeed("--version").stdout

@@ -1,0 +1,313 @@
+# SPDX-License-Identifier: MIT
+"""What cannot work is refused: one clear message, and nothing was changed."""
+
+import os
+import shlex
+import shutil
+
+import pytest
+
+from harness import hello, residue
+from harness.network import Network
+from harness.visitors import LongVisitor
+
+DONE, FAILED, USAGE = 0, 1, 2
+NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+WITHOUT_RIGHTS = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
+
+
+@pytest.fixture
+def before(network):
+    return residue.snapshot(network.server)
+
+
+@pytest.fixture
+def refuse(product, before):
+    """Call it to run a command that must be refused; returns its output."""
+    def run(*words, prefix=(), code=FAILED, log="-", **options):
+        options.setdefault("env", product.environment)
+        result = product.namespace.run(*prefix, product.program, "--log-file",
+                                       log, *words, check=False, timeout=20,
+                                       **options)
+        assert result.returncode == code, result.stdout
+        lines = result.stdout.splitlines()
+        assert 1 <= len(lines) <= 2, result.stdout
+        assert not product.pids()
+        assert residue.snapshot(product.namespace) == before
+        return result.stdout
+    return run
+
+
+def without_files(*patterns):
+    """
+    A command prefix that hides programs of /usr/sbin; it lasts as long as
+    the mount namespace that `ip netns exec` makes.
+    """
+    hide = " ".join(f"-e {shlex.quote(pattern)}" for pattern in patterns)
+    return ["sh", "-euc", f"""
+        kept=$(mktemp -d)
+        mount --bind /usr/sbin $kept
+        PATH=$kept:/usr/bin:/bin
+        mount -t tmpfs none /usr/sbin
+        for name in $(ls $kept | grep -vx {hide}); do
+            ln -s $kept/$name /usr/sbin/$name
+        done
+        trap 'umount -l /usr/sbin $kept; rmdir $kept' EXIT
+        PATH=/usr/sbin:/usr/bin:/sbin:/bin
+        "$@"
+        """, "sh"]
+
+
+NO_IPTABLES = without_files("ip6*tables.*", "xtables.*")
+NO_IP6TABLES = without_files("ip6tables.*")
+
+
+@pytest.mark.parametrize("rights", [NOBODY, WITHOUT_RIGHTS],
+                         ids=["nobody", "no-capabilities"])
+@pytest.mark.parametrize("operation", ["start", "stop"])
+def test_without_rights(redirect, operation, rights, refuse, product):
+    output = refuse(operation, f"--{redirect}", prefix=rights)
+    assert "root" in output and "CAP_NET_ADMIN" in output
+    assert not product.pidfile.exists()
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "127.0.0.1", "::1", "::"])
+def test_taken_port(redirect, address, network, before, product):
+    with network.server.listen(address, 21443):
+        taken = residue.snapshot(network.server)
+        result = product.run("start", "--daemon", f"--{redirect}")
+        assert result.returncode == FAILED
+        assert "21443" in result.stdout and "in use" in result.stdout
+        assert not product.pids()
+        assert not product.pidfile.exists()
+        assert residue.snapshot(network.server) == taken
+    assert residue.snapshot(network.server) == before
+
+
+@pytest.mark.parametrize("words", [
+    [], ["launch"], ["start", "stop"], ["start", "start"],
+    ["start", "--no-such-option"], ["start", "-alpn"],
+    ["start", "-alpn", "127.0.0.1"], ["start", "-alpn", "127.0.0.1:0"],
+    ["start", "-alpn", "127.0.0.1:65536"], ["start", "-fallback", "::1:443"],
+    ["start", "-fallback", "[::1:443"], ["start", "-fallback", ":443"],
+    ["start", "-fallback", "127.0.0.1:https"],
+    ["start", "--listen", "0"], ["start", "--listen", "65536"],
+    ["start", "--port", "4a"], ["start", "--drain-timeout", "-1"],
+    ["start", "--hello-timeout", "soon"], ["start", "--bpf=yes"],
+    ["start", "--max-connections", "0"], ["start", "extra", "words"],
+], ids=lambda words: " ".join(words) or "nothing")
+def test_malformed_command_line(words, refuse, product):
+    refuse(*words, code=USAGE)
+    assert not product.pidfile.exists()
+
+
+def test_unknown_host(refuse, product):
+    output = refuse("start", "--bpf", "-alpn", "no-such-host.invalid:31443")
+    assert "no-such-host.invalid" in output
+    assert not product.pidfile.exists()
+
+
+def test_unknown_user(redirect, refuse):
+    output = refuse("start", f"--{redirect}", "--user", "no-such-user")
+    assert "no-such-user" in output
+
+
+def test_no_web_server_behind_the_fallback(redirect, family, network,
+                                           product):
+    """Visitors get what they would get without the program: a refusal."""
+    product.run("start", "--daemon", f"--{redirect}")
+    with pytest.raises(OSError):
+        with network.client.connect(Network.SERVER[family], 443) as visitor:
+            visitor.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            if not visitor.recv(1):
+                raise ConnectionResetError
+    assert "127.0.0.1:443" in product.log_text()
+
+
+def test_no_responder_yet(redirect, family, network, product, web):
+    """It is started later by the ACME client; the log tells who was early."""
+
+    product.start(f"--{redirect}")
+    with network.client.connect(Network.SERVER[family], 443) as challenge:
+        challenge.sendall(hello.hello(hello.alpn(hello.ACME)))
+        try:
+            assert challenge.recv(1) == b""
+        except ConnectionResetError:
+            pass
+    visitor = LongVisitor(network.client, Network.SERVER[family], web)
+    visitor.visit()
+    visitor.close()
+    assert "127.0.0.1:31443" in product.log_text().splitlines()[-1]
+
+
+def test_iptables_is_missing(refuse):
+    output = refuse("start", "--iptables", prefix=NO_IPTABLES)
+    assert "iptables" in output
+
+
+def test_ip6tables_is_missing(refuse):
+    output = refuse("start", "--iptables", prefix=NO_IP6TABLES)
+    assert "ip6tables" in output
+
+
+@pytest.fixture
+def broken_tool(product, tmp_path):
+    """Call it to put a program into $PATH that fails on changes."""
+    def make(name):
+        folder = tmp_path / "broken"
+        folder.mkdir()
+        tool = folder / name
+        tool.write_text(f"""#!/bin/sh
+            case " $* " in
+            *" -A "*|*" -I "*) echo "{name}: broken" >&2; exit 4 ;;
+            esac
+            exec {shutil.which(name)} "$@"
+            """)
+        tool.chmod(0o755)
+        path = product.environment["PATH"]
+        product.environment["PATH"] = f"{folder}:{path}"
+    return make
+
+
+@pytest.mark.parametrize("name", ["iptables", "ip6tables"])
+def test_one_family_fails(name, broken_tool, before, product, web):
+    before = residue.snapshot(product.namespace)
+    broken_tool(name)
+    result = product.run("start", "--daemon", "--iptables")
+    assert result.returncode == FAILED
+    assert f"{name}: broken" in result.stdout
+    assert not product.pids()
+    assert not product.pidfile.exists()
+    assert residue.snapshot(product.namespace) == before
+
+
+def test_bpf_where_iptables_is_missing(network, product, web, send_visitors):
+    """Without a choice on the command line, and it says so."""
+    process = network.server.popen(
+        *NO_IPTABLES, *product.command("start", "--daemon"),
+        env=product.environment)
+    process.wait(20)
+    assert product.bpf_objects()
+    assert "using BPF" in product.log_text()
+    visitors = send_visitors(4)
+    visitors.wait_for_more(50, "through_proxy")
+    product.stop()
+    visitors.finish_without_failures()
+
+
+def test_iptables_is_the_default(product, web):
+    product.start()
+    assert not product.bpf_objects()
+    assert "iptables" in product.log_text()
+
+
+def test_bpf_is_forbidden(refuse, product):
+    """As in a container whose seccomp filter knows no bpf()."""
+    output = refuse("start", "--bpf", prefix=[
+        "strace", "-f", "-qq", "-o", os.devnull, "-e", "trace=bpf", "-e",
+        "inject=bpf:error=EPERM"])
+    assert "bpf" in output.lower()
+    assert not product.pidfile.exists()
+
+
+def test_kernel_type_information_is_missing(network, product, web):
+    """No BTF: it works all the same, or is refused with the reason."""
+    before = residue.snapshot(network.server)
+    hide = ["sh", "-c", 'mount -t tmpfs none /sys/kernel/btf && exec "$@"',
+            "sh"]
+    result = network.server.run(*hide, *product.command(
+        "start", "--bpf", "--daemon"), env=product.environment, check=False)
+    if result.returncode == DONE:
+        visitor = LongVisitor(network.client, Network.SERVER[4], web)
+        visitor.visit()
+        assert visitor.through_proxy
+        visitor.close()
+        product.stop()
+        product.wait_gone()
+    else:
+        assert "BTF" in result.stdout
+        assert not product.pids()
+    assert residue.snapshot(network.server) == before
+
+
+# The log and the pidfile.
+
+@pytest.fixture
+def read_only(tmp_path):
+    """A folder in which nothing can be made, not even by root."""
+    return ["sh", "-euc", f"""
+        mount -t tmpfs none {tmp_path}/folder
+        mount -o remount,ro {tmp_path}/folder
+        exec "$@"
+        """, "sh"]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    made = tmp_path / "folder"
+    made.mkdir()
+    return made
+
+
+def test_log_on_a_read_only_disk(redirect, folder, read_only, refuse):
+    output = refuse("start", f"--{redirect}", prefix=read_only,
+                    log=folder / "log")
+    assert str(folder / "log") in output and "--log-file" in output
+
+
+@pytest.mark.parametrize("kind", ["directory", "link", "no-folder"])
+def test_log_that_is_no_file(kind, redirect, folder, refuse, tmp_path):
+    log = folder / "log"
+    target = tmp_path / "target"
+    if kind == "directory":
+        log.mkdir()
+    elif kind == "link":
+        target.write_text("precious\n")
+        log.symlink_to(target)
+    else:
+        log = log / "log"
+    assert str(log) in refuse("start", f"--{redirect}", log=log)
+    if kind == "link":
+        assert target.read_text() == "precious\n"
+
+
+def test_full_disk_for_the_log(redirect, family, network, product, web):
+    """No reason to turn anybody away."""
+    product.log = "/dev/full"
+    result = product.namespace.run(*product.command(
+        "start", "--daemon", f"--{redirect}"), env=product.environment)
+    assert result.returncode == DONE
+    visitor = LongVisitor(network.client, Network.SERVER[family], web)
+    visitor.visit()
+    assert visitor.through_proxy
+    visitor.close()
+    assert product.run("stop").returncode == DONE
+
+
+@pytest.mark.parametrize("kind", ["read-only", "full", "directory", "link",
+                                  "other-text"])
+def test_unusable_pidfile(kind, redirect, folder, read_only, refuse, product,
+                          tmp_path):
+    product.environment["ACME_ALPN_PROXY_PIDFILE"] = str(folder / "pid")
+    target = tmp_path / "target"
+    target.write_text("precious\n")
+    prefix = []
+    if kind == "read-only":
+        prefix = read_only
+    elif kind == "full":
+        prefix = ["sh", "-euc", f"""
+            mount -t tmpfs -o size=4k none {folder}
+            head -c 4096 /dev/zero >{folder}/ballast
+            exec "$@"
+            """, "sh"]
+    elif kind == "directory":
+        (folder / "pid").mkdir()
+    elif kind == "link":
+        (folder / "pid").symlink_to(target)
+    else:
+        (folder / "pid").write_text("precious\n")
+    output = refuse("start", f"--{redirect}", prefix=prefix)
+    assert str(folder / "pid") in output
+    assert target.read_text() == "precious\n"
+    if kind == "other-text":
+        assert (folder / "pid").read_text() == "precious\n"

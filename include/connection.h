@@ -23,7 +23,7 @@ struct engine;
 #define CONNECTION_DESCRIPTORS 2
 
 enum connection_state {
-	/* The client's first bytes are read and judged (peek.h). */
+	/* The client's first bytes are read and judged (first_bytes.h). */
 	CONNECTION_PEEK,
 	/* Judged; the backend is being connected to (connect.h). */
 	CONNECTION_CONNECT,

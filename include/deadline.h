@@ -25,7 +25,7 @@ struct deadline_queue {
 
 /* The object of type @type that @pointer, its member @member, is part of. */
 #define deadline_owner(pointer, type, member) \
-	((type *)((char *)(pointer)-offsetof(type, member)))
+	((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 void deadline_queue_init(struct deadline_queue *queue, uint64_t duration_ns);
 

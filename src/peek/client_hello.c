@@ -34,7 +34,8 @@
 #define MIN_ACME_PROTOCOL (1 + ACME_PROTOCOL_SIZE)
 #define MIN_NAME	  (1 + 2)
 #define MIN_EXTENSION	  (2 + 2)
-#define MIN_EXTENSIONS	  (2 + MIN_EXTENSION + 2 + MIN_ACME_PROTOCOL)
+#define MIN_ALPN	  (MIN_EXTENSION + 2 + MIN_ACME_PROTOCOL)
+#define MIN_EXTENSIONS	  (2 + MIN_ALPN)
 #define MIN_COMPRESSION	  (1 + 1 + MIN_EXTENSIONS)
 #define MIN_CIPHER_SUITES (2 + 2 + MIN_COMPRESSION)
 #define MIN_SESSION_ID	  (1 + MIN_CIPHER_SUITES)
@@ -80,9 +81,22 @@ static void require(struct client_hello *hello, bool condition)
 		hello->verdict = CLIENT_HELLO_OTHER;
 }
 
+/* A number's bytes so far leave a range of values: does it meet the permitted
+ * one? If not, no byte that follows can mend it. */
+static bool may_become(uint32_t value, unsigned int bytes_left,
+		       uint32_t minimum, uint32_t maximum)
+{
+	unsigned int bits = 8 * bytes_left;
+	uint32_t lowest = value << bits;
+	uint32_t highest = lowest | ((1u << bits) - 1);
+
+	return highest >= minimum && lowest <= maximum;
+}
+
 static void begin_number(struct client_hello *hello, enum field field,
 			 size_t minimum, size_t maximum)
 {
+	require(hello, minimum <= maximum);
 	hello->field = (uint8_t)field;
 	hello->field_left = field_rules[field].number_size;
 	hello->value = 0;
@@ -119,15 +133,19 @@ static bool members_fit(size_t length, size_t minimum)
 }
 
 /* RFC 8446 5.1: a hello may be followed by a change of keys, so it ends where
- * its record ends and is not shorter than what this record holds. */
+ * its record ends, and is not shorter than what the record still holds. */
+static void bound_message_length(struct client_hello *hello)
+{
+	if (hello->record_left > hello->field_left + hello->minimum)
+		hello->minimum =
+			(uint32_t)hello->record_left - hello->field_left;
+}
+
 static void finish_message_type(struct client_hello *hello)
 {
-	size_t minimum = MIN_BODY;
-
-	if (hello->record_left > minimum + 3)
-		minimum = hello->record_left - 3u;
-	begin_number(hello, MESSAGE_LENGTH, minimum,
+	begin_number(hello, MESSAGE_LENGTH, MIN_BODY,
 		     CLIENT_HELLO_MAX_SIZE - MESSAGE_HEADER_SIZE);
+	bound_message_length(hello);
 }
 
 /* The version is frozen at 3.3 and lower in old clients (RFC 8446 4.1.2 and
@@ -188,13 +206,24 @@ static void finish_compression(struct client_hello *hello)
 		     hello->message_left - 2u);
 }
 
+/* The protocols are still to come, and there is room for nothing else. */
+static bool only_alpn_fits(const struct client_hello *hello)
+{
+	return !hello->acme_offered &&
+	       (hello->extension_count == CLIENT_HELLO_MAX_EXTENSIONS - 1 ||
+		hello->extensions_left < MIN_EXTENSION + MIN_ALPN);
+}
+
 static void begin_extension(struct client_hello *hello)
 {
-	if (hello->extensions_left > 0)
-		begin_number(hello, EXTENSION_TYPE, 0, UINT16_MAX);
-	else
+	if (hello->extensions_left == 0)
 		hello->verdict = hello->acme_offered ? CLIENT_HELLO_ACME
 						     : CLIENT_HELLO_OTHER;
+	else if (only_alpn_fits(hello))
+		begin_number(hello, EXTENSION_TYPE, EXTENSION_ALPN,
+			     EXTENSION_ALPN);
+	else
+		begin_number(hello, EXTENSION_TYPE, 0, UINT16_MAX);
 }
 
 static void finish_extensions_length(struct client_hello *hello)
@@ -207,6 +236,7 @@ static void finish_extensions_length(struct client_hello *hello)
 static void finish_extension_type(struct client_hello *hello)
 {
 	uint16_t type = (uint16_t)hello->value;
+	size_t maximum = hello->extensions_left - (size_t)MIN_EXTENSION;
 	size_t minimum = 0;
 
 	for (size_t i = 0; i < hello->extension_count; i++)
@@ -215,10 +245,14 @@ static void finish_extension_type(struct client_hello *hello)
 
 	if (type == EXTENSION_ALPN)
 		minimum = 2 + MIN_ACME_PROTOCOL;
-	else if (type == EXTENSION_SERVER_NAME)
+	else if (!hello->acme_offered)
+		maximum -= MIN_ALPN;
+	if (type == EXTENSION_SERVER_NAME)
 		minimum = 2 + MIN_NAME;
-	begin_number(hello, EXTENSION_LENGTH, minimum,
-		     hello->extensions_left - (size_t)MIN_EXTENSION);
+	if (hello->extension_count == CLIENT_HELLO_MAX_EXTENSIONS &&
+	    minimum < maximum)
+		minimum = maximum;
+	begin_number(hello, EXTENSION_LENGTH, minimum, maximum);
 }
 
 static void finish_extension_length(struct client_hello *hello)
@@ -228,8 +262,6 @@ static void finish_extension_length(struct client_hello *hello)
 	size_t rest = hello->extensions_left - MIN_EXTENSION - length;
 
 	hello->extensions_left = (uint16_t)rest;
-	require(hello, rest == 0 || hello->extension_count <
-					    CLIENT_HELLO_MAX_EXTENSIONS);
 	if (type == EXTENSION_ALPN || hello->acme_offered)
 		require(hello, members_fit(rest, MIN_EXTENSION));
 	else
@@ -337,18 +369,11 @@ static const struct field_rule field_rules[NAME + 1] = {
 	[NAME] = { 0, begin_name },
 };
 
-/* A number's bytes so far leave a range of values; if that and the permitted
- * one do not meet, no byte that follows can mend it. */
 static void take_number_byte(struct client_hello *hello, uint8_t byte)
 {
-	unsigned int bits_open = 8 * (hello->field_left - 1u);
-	uint32_t lowest;
-	uint32_t highest;
-
 	hello->value = hello->value << 8 | byte;
-	lowest = hello->value << bits_open;
-	highest = lowest | ((1u << bits_open) - 1);
-	require(hello, highest >= hello->minimum && lowest <= hello->maximum);
+	require(hello, may_become(hello->value, hello->field_left - 1u,
+				  hello->minimum, hello->maximum));
 }
 
 static void take_opaque(struct client_hello *hello, const uint8_t *bytes,
@@ -400,26 +425,41 @@ static size_t feed_message(struct client_hello *hello, const uint8_t *bytes,
 	return taken;
 }
 
-/* The record must not reach beyond the message, and record headers must not
- * make the stream too long: @left message bytes, and one more header if they
- * do not all come in this record, are sure to follow. */
-static void finish_record_header(struct client_hello *hello)
+/* The most that the message may still bring. */
+static uint32_t message_bound(const struct client_hello *hello)
 {
-	size_t left = hello->message_left;
+	uint32_t highest;
 
-	hello->record_header_length = 0;
-	require(hello, hello->record_left > 0 &&
-			       hello->record_left <= RECORD_MAX_SIZE);
-	if (!hello->message_length_known)
-		return;
-	require(hello, hello->record_left <= left);
-	if (hello->record_left < left)
-		left += RECORD_HEADER_SIZE;
-	require(hello, hello->stream_length + left <= CLIENT_HELLO_MAX_STREAM);
+	if (hello->message_length_known)
+		return hello->message_left;
+	if (hello->field == MESSAGE_TYPE)
+		return CLIENT_HELLO_MAX_SIZE;
+	highest = ((hello->value + 1) << (8 * hello->field_left)) - 1;
+	if (highest > hello->maximum)
+		highest = hello->maximum;
+	return hello->field_left + highest;
 }
 
-/* RFC 8446 5.1: the version's second byte says nothing; handshake records are
- * never empty. */
+/*
+ * @bytes_left of the record's length are still to come. It is not empty (RFC
+ * 8446 5.1), does not reach beyond the message, and brings all that is left of
+ * that if one more header would make the stream too long.
+ */
+static void check_record_length(struct client_hello *hello, uint8_t bytes_left)
+{
+	size_t stream = hello->stream_length + bytes_left + hello->message_left;
+	uint32_t maximum = message_bound(hello);
+	uint32_t minimum = 1;
+
+	if (maximum > RECORD_MAX_SIZE)
+		maximum = RECORD_MAX_SIZE;
+	if (stream + RECORD_HEADER_SIZE > CLIENT_HELLO_MAX_STREAM)
+		minimum = hello->message_left;
+	require(hello,
+		may_become(hello->record_left, bytes_left, minimum, maximum));
+}
+
+/* RFC 8446 5.1: the second byte of the version says nothing. */
 static void feed_record_header(struct client_hello *hello, uint8_t byte)
 {
 	switch (hello->record_header_length++) {
@@ -430,12 +470,15 @@ static void feed_record_header(struct client_hello *hello, uint8_t byte)
 		require(hello, byte == 3);
 		break;
 	case 3:
-		require(hello, byte <= RECORD_MAX_SIZE >> 8);
-		hello->record_left = (uint16_t)(byte << 8);
+		hello->record_left = byte;
+		check_record_length(hello, 1);
 		break;
 	case 4:
-		hello->record_left |= byte;
-		finish_record_header(hello);
+		hello->record_left = (uint16_t)(hello->record_left << 8 | byte);
+		check_record_length(hello, 0);
+		if (hello->field == MESSAGE_LENGTH)
+			bound_message_length(hello);
+		hello->record_header_length = 0;
 		break;
 	default:
 		break;

@@ -8,7 +8,7 @@
 
 #include "connect.h"
 #include "log.h"
-#include "peek.h"
+#include "first_bytes.h"
 #include "engine.h"
 
 const char *connection_client_text(const struct connection *connection,
@@ -45,7 +45,7 @@ void connection_open(struct engine *engine, int client_fd,
 		       engine->now_ns);
 	readiness_watch(&engine->readiness, client_fd, READINESS_READ);
 	/* The hello follows on the heels of the handshake. */
-	peek_read(engine, connection);
+	first_bytes_read(engine, connection);
 }
 
 static void close_descriptor(struct engine *engine, int *fd)
@@ -259,7 +259,7 @@ void connection_event(struct engine *engine, struct connection *connection,
 {
 	switch ((enum connection_state)connection->state) {
 	case CONNECTION_PEEK:
-		peek_read(engine, connection);
+		first_bytes_read(engine, connection);
 		break;
 	case CONNECTION_CONNECT:
 		if (fd == connection->backend_fd)

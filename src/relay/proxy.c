@@ -27,7 +27,7 @@
 
 #include "connect.h"
 #include "log.h"
-#include "peek.h"
+#include "first_bytes.h"
 #include "engine.h"
 
 #define TICK_NS (NS_PER_S / 2)
@@ -255,7 +255,7 @@ static void run_timers(struct loop *loop)
 	struct connection *connection;
 
 	while ((connection = expired(&engine->hello_deadlines, now_ns)))
-		peek_timeout(engine, connection);
+		first_bytes_timeout(engine, connection);
 	while ((connection = expired(&engine->connect_deadlines, now_ns)))
 		connect_timeout(engine, connection);
 	while ((connection = expired(&engine->retry_deadlines, now_ns)))

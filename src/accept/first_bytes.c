@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "peek.h"
+#include "first_bytes.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -90,7 +90,7 @@ static void take_bytes(struct engine *engine, struct connection *connection,
 	}
 }
 
-void peek_read(struct engine *engine, struct connection *connection)
+void first_bytes_read(struct engine *engine, struct connection *connection)
 {
 	uint8_t *buffer = engine->tools.buffer;
 	ssize_t length = recv(connection->client_fd, buffer,
@@ -110,7 +110,7 @@ void peek_read(struct engine *engine, struct connection *connection)
 	}
 }
 
-void peek_timeout(struct engine *engine, struct connection *connection)
+void first_bytes_timeout(struct engine *engine, struct connection *connection)
 {
 	counter_add(&engine->counters->hello_timeouts, 1);
 	judge(engine, connection, false, "no hello in time", NULL, NULL, 0);

@@ -100,11 +100,9 @@ void first_bytes_read(struct engine *engine, struct connection *connection)
 		take_bytes(engine, connection, buffer, (size_t)length);
 	} else if (length == 0) {
 		connection->from_client.source_ended = true;
-		if (connection->from_client.held_length == 0)
-			connection_close(engine, connection);
-		else
-			judge(engine, connection, false, "incomplete hello",
-			      NULL, NULL, 0);
+		/* Even without a byte: the fallback may speak first. */
+		judge(engine, connection, false, "incomplete hello", NULL, NULL,
+		      0);
 	} else if (errno != EAGAIN && errno != EINTR) {
 		connection_abort(engine, connection);
 	}

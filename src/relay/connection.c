@@ -132,10 +132,12 @@ static void watch_end(struct engine *engine,
 		interest |= READINESS_READ;
 	if (in->state == FLOW_WRITING)
 		interest |= READINESS_WRITE;
-	/* A socket that has failed, or whose both directions are shut, would
-	 * report its hang-up for ever. */
-	if (!connection->reset &&
-	    !(out->source_ended && in->state == FLOW_FINISHED))
+	/*
+	 * While we may still send, only a reset hangs a socket up. After our
+	 * FIN the peer's own does it too, with data perhaps left to read: what
+	 * happens then is found out by reading.
+	 */
+	if (!connection->reset && in->state != FLOW_FINISHED)
 		interest |= READINESS_HANGUP;
 	readiness_watch(&engine->readiness, fd, interest);
 }

@@ -69,6 +69,26 @@ $(program): $(objects)
 	$(call say,LD)
 	$(Q)$(CC) $(all_cflags) $(all_ldflags) -o $@ $^ $(libraries)
 
+## The steering program: one source, two objects (see bpf/steer.bpf.c)
+
+bpf_skeletons := $(BUILD)/bpf/steer_plain.skel.h \
+		 $(BUILD)/bpf/steer_conntrack.skel.h
+$(BUILD)/bpf/steer_conntrack.bpf.o: bpf_defines := -DSTEER_CONNTRACK
+
+$(BUILD)/bpf/steer_%.bpf.o: bpf/steer.bpf.c $(wildcard bpf/*.h vmlinux/*.h)
+	$(call say,CLANG)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CLANG) -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror \
+		-Wno-unused-parameter -fno-jump-tables -I. \
+		$(bpf_defines) -c -o $@ $<
+	$(Q)$(LLVM_STRIP) -g $@
+
+$(BUILD)/bpf/%.skel.h: $(BUILD)/bpf/%.bpf.o
+	$(call say,SKEL)
+	$(Q)$(BPFTOOL) gen skeleton $< name $* >$@
+
+$(objects): | $(bpf_skeletons)
+
 $(BUILD)/%.o: %.c
 	$(call say,CC)
 	$(Q)mkdir -p $(@D)

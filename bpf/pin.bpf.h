@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * Keep a flow that is about to be steered from being carried off by NAT, and
+ * notice when it was.
+ *
+ * A port published by a container engine is a DNAT rule in PREROUTING, behind
+ * TC ingress. It would take the steered SYN along to the container, where the
+ * socket on it is of no use: the SYN is dropped, and the client hangs.
+ *
+ * With STEER_CONNTRACK the flow gets a conntrack entry of ours first. An entry
+ * that is confirmed is never NATed, so that the packet stays. The entry also
+ * tells at the next SYN of that flow whether the first one was answered.
+ *
+ * Without it there is no way to keep the flow, but a memory of steered SYNs
+ * shows when one is sent again without a trace of the first in the kernel:
+ * that one is passed, and the client only waits for a second.
+ */
+#ifndef PIN_BPF_H
+#define PIN_BPF_H
+
+/*
+ * static enum steer_verdict pin_flow(skb, flow, size, sequence, now):
+ * STEER_STEERED if the flow may be steered, else why it must be passed.
+ * Called only when the kernel has no socket for @flow.
+ */
+
+#ifdef STEER_CONNTRACK
+
+#define TCP_CONNTRACK_SYN_SENT	1
+#define TCP_CONNTRACK_TIME_WAIT 7
+#define IPS_SEEN_REPLY		(1 << 1)
+#define IPS_DST_NAT		(1 << 5)
+/* Until conntrack sees the SYN itself and applies its own timeouts. */
+#define PIN_TIMEOUT_MS 5000
+
+extern struct nf_conn *bpf_skb_ct_lookup(struct __sk_buff *skb,
+					 struct bpf_sock_tuple *tuple,
+					 __u32 tuple_size,
+					 struct bpf_ct_opts *opts,
+					 __u32 opts_size) __ksym;
+extern struct nf_conn___init *bpf_skb_ct_alloc(struct __sk_buff *skb,
+					       struct bpf_sock_tuple *tuple,
+					       __u32 tuple_size,
+					       struct bpf_ct_opts *opts,
+					       __u32 opts_size) __ksym;
+extern void bpf_ct_set_timeout(struct nf_conn___init *entry,
+			       __u32 timeout_ms) __ksym;
+extern struct nf_conn *bpf_ct_insert_entry(struct nf_conn___init *entry) __ksym;
+extern int bpf_ct_change_timeout(struct nf_conn *entry,
+				 __u32 timeout_ms) __ksym;
+extern void bpf_ct_release(struct nf_conn *entry) __ksym;
+
+enum entry_kind {
+	ENTRY_NONE,
+	/* Neither NATed nor at its end: as good as one of ours. */
+	ENTRY_PLAIN,
+	ENTRY_NAT,
+	/* Of a flow that has ended. It has expired now: the SYN would replace
+	 * it by a new one, which is open to NAT. */
+	ENTRY_ENDED,
+	/*
+	 * Its SYN went through conntrack and nothing came back, not even a
+	 * cookie, which would come in the same instant: dropped by the INPUT
+	 * rules, say. It has expired now, so that this SYN is judged anew.
+	 */
+	ENTRY_UNANSWERED,
+};
+
+static __always_inline enum entry_kind find_entry(struct __sk_buff *skb,
+						  struct bpf_sock_tuple *flow,
+						  __u32 size,
+						  struct bpf_ct_opts *opts)
+{
+	enum entry_kind kind = ENTRY_PLAIN;
+	struct nf_conn *entry;
+
+	entry = bpf_skb_ct_lookup(skb, flow, size, opts, sizeof(*opts));
+	if (!entry)
+		return ENTRY_NONE;
+	if (entry->proto.tcp.state >= TCP_CONNTRACK_TIME_WAIT)
+		kind = ENTRY_ENDED;
+	else if (entry->status & IPS_DST_NAT)
+		kind = ENTRY_NAT;
+	else if (entry->proto.tcp.state == TCP_CONNTRACK_SYN_SENT &&
+		 !(entry->status & IPS_SEEN_REPLY))
+		kind = ENTRY_UNANSWERED;
+	if (kind == ENTRY_ENDED || kind == ENTRY_UNANSWERED)
+		bpf_ct_change_timeout(entry, 0);
+	bpf_ct_release(entry);
+	return kind;
+}
+
+static __always_inline bool insert_entry(struct __sk_buff *skb,
+					 struct bpf_sock_tuple *flow,
+					 __u32 size, struct bpf_ct_opts *opts)
+{
+	struct nf_conn___init *fresh;
+	struct nf_conn *entry;
+
+	fresh = bpf_skb_ct_alloc(skb, flow, size, opts, sizeof(*opts));
+	if (!fresh)
+		return false;
+	bpf_ct_set_timeout(fresh, PIN_TIMEOUT_MS);
+	entry = bpf_ct_insert_entry(fresh);
+	if (!entry)
+		return false;
+	bpf_ct_release(entry);
+	return true;
+}
+
+static __always_inline enum steer_verdict pin_flow(struct __sk_buff *skb,
+						   struct bpf_sock_tuple *flow,
+						   __u32 size, __be32 sequence,
+						   __u64 now)
+{
+	struct bpf_ct_opts opts = {
+		.netns_id = BPF_F_CURRENT_NETNS,
+		.l4proto = IPPROTO_TCP,
+	};
+	enum entry_kind kind;
+
+	kind = find_entry(skb, flow, size, &opts);
+	/* The second look takes the expired entry out of the table. */
+	if (kind == ENTRY_ENDED)
+		kind = find_entry(skb, flow, size, &opts);
+	if (kind == ENTRY_NAT)
+		return STEER_CONTAINER_FLOW;
+	if (kind == ENTRY_UNANSWERED)
+		return STEER_UNANSWERED;
+	if (kind == ENTRY_ENDED ||
+	    (kind == ENTRY_NONE && !insert_entry(skb, flow, size, &opts)))
+		return STEER_REFUSED;
+	return STEER_STEERED;
+}
+
+#else /* !STEER_CONNTRACK */
+
+/* Enough for a second of new flows on a busy host; the oldest go first. */
+#define REMEMBERED_SYNS 65536
+/* Clients send a SYN again after a second (RFC 6298, 2.1); a copy made by the
+ * network comes earlier. */
+#define SENT_AGAIN_NS	500000000ull
+
+struct steered_syn {
+	__u64 first_ns;
+	__be32 sequence;
+	__u32 unused;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, REMEMBERED_SYNS);
+	__type(key, struct bpf_sock_tuple);
+	__type(value, struct steered_syn);
+} steered_syns SEC(".maps");
+
+/*
+ * The kernel has no socket for the flow, so a SYN seen before was dropped, or
+ * answered by a cookie and the answer lost. In both cases the client has seen
+ * nothing yet, and whoever answers now is right.
+ */
+static __always_inline enum steer_verdict pin_flow(struct __sk_buff *skb,
+						   struct bpf_sock_tuple *flow,
+						   __u32 size, __be32 sequence,
+						   __u64 now)
+{
+	const struct steered_syn fresh = {
+		.first_ns = now,
+		.sequence = sequence,
+	};
+	const struct steered_syn *seen;
+
+	seen = bpf_map_lookup_elem(&steered_syns, flow);
+	if (seen && seen->sequence == sequence)
+		return now - seen->first_ns < SENT_AGAIN_NS ? STEER_STEERED
+							    : STEER_UNANSWERED;
+	/* A full memory must not stop the service. */
+	bpf_map_update_elem(&steered_syns, flow, &fresh, BPF_ANY);
+	return STEER_STEERED;
+}
+
+#endif /* STEER_CONNTRACK */
+
+#endif

@@ -1,0 +1,381 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+/*
+ * Steer new flows to the service port onto our listener.
+ *
+ * Runs at TC ingress. It rewrites nothing: bpf_sk_assign() hands the first
+ * packet of a flow to a listening socket, the kernel answers from there, and
+ * the accepted socket keeps the packet's own addresses. Later packets find
+ * that socket by themselves, so that this program can go at any time without
+ * harm to the flows it has steered. Everything that is not clearly a new flow
+ * to this very host is left alone, and so is everything while something is
+ * missing (no listener, no lease): the web server then answers as if nothing
+ * were here.
+ *
+ * Two packets can begin a flow:
+ *  - a SYN;
+ *  - the ACK that completes a SYN cookie, when the listener sent one: then
+ *    the kernel has kept nothing of the SYN, and only the listener that made
+ *    the cookie can tell.
+ *
+ * Built twice: with STEER_CONNTRACK it also pins flows in conntrack, which
+ * needs kfuncs (kernel 6.0) and the right to use them (CAP_SYS_ADMIN).
+ *
+ * Headers are always counted from the network header: the same program serves
+ * Ethernet, VLANs and devices without a link layer (tun, wireguard).
+ */
+#include "vmlinux/vmlinux.h"
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "steer.h"
+
+#define ETH_P_IP	0x0800
+#define ETH_P_IPV6	0x86dd
+#define VLAN_VID_MASK	0x0fff
+#define PACKET_HOST	0
+#define IP_FRAGMENT	0x3fff /* "more fragments", or an offset */
+#define IPPROTO_HOPOPTS 0
+#define IPPROTO_TCP	6
+#define IPPROTO_ROUTING 43
+#define IPPROTO_DSTOPTS 60
+#define AF_INET		2
+#define AF_INET6	10
+
+/* Extension headers looked behind: more than one of each kind is unheard of. */
+#define IPV6_MAX_EXTENSIONS 6
+/* Link, network and TCP headers, with room for options. */
+#define LONGEST_HEADERS 192
+
+/* Set by the loader before the program is loaded, fixed from then on. */
+const volatile struct steer_config steer_config SEC(".rodata.config");
+
+/*
+ * Two switches, one writer each: this one is the supervisor's. SYNs are
+ * steered only while it is 1.
+ */
+volatile __u32 steer_enabled SEC(".data.supervisor");
+
+/*
+ * And this one the unprivileged worker's, who has this page mapped and nothing
+ * else: SYNs are steered only until then (bpf_ktime_get_ns()). A worker that
+ * is dead, stopped or hung opens the port by itself.
+ */
+volatile __u64 steer_lease_until;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SOCKMAP);
+	__uint(max_entries, STEER_LISTENERS);
+	__type(key, __u32);
+	/* 64 bits, so that the loader can read the sockets' cookies back. */
+	__type(value, __u64);
+} steer_listeners SEC(".maps");
+
+/* By ifindex; the loader adds an entry for each interface it attaches to. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+	__uint(max_entries, STEER_COUNTED_INTERFACES);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct steer_counters);
+} steer_counts SEC(".maps");
+
+/*
+ * The headers of a segment. The IP header, of either family, lies right before
+ * the TCP header, as it does in nearly every packet: one load gets both.
+ */
+struct segment {
+	union {
+		struct ipv6hdr ipv6;
+		struct {
+			__u8 unused[sizeof(struct ipv6hdr) -
+				    sizeof(struct iphdr)];
+			struct iphdr ipv4;
+		};
+	};
+	struct tcphdr tcp;
+};
+
+static __always_inline void count(const struct __sk_buff *skb,
+				  enum steer_verdict verdict)
+{
+	__u32 ifindex = skb->ifindex;
+	struct steer_counters *counters;
+
+	counters = bpf_map_lookup_elem(&steer_counts, &ifindex);
+	if (counters)
+		counters->packets[verdict]++;
+}
+
+/*
+ * Some drivers leave headers in page fragments when GRO is off. The helper
+ * reads only what is linear, so try again after a pull.
+ */
+static __always_inline bool load(struct __sk_buff *skb, __u32 offset, void *to,
+				 __u32 size)
+{
+	if (!bpf_skb_load_bytes_relative(skb, offset, to, size,
+					 BPF_HDR_START_NET))
+		return true;
+	bpf_skb_pull_data(skb, skb->len < LONGEST_HEADERS ? skb->len
+							  : LONGEST_HEADERS);
+	return !bpf_skb_load_bytes_relative(skb, offset, to, size,
+					    BPF_HDR_START_NET);
+}
+
+static __always_inline bool load_ipv4(struct __sk_buff *skb,
+				      struct segment *segment)
+{
+	struct iphdr *ip = &segment->ipv4;
+
+	if (!load(skb, 0, ip, sizeof(*ip) + sizeof(segment->tcp)))
+		return false;
+	if (ip->protocol != IPPROTO_TCP ||
+	    ip->frag_off & bpf_htons(IP_FRAGMENT))
+		return false;
+	return ip->ihl == sizeof(*ip) / 4 ||
+	       load(skb, ip->ihl * 4, &segment->tcp, sizeof(segment->tcp));
+}
+
+/*
+ * Find TCP behind extension headers. A fragment header ends the search (only
+ * the first fragment has ports), and so does a routing header with segments
+ * left: the packet does not end at this host.
+ */
+static __always_inline bool load_behind_extensions(struct __sk_buff *skb,
+						   struct segment *segment)
+{
+	__u32 offset = sizeof(segment->ipv6);
+	__u8 next = segment->ipv6.nexthdr;
+	struct ipv6_extension extension;
+
+	for (int i = 0; i < IPV6_MAX_EXTENSIONS; i++) {
+		if (next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING &&
+		    next != IPPROTO_DSTOPTS)
+			return false;
+		if (!load(skb, offset, &extension, sizeof(extension)))
+			return false;
+		if (next == IPPROTO_ROUTING && extension.segments_left)
+			return false;
+		offset += (extension.hdrlen + 1) * 8;
+		next = extension.nexthdr;
+		if (next == IPPROTO_TCP)
+			return load(skb, offset, &segment->tcp,
+				    sizeof(segment->tcp));
+	}
+	return false;
+}
+
+static __always_inline bool load_ipv6(struct __sk_buff *skb,
+				      struct segment *segment)
+{
+	struct ipv6hdr *ip = &segment->ipv6;
+
+	if (!load(skb, 0, ip, sizeof(*ip) + sizeof(segment->tcp)))
+		return false;
+	return ip->nexthdr == IPPROTO_TCP ||
+	       load_behind_extensions(skb, segment);
+}
+
+/* What the helpers want to know of a flow; the rest stays zero. */
+static __always_inline void name_flow(struct bpf_sock_tuple *flow,
+				      const struct segment *segment, int family)
+{
+	__builtin_memset(flow, 0, sizeof(*flow));
+	if (family == AF_INET) {
+		flow->ipv4.saddr = segment->ipv4.saddr;
+		flow->ipv4.daddr = segment->ipv4.daddr;
+		flow->ipv4.sport = segment->tcp.source;
+		flow->ipv4.dport = segment->tcp.dest;
+	} else {
+		__builtin_memcpy(flow->ipv6.saddr, segment->ipv6.saddr,
+				 sizeof(flow->ipv6.saddr));
+		__builtin_memcpy(flow->ipv6.daddr, segment->ipv6.daddr,
+				 sizeof(flow->ipv6.daddr));
+		flow->ipv6.sport = segment->tcp.source;
+		flow->ipv6.dport = segment->tcp.dest;
+	}
+}
+
+/* The helpers tell the family by the size. */
+static __always_inline __u32 name_size(int family)
+{
+	const struct bpf_sock_tuple *flow;
+
+	return family == AF_INET ? sizeof(flow->ipv4) : sizeof(flow->ipv6);
+}
+
+/*
+ * Is this very host where the packet ends, or would it be routed on? Without
+ * the question, the outbound https of containers behind this host would be
+ * ours. Where forwarding is off nothing can be routed on.
+ */
+static __always_inline bool ends_here(struct __sk_buff *skb,
+				      const struct segment *segment, int family)
+{
+	struct bpf_fib_lookup route = {
+		.family = family,
+		.l4_protocol = IPPROTO_TCP,
+		.sport = segment->tcp.source,
+		.dport = segment->tcp.dest,
+		.ifindex = skb->ifindex,
+	};
+	long result;
+
+	if (family == AF_INET) {
+		route.tos = segment->ipv4.tos;
+		route.ipv4_src = segment->ipv4.saddr;
+		route.ipv4_dst = segment->ipv4.daddr;
+	} else {
+		__builtin_memcpy(route.ipv6_src, segment->ipv6.saddr,
+				 sizeof(route.ipv6_src));
+		__builtin_memcpy(route.ipv6_dst, segment->ipv6.daddr,
+				 sizeof(route.ipv6_dst));
+	}
+	result = bpf_fib_lookup(skb, &route, sizeof(route), 0);
+	return result == BPF_FIB_LKUP_RET_NOT_FWDED ||
+	       result == BPF_FIB_LKUP_RET_FWD_DISABLED;
+}
+
+/*
+ * A duplicate SYN, or one that meets TIME_WAIT: the kernel knows what to do
+ * with it, whereas a second socket of the same name would be refused and the
+ * SYN lost.
+ */
+static __always_inline bool flow_exists(struct __sk_buff *skb,
+					struct bpf_sock_tuple *flow, int family)
+{
+	struct bpf_sock *sk;
+	__u32 state;
+
+	sk = bpf_skc_lookup_tcp(skb, flow, name_size(family),
+				BPF_F_CURRENT_NETNS, 0);
+	if (!sk)
+		return false;
+	state = sk->state;
+	bpf_sk_release(sk);
+	return state != BPF_TCP_LISTEN;
+}
+
+#include "pin.bpf.h"
+
+static __always_inline struct bpf_sock *find_listener(int family)
+{
+	__u32 key = family == AF_INET ? STEER_LISTENER_IPV4
+				      : STEER_LISTENER_IPV6;
+
+	return bpf_map_lookup_elem(&steer_listeners, &key);
+}
+
+static __always_inline enum steer_verdict
+steer_syn_to(struct bpf_sock *listener, struct __sk_buff *skb,
+	     const struct segment *segment, int family, __u64 now)
+{
+	struct bpf_sock_tuple flow;
+	enum steer_verdict verdict;
+
+	name_flow(&flow, segment, family);
+	if (flow_exists(skb, &flow, family))
+		return STEER_EXISTING_FLOW;
+	verdict =
+		pin_flow(skb, &flow, name_size(family), segment->tcp.seq, now);
+	if (verdict == STEER_STEERED && bpf_sk_assign(skb, listener, 0))
+		return STEER_REFUSED;
+	return verdict;
+}
+
+static __always_inline enum steer_verdict
+steer_syn(struct __sk_buff *skb, const struct segment *segment, int family)
+{
+	enum steer_verdict verdict;
+	struct bpf_sock *listener;
+	__u64 now;
+
+	if (!steer_enabled)
+		return STEER_NOT_STEERING;
+	now = bpf_ktime_get_ns();
+	if (now >= steer_lease_until)
+		return STEER_NOT_STEERING;
+	if (!ends_here(skb, segment, family))
+		return STEER_NOT_LOCAL;
+	listener = find_listener(family);
+	if (!listener)
+		return STEER_NOT_STEERING;
+	verdict = steer_syn_to(listener, skb, segment, family, now);
+	bpf_sk_release(listener);
+	return verdict;
+}
+
+/*
+ * Every packet of the service's established flows comes by here, so the
+ * cheapest question is first: the listener knows at once if it has sent no
+ * cookie of late. Goes on while steering is paused: the SYN was steered
+ * before.
+ */
+static __always_inline void steer_cookie(struct __sk_buff *skb,
+					 struct segment *segment, int family)
+{
+	const bool v4 = family == AF_INET;
+	struct bpf_sock_tuple flow;
+	struct bpf_sock *listener;
+	long not_ours;
+
+	listener = find_listener(family);
+	if (!listener)
+		return;
+	not_ours = bpf_tcp_check_syncookie(
+		listener, v4 ? (void *)&segment->ipv4 : (void *)&segment->ipv6,
+		v4 ? sizeof(segment->ipv4) : sizeof(segment->ipv6),
+		&segment->tcp, sizeof(segment->tcp));
+	if (!not_ours) {
+		name_flow(&flow, segment, family);
+		if (!flow_exists(skb, &flow, family) &&
+		    ends_here(skb, segment, family) &&
+		    !bpf_sk_assign(skb, listener, 0))
+			count(skb, STEER_COOKIE);
+	}
+	bpf_sk_release(listener);
+}
+
+static __always_inline void steer_segment(struct __sk_buff *skb,
+					  struct segment *segment, int family)
+{
+	const struct tcphdr *tcp = &segment->tcp;
+
+	if (tcp->dest != steer_config.service_port || tcp->rst)
+		return;
+	if (tcp->syn && !tcp->ack && !tcp->fin)
+		count(skb, steer_syn(skb, segment, family));
+	else if (tcp->ack && !tcp->syn)
+		steer_cookie(skb, segment, family);
+}
+
+/*
+ * Frames for others are seen where a device is promiscuous or has macvlans on
+ * it. Frames that still carry a VLAN tag belong to a VLAN device, possibly in
+ * another network namespace, and are seen again there; VLAN 0 is only a
+ * priority.
+ */
+static __always_inline bool is_ours(const struct __sk_buff *skb)
+{
+	return skb->pkt_type == PACKET_HOST &&
+	       (!skb->vlan_present || !(skb->vlan_tci & VLAN_VID_MASK));
+}
+
+/* Always lets the chain of programs go on: others live there too. */
+SEC("tc")
+int acme_alpn_steer(struct __sk_buff *skb)
+{
+	struct segment segment;
+
+	if (skb->protocol == bpf_htons(ETH_P_IP)) {
+		if (load_ipv4(skb, &segment) && is_ours(skb))
+			steer_segment(skb, &segment, AF_INET);
+	} else if (skb->protocol == bpf_htons(ETH_P_IPV6)) {
+		if (load_ipv6(skb, &segment) && is_ours(skb))
+			steer_segment(skb, &segment, AF_INET6);
+	}
+	return TCX_NEXT;
+}
+
+const char steer_license[] SEC("license") = "Dual MIT/GPL";

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * What the steering program and its loader share. Needs the __uN types, from
+ * vmlinux.h there and <linux/types.h> here.
+ */
+#ifndef STEER_H
+#define STEER_H
+
+struct steer_config {
+	/* Network byte order. */
+	__u16 service_port;
+};
+
+/* Keys of the listeners' map. */
+enum steer_listener {
+	STEER_LISTENER_IPV4,
+	STEER_LISTENER_IPV6,
+	STEER_LISTENERS,
+};
+
+/* What became of a packet that could have begun a flow to the service. */
+enum steer_verdict {
+	/* A SYN given to a listener. */
+	STEER_STEERED,
+	/* An ACK given to a listener, because it completes a SYN cookie. */
+	STEER_COOKIE,
+	/* Passed: to be routed on, to a container's network for instance. */
+	STEER_NOT_LOCAL,
+	/* Passed: switched off, the lease has run out, or no listener. */
+	STEER_NOT_STEERING,
+	/* Passed: the flow exists already, in whatever state. */
+	STEER_EXISTING_FLOW,
+	/* Passed: conntrack sends this flow to a container (DNAT). */
+	STEER_CONTAINER_FLOW,
+	/* Passed: its first SYN was steered and never answered. */
+	STEER_UNANSWERED,
+	/* Passed: the kernel refused to assign it, or to pin it. */
+	STEER_REFUSED,
+	STEER_VERDICTS,
+};
+
+/* Of one interface on one CPU. */
+struct steer_counters {
+	__u64 packets[STEER_VERDICTS];
+};
+
+/* Interfaces that can be counted; the others are steered uncounted. */
+#define STEER_COUNTED_INTERFACES 4096
+
+#endif

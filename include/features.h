@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/* What this kernel and this process can do for the TC redirect. */
+#ifndef FEATURES_H
+#define FEATURES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/*
+ * Does the process hold the capabilities for loading and attaching? CAP_BPF,
+ * CAP_PERFMON and CAP_NET_ADMIN, or CAP_SYS_ADMIN and the last. If not, those
+ * missing are named in @missing.
+ */
+bool features_may_steer(char *missing, size_t size);
+
+/*
+ * Are the kfuncs for conntrack entries there, and may the process use them?
+ * They came with kernel 6.0, in nf_conntrack, and a module's kfuncs are found
+ * only with CAP_SYS_ADMIN. Loads the module where it is not loaded yet, so
+ * that steered flows are pinned from the start, also if NAT comes later.
+ * If not, @reason says why in a few words.
+ */
+bool features_have_conntrack(char *reason, size_t size);
+
+/* Let the process lock as much memory as its maps need: before 5.11 the kernel
+ * counts them against RLIMIT_MEMLOCK. */
+void features_raise_memlock(void);
+
+/* "6.1.0-18-amd64" */
+const char *features_kernel_release(void);
+
+#endif

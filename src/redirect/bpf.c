@@ -1,0 +1,547 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The redirect by TC eBPF: one steering program, attached to every interface
+ * that packets come in on, for as long as those come and go.
+ *
+ * The interfaces are never followed step by step. Whatever happens to them,
+ * the list is read anew and compared with what is attached (reconcile()): a
+ * start, one event, a thousand events at once and events that were lost all
+ * take the same way.
+ */
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "dnat.h"
+#include "features.h"
+#include "interfaces.h"
+#include "log.h"
+#include "redirect.h"
+#include "rtnetlink.h"
+#include "steering.h"
+#include "support.h"
+#include "tc.h"
+
+#define LIST_GROWTH 16
+/* The interfaces' names in one line of log. */
+#define NAMES_SIZE 512
+
+/* One interface that fits. */
+struct attachment {
+	struct interface interface;
+	/* False if the kernel refused; said once, tried again at each event. */
+	bool attached;
+	struct tc_attachment tc;
+};
+
+struct bpf_redirect {
+	struct redirect redirect;
+	const struct redirect_config *config;
+	const struct listeners *listeners;
+	struct steering steering;
+	bool conntrack;
+	enum tc_way way;
+	/* Notifications of interfaces. */
+	int watch_fd;
+	/* From attach to detach, also while paused. */
+	bool in_place;
+	struct attachment *attachments;
+	size_t count;
+};
+
+static struct bpf_redirect *from_redirect(const struct redirect *redirect)
+{
+	return (struct bpf_redirect *)redirect;
+}
+
+/* libbpf's words are for who knows libbpf: what matters to others we say
+ * ourselves. */
+static int log_libbpf(enum libbpf_print_level level, const char *format,
+		      va_list arguments)
+{
+	char line[1024];
+	char *rest = line;
+	char *part;
+
+	if (level == LIBBPF_DEBUG || log_settings.level < LOG_LEVEL_DEBUG)
+		return 0;
+	vsnprintf(line, sizeof(line), format, arguments);
+	while ((part = strsep(&rest, "\n"))) {
+		if (*part)
+			log_debug("%s", part);
+	}
+	return 0;
+}
+
+/* Load the program with the conntrack pin if it can be had, else without. */
+static int load_program(struct bpf_redirect *bpf)
+{
+	const uint16_t port = bpf->config->service_port;
+	char reason[128];
+	int err;
+
+	bpf->conntrack = features_have_conntrack(reason, sizeof(reason));
+	if (bpf->conntrack) {
+		err = steering_load(&bpf->steering, port, true);
+		if (!err)
+			return 0;
+		snprintf(reason, sizeof(reason), "%s", error_text(err));
+		bpf->conntrack = false;
+	}
+	log_debug("no conntrack pin: %s", reason);
+	return steering_load(&bpf->steering, port, false);
+}
+
+static int probe(const struct redirect_config *config, char *reason,
+		 size_t reason_size)
+{
+	struct steering steering;
+	char missing[64];
+	int err;
+
+	libbpf_set_print(log_libbpf);
+	if (!features_may_steer(missing, sizeof(missing))) {
+		snprintf(reason, reason_size, "eBPF needs %s", missing);
+		return -EPERM;
+	}
+	features_raise_memlock();
+	err = steering_load(&steering, config->service_port, false);
+	if (!err) {
+		steering_unload(&steering);
+		return 0;
+	}
+	if (err == -EPERM)
+		snprintf(reason, reason_size,
+			 "eBPF is forbidden here (a container, or a locked "
+			 "down kernel)");
+	else
+		snprintf(reason, reason_size,
+			 "kernel %s does not take the eBPF program (%s): 5.10 "
+			 "or newer is needed, with CONFIG_BPF_SYSCALL and "
+			 "CONFIG_NET_CLS_ACT",
+			 features_kernel_release(), error_text(err));
+	return err;
+}
+
+/* A published port without the pin: new visitors would hang. */
+static int refuse_dnat(const struct bpf_redirect *bpf)
+{
+	char rule[DNAT_RULE_SIZE];
+
+	if (bpf->conntrack || !dnat_find(bpf->config->service_port, rule))
+		return 0;
+	log_error("port %u is published by a NAT rule (%s), which takes new "
+		  "connections away from a program at TC ingress; keeping them "
+		  "needs kernel 6.0 with BTF, nf_conntrack and CAP_SYS_ADMIN: "
+		  "use --iptables here",
+		  bpf->config->service_port, rule);
+	return -EOPNOTSUPP;
+}
+
+static struct attachment *find_attachment(const struct bpf_redirect *bpf,
+					  unsigned int ifindex)
+{
+	for (size_t i = 0; i < bpf->count; i++) {
+		if (bpf->attachments[i].interface.ifindex == ifindex)
+			return &bpf->attachments[i];
+	}
+	return NULL;
+}
+
+static struct attachment *add_attachment(struct bpf_redirect *bpf)
+{
+	struct attachment *grown;
+
+	if (bpf->count % LIST_GROWTH == 0) {
+		grown = reallocarray(bpf->attachments, bpf->count + LIST_GROWTH,
+				     sizeof(*grown));
+		if (!grown)
+			return NULL;
+		bpf->attachments = grown;
+	}
+	return &bpf->attachments[bpf->count++];
+}
+
+static void drop_attachment(struct bpf_redirect *bpf,
+			    struct attachment *attachment, const char *why)
+{
+	int err = 0;
+
+	if (attachment->attached)
+		err = tc_detach(&attachment->tc);
+	if (err)
+		log_warning("%s: cannot detach: %s", attachment->interface.name,
+			    error_text(err));
+	log_debug("%s: let go: %s", attachment->interface.name, why);
+	steering_forget(&bpf->steering, attachment->interface.ifindex);
+	*attachment = bpf->attachments[--bpf->count];
+}
+
+static void explain_failure(const struct attachment *attachment,
+			    enum tc_way way, int err)
+{
+	log_warning("%s: cannot attach: %s%s", attachment->interface.name,
+		    error_text(err),
+		    way == TC_CLSACT && err == -ENOENT
+			    ? "; the kernel modules sch_ingress and cls_bpf "
+			      "are needed"
+			    : "");
+}
+
+static void warn_if_behind(const struct bpf_redirect *bpf,
+			   const struct attachment *attachment)
+{
+	char other[80];
+
+	if (tc_is_behind(&attachment->tc, bpf->steering.program_id, other,
+			 sizeof(other)))
+		log_warning("%s: %s runs before us and may keep packets from "
+			    "us",
+			    attachment->interface.name, other);
+}
+
+/* Attach where it has not been done; a failure is remembered, not returned. */
+static void try_attach(struct bpf_redirect *bpf, struct attachment *attachment,
+		       bool first_time)
+{
+	const unsigned int ifindex = attachment->interface.ifindex;
+	int err;
+
+	/* Before the first packet. */
+	steering_count(&bpf->steering, ifindex);
+	err = tc_attach(&attachment->tc, bpf->way, ifindex,
+			bpf->steering.program_fd, bpf->config->listen_port);
+	attachment->attached = !err;
+	if (!err) {
+		log_debug("%s: attached by %s", attachment->interface.name,
+			  tc_way_text(bpf->way));
+		warn_if_behind(bpf, attachment);
+	} else if (err != -ENODEV && first_time) {
+		explain_failure(attachment, bpf->way, err);
+	}
+}
+
+/* Let go of what has vanished, does not fit any more, or was taken off. */
+static void drop_stale(struct bpf_redirect *bpf,
+		       const struct interface_list *list)
+{
+	const struct redirect_config *config = bpf->config;
+
+	/* Backwards: what drop_attachment() moves has been looked at. */
+	for (size_t i = bpf->count; i-- > 0;) {
+		struct attachment *attachment = &bpf->attachments[i];
+		const struct interface *now = interface_list_find(
+			list, attachment->interface.ifindex);
+		enum interface_fit fit;
+
+		if (!now) {
+			drop_attachment(bpf, attachment, "gone");
+			continue;
+		}
+		fit = interface_judge(now, config->interfaces,
+				      config->interface_count);
+		if (fit != INTERFACE_FITS)
+			drop_attachment(bpf, attachment,
+					interface_fit_text(fit));
+		else if (attachment->attached &&
+			 !tc_is_attached(&attachment->tc,
+					 bpf->steering.program_id))
+			drop_attachment(bpf, attachment, "taken off");
+		else
+			attachment->interface = *now;
+	}
+}
+
+static int attach_missing(struct bpf_redirect *bpf,
+			  const struct interface_list *list)
+{
+	const struct redirect_config *config = bpf->config;
+
+	for (size_t i = 0; i < list->count; i++) {
+		const struct interface *interface = &list->items[i];
+		struct attachment *attachment;
+		enum interface_fit fit;
+
+		attachment = find_attachment(bpf, interface->ifindex);
+		if (attachment) {
+			if (!attachment->attached)
+				try_attach(bpf, attachment, false);
+			continue;
+		}
+		fit = interface_judge(interface, config->interfaces,
+				      config->interface_count);
+		if (fit != INTERFACE_FITS) {
+			log_debug("%s: left alone: %s", interface->name,
+				  interface_fit_text(fit));
+			continue;
+		}
+		attachment = add_attachment(bpf);
+		if (!attachment)
+			return -ENOMEM;
+		*attachment = (struct attachment){ .interface = *interface };
+		try_attach(bpf, attachment, true);
+	}
+	return 0;
+}
+
+/* Be attached to exactly the interfaces that fit now. */
+static int reconcile(struct bpf_redirect *bpf)
+{
+	struct interface_list list;
+	int err;
+
+	err = interface_list_read(&list);
+	if (err) {
+		log_error("cannot list the network interfaces: %s",
+			  error_text(err));
+		return err;
+	}
+	drop_stale(bpf, &list);
+	err = attach_missing(bpf, &list);
+	interface_list_free(&list);
+	return err;
+}
+
+static void drop_all(struct bpf_redirect *bpf)
+{
+	while (bpf->count)
+		drop_attachment(bpf, &bpf->attachments[bpf->count - 1],
+				"detached");
+	bpf->in_place = false;
+}
+
+static void free_redirect(struct bpf_redirect *bpf)
+{
+	drop_all(bpf);
+	steering_unload(&bpf->steering);
+	close_fd_at(&bpf->watch_fd);
+	free(bpf->attachments);
+	free(bpf);
+}
+
+static int open_redirect(const struct redirect_config *config,
+			 const struct listeners *listeners,
+			 struct redirect **redirect)
+{
+	struct bpf_redirect *bpf = calloc(1, sizeof(*bpf));
+	int err;
+
+	if (!bpf)
+		return -ENOMEM;
+	*bpf = (struct bpf_redirect){
+		.redirect = { .ops = &redirect_bpf },
+		.config = config,
+		.listeners = listeners,
+	};
+	libbpf_set_print(log_libbpf);
+	features_raise_memlock();
+
+	/* Before the first list, so that nothing is missed in between. */
+	bpf->watch_fd = rtnetlink_subscribe(RTNLGRP_LINK);
+	err = bpf->watch_fd < 0 ? bpf->watch_fd : load_program(bpf);
+	if (err) {
+		log_error("cannot load the eBPF program: %s (--verbose tells "
+			  "more)",
+			  error_text(err));
+		goto fail;
+	}
+	bpf->way = tc_best_way();
+	err = refuse_dnat(bpf);
+	if (err)
+		goto fail;
+	*redirect = &bpf->redirect;
+	return 0;
+
+fail:
+	free_redirect(bpf);
+	return err;
+}
+
+static size_t count_attached(const struct bpf_redirect *bpf,
+			     char names[static NAMES_SIZE])
+{
+	size_t attached = 0;
+	size_t length = 0;
+
+	names[0] = '\0';
+	for (size_t i = 0; i < bpf->count; i++) {
+		if (!bpf->attachments[i].attached)
+			continue;
+		attached++;
+		if (length < NAMES_SIZE)
+			length += (size_t)snprintf(
+				names + length, NAMES_SIZE - length, " %s",
+				bpf->attachments[i].interface.name);
+	}
+	return attached;
+}
+
+static int report(const struct bpf_redirect *bpf)
+{
+	const size_t attached_before_failure = bpf->count;
+	char names[NAMES_SIZE];
+	size_t attached = count_attached(bpf, names);
+
+	if (attached) {
+		log_info("eBPF steers port %u to %u: %s, conntrack pin %s, "
+			 "%zu interfaces:%s",
+			 bpf->config->service_port, bpf->config->listen_port,
+			 tc_way_text(bpf->way), bpf->conntrack ? "yes" : "no",
+			 attached, names);
+		return 0;
+	}
+	if (attached_before_failure) {
+		log_error("the eBPF program could not be attached to any "
+			  "interface");
+		return -ENODEV;
+	}
+	log_warning("no interface fits yet%s: waiting for one",
+		    bpf->config->interface_count ? " --interface" : "");
+	return 0;
+}
+
+static int attach(struct redirect *redirect)
+{
+	struct bpf_redirect *bpf = from_redirect(redirect);
+	const bool resumed = bpf->in_place;
+	int err;
+
+	err = steering_set_listeners(&bpf->steering, bpf->listeners);
+	if (err) {
+		log_error("cannot give the listeners to the eBPF program: %s",
+			  error_text(err));
+		return err;
+	}
+	err = reconcile(bpf);
+	if (!err && !resumed)
+		err = report(bpf);
+	if (!err)
+		err = steering_enable(&bpf->steering, true);
+	if (err && !resumed)
+		drop_all(bpf);
+	if (!err)
+		bpf->in_place = true;
+	return err;
+}
+
+static int pause_steering(struct redirect *redirect)
+{
+	int err = steering_enable(&from_redirect(redirect)->steering, false);
+
+	if (err)
+		log_error("cannot switch the eBPF program off: %s",
+			  error_text(err));
+	return err;
+}
+
+static void detach(struct redirect *redirect)
+{
+	drop_all(from_redirect(redirect));
+}
+
+static void close_redirect(struct redirect *redirect)
+{
+	free_redirect(from_redirect(redirect));
+}
+
+static int event_fd(const struct redirect *redirect)
+{
+	return from_redirect(redirect)->watch_fd;
+}
+
+/* A list that could not be read now may be readable at the next event: what
+ * is attached goes on working. */
+static int handle_event(struct redirect *redirect)
+{
+	struct bpf_redirect *bpf = from_redirect(redirect);
+	int changed = rtnetlink_drain(bpf->watch_fd);
+
+	if (changed < 0) {
+		log_error("cannot watch the network interfaces: %s",
+			  error_text(changed));
+		return changed;
+	}
+	if (changed && bpf->in_place)
+		reconcile(bpf);
+	return 0;
+}
+
+static volatile uint64_t *lease(const struct redirect *redirect)
+{
+	return from_redirect(redirect)->steering.lease;
+}
+
+static size_t interfaces(const struct redirect *redirect,
+			 struct redirect_interface *items, size_t most)
+{
+	const struct bpf_redirect *bpf = from_redirect(redirect);
+	size_t attached = 0;
+
+	for (size_t i = 0; i < bpf->count; i++) {
+		const struct attachment *attachment = &bpf->attachments[i];
+		struct redirect_interface *item = &items[attached];
+		struct steer_counters counters;
+
+		if (!attachment->attached)
+			continue;
+		if (attached++ >= most)
+			continue;
+		counters = steering_read(&bpf->steering,
+					 attachment->interface.ifindex);
+		*item = (struct redirect_interface){
+			.ifindex = attachment->interface.ifindex,
+			.steered = counters.packets[STEER_STEERED],
+			.cookies = counters.packets[STEER_COOKIE],
+			.not_local = counters.packets[STEER_NOT_LOCAL],
+			.not_steering = counters.packets[STEER_NOT_STEERING],
+			.existing_flow = counters.packets[STEER_EXISTING_FLOW],
+			.container_flow =
+				counters.packets[STEER_CONTAINER_FLOW],
+		};
+		strcpy(item->name, attachment->interface.name);
+		strcpy(item->attached_by, tc_way_text(attachment->tc.way));
+	}
+	return attached;
+}
+
+static int remove_leftovers(const struct redirect_config *config)
+{
+	struct interface_list list;
+	int result = 0;
+	int err;
+
+	libbpf_set_print(log_libbpf);
+	err = interface_list_read(&list);
+	if (err)
+		return err;
+	for (size_t i = 0; i < list.count; i++) {
+		err = tc_remove_leftover(list.items[i].ifindex,
+					 config->listen_port);
+		if (err > 0)
+			log_info("%s: removed the filter of a killed instance",
+				 list.items[i].name);
+		if (err < 0)
+			result = err;
+	}
+	interface_list_free(&list);
+	return result;
+}
+
+const struct redirect_ops redirect_bpf = {
+	.name = "bpf",
+	.scope = LISTENER_STEERED,
+	.probe = probe,
+	.open = open_redirect,
+	.attach = attach,
+	.pause = pause_steering,
+	.detach = detach,
+	.close = close_redirect,
+	.event_fd = event_fd,
+	.handle_event = handle_event,
+	.lease = lease,
+	.interfaces = interfaces,
+	.remove_leftovers = remove_leftovers,
+};

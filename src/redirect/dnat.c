@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MIT
+#include "dnat.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "spawn.h"
+#include "support.h"
+
+#define LONGEST_WORD 64
+
+/* The next word of @text, and behind it; commas and brackets part words. */
+static const char *next_word(const char *text, char word[static LONGEST_WORD])
+{
+	static const char separators[] = " \t,{}\"";
+	size_t length;
+
+	text += strspn(text, separators);
+	length = strcspn(text, separators);
+	snprintf(word, LONGEST_WORD, "%.*s", (int)length, text);
+	return text + length;
+}
+
+/* "443", or a range: "400:500" (iptables), "400-500" (nft). */
+static bool word_covers(const char *word, uint16_t port)
+{
+	char *end;
+	unsigned long first = strtoul(word, &end, 10);
+	unsigned long last = first;
+
+	if (end == word)
+		return false;
+	if (*end == ':' || *end == '-')
+		last = strtoul(end + 1, &end, 10);
+	return *end == '\0' && first <= port && port <= last;
+}
+
+bool dnat_is_rule_for(const char *line, uint16_t port)
+{
+	bool changes_destination = false;
+	bool covers_port = false;
+	bool in_ports = false;
+	bool negated = false;
+	char word[LONGEST_WORD];
+
+	while (line = next_word(line, word), *word) {
+		if (strcmp(word, "acme-alpn-proxy") == 0)
+			return false;
+		if (strcasecmp(word, "dnat") == 0 ||
+		    strcasecmp(word, "redirect") == 0)
+			changes_destination = true;
+		/* What follows is ports, until a word that is none. */
+		if (strcmp(word, "dport") == 0 ||
+		    strcmp(word, "--dport") == 0 ||
+		    strcmp(word, "--dports") == 0) {
+			in_ports = true;
+			negated = false;
+		} else if (in_ports && strcmp(word, "!=") == 0) {
+			negated = true;
+		} else if (in_ports && isdigit((unsigned char)word[0])) {
+			covers_port |= word_covers(word, port) != negated;
+		} else {
+			in_ports = false;
+		}
+	}
+	return changes_destination && covers_port;
+}
+
+static bool find_in_output(char *output, uint16_t port,
+			   char rule[static DNAT_RULE_SIZE])
+{
+	char *rest = output;
+	char *line;
+
+	while ((line = strsep(&rest, "\n"))) {
+		if (dnat_is_rule_for(line, port)) {
+			line += strspn(line, " \t");
+			snprintf(rule, DNAT_RULE_SIZE, "%s", line);
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool find_by(char *const argv[], uint16_t port,
+		    char rule[static DNAT_RULE_SIZE])
+{
+	cleanup_free char *path = spawn_find(argv[0]);
+	cleanup_free char *output = NULL;
+
+	return path && spawn_wait(path, argv, &output) == 0 && output &&
+	       find_in_output(output, port, rule);
+}
+
+bool dnat_find(uint16_t port, char rule[static DNAT_RULE_SIZE])
+{
+	char nft[] = "nft", numeric[] = "-n", list[] = "list";
+	char ruleset[] = "ruleset";
+	char ipv4[] = "iptables-save", ipv6[] = "ip6tables-save";
+	char table_option[] = "-t", table[] = "nat";
+	char *const commands[][5] = {
+		{ nft, numeric, list, ruleset, NULL },
+		{ ipv4, table_option, table, NULL },
+		{ ipv6, table_option, table, NULL },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		if (find_by(commands[i], port, rule))
+			return true;
+	}
+	return false;
+}

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: MIT
+#include "features.h"
+
+#include <bpf/btf.h>
+#include <linux/capability.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "spawn.h"
+#include "support.h"
+
+#define CONNTRACK_MODULE "nf_conntrack"
+/* The last of the kfuncs we use to come to the kernel. */
+#define CONNTRACK_KFUNC "bpf_ct_insert_entry"
+
+/* The effective capabilities, one bit each; none if they cannot be read. */
+static uint64_t read_capabilities(void)
+{
+	struct __user_cap_header_struct header = {
+		.version = _LINUX_CAPABILITY_VERSION_3,
+	};
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = { 0 };
+
+	if (syscall(SYS_capget, &header, data) < 0)
+		return 0;
+	return data[0].effective | (uint64_t)data[1].effective << 32;
+}
+
+static bool has_capability(int capability)
+{
+	return read_capabilities() >> capability & 1;
+}
+
+bool features_may_steer(char *missing, size_t size)
+{
+	static const struct {
+		int capability;
+		const char *name;
+		/* CAP_SYS_ADMIN was all of these before 5.8, and still is. */
+		bool in_sys_admin;
+	} needed[] = {
+		{ CAP_BPF, "CAP_BPF", true },
+		{ CAP_PERFMON, "CAP_PERFMON", true },
+		{ CAP_NET_ADMIN, "CAP_NET_ADMIN", false },
+	};
+	const bool sys_admin = has_capability(CAP_SYS_ADMIN);
+	size_t length = 0;
+
+	missing[0] = '\0';
+	for (size_t i = 0; i < ARRAY_SIZE(needed); i++) {
+		if (has_capability(needed[i].capability) ||
+		    (sys_admin && needed[i].in_sys_admin))
+			continue;
+		length += (size_t)snprintf(
+			missing + length, length < size ? size - length : 0,
+			"%s%s", length ? ", " : "", needed[i].name);
+	}
+	return length == 0;
+}
+
+static bool has_function(const struct btf *types, const char *name)
+{
+	return types && btf__find_by_name_kind(types, name, BTF_KIND_FUNC) > 0;
+}
+
+/* In the kernel itself or in its module. */
+static bool find_conntrack_kfunc(void)
+{
+	struct btf *kernel = btf__load_vmlinux_btf();
+	struct btf *module;
+	bool found;
+
+	if (!kernel)
+		return false;
+	found = has_function(kernel, CONNTRACK_KFUNC);
+	if (!found) {
+		module = btf__load_module_btf(CONNTRACK_MODULE, kernel);
+		found = has_function(module, CONNTRACK_KFUNC);
+		btf__free(module);
+	}
+	btf__free(kernel);
+	return found;
+}
+
+static void load_conntrack(void)
+{
+	char program[] = "modprobe";
+	char module[] = CONNTRACK_MODULE;
+	char *const argv[] = { program, module, NULL };
+	cleanup_free char *output = NULL;
+	cleanup_free char *path = spawn_find(program);
+	int status;
+
+	if (!path)
+		return;
+	status = spawn_wait(path, argv, &output);
+	if (status)
+		log_debug("modprobe %s: status %d: %s", module, status,
+			  output ? output : "");
+}
+
+bool features_have_conntrack(char *reason, size_t size)
+{
+	if (!has_capability(CAP_SYS_ADMIN)) {
+		snprintf(reason, size, "no CAP_SYS_ADMIN");
+		return false;
+	}
+	if (access("/sys/kernel/btf/vmlinux", R_OK) < 0) {
+		snprintf(reason, size, "the kernel has no BTF");
+		return false;
+	}
+	/* Built into the kernel, it has this folder too. */
+	if (access("/sys/module/" CONNTRACK_MODULE, F_OK) < 0)
+		load_conntrack();
+	if (access("/sys/module/" CONNTRACK_MODULE, F_OK) < 0) {
+		snprintf(reason, size,
+			 "module " CONNTRACK_MODULE " cannot be loaded");
+		return false;
+	}
+	if (!find_conntrack_kfunc()) {
+		snprintf(reason, size, "kernel %s has no conntrack kfuncs",
+			 features_kernel_release());
+		return false;
+	}
+	return true;
+}
+
+void features_raise_memlock(void)
+{
+	const struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };
+
+	/* Where it is not allowed it may not be needed either. */
+	if (setrlimit(RLIMIT_MEMLOCK, &unlimited) < 0)
+		log_debug("cannot raise RLIMIT_MEMLOCK");
+}
+
+const char *features_kernel_release(void)
+{
+	static struct utsname name;
+
+	return uname(&name) < 0 ? "unknown" : name.release;
+}

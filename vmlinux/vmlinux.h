@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * The kernel's types that the BPF programs use, written down by hand.
+ *
+ * Two parts. The first is user-visible ABI (include/uapi of the kernel): its
+ * layout never changes and is the same on every architecture, so it is used
+ * as it stands and needs no BTF on the host. The second is internal to the
+ * kernel: only the fields read are named, and libbpf finds their offsets in
+ * the running kernel's BTF (preserve_access_index).
+ */
+#ifndef VMLINUX_H
+#define VMLINUX_H
+
+typedef signed char __s8;
+typedef unsigned char __u8;
+typedef short __s16;
+typedef unsigned short __u16;
+typedef int __s32;
+typedef unsigned int __u32;
+typedef long long __s64;
+typedef unsigned long long __u64;
+typedef __u16 __be16;
+typedef __u32 __be32;
+typedef __u32 __wsum;
+
+#define bool _Bool
+#define true 1
+#define false 0
+#define NULL ((void *)0)
+
+/* Part one: user-visible ABI. */
+
+enum bpf_map_type {
+	BPF_MAP_TYPE_PERCPU_HASH = 5,
+	BPF_MAP_TYPE_LRU_HASH = 9,
+	BPF_MAP_TYPE_SOCKMAP = 15,
+};
+
+/* Flags of maps and helpers; enumerators would be too wide for some. */
+#define BPF_ANY		      0
+#define BPF_F_NO_PREALLOC     1
+#define BPF_HDR_START_NET     1
+#define BPF_F_CURRENT_NETNS   (-1)
+#define BPF_FIB_LOOKUP_OUTPUT 2
+
+enum {
+	BPF_FIB_LKUP_RET_SUCCESS = 0,
+	BPF_FIB_LKUP_RET_NOT_FWDED = 4,
+	BPF_FIB_LKUP_RET_FWD_DISABLED = 5,
+};
+
+enum {
+	BPF_TCP_LISTEN = 10,
+};
+
+enum tcx_action_base {
+	/* The same value as TC_ACT_UNSPEC: "no opinion, ask the next one". */
+	TCX_NEXT = -1,
+};
+
+struct __sk_buff {
+	__u32 len;
+	__u32 pkt_type;
+	__u32 mark;
+	__u32 queue_mapping;
+	__u32 protocol;
+	__u32 vlan_present;
+	__u32 vlan_tci;
+	__u32 vlan_proto;
+	__u32 priority;
+	__u32 ingress_ifindex;
+	__u32 ifindex;
+};
+
+struct bpf_sock {
+	__u32 bound_dev_if;
+	__u32 family;
+	__u32 type;
+	__u32 protocol;
+	__u32 mark;
+	__u32 priority;
+	__u32 src_ip4;
+	__u32 src_ip6[4];
+	__u32 src_port;
+	__be16 dst_port;
+	__u32 dst_ip4;
+	__u32 dst_ip6[4];
+	__u32 state;
+	__s32 rx_queue_mapping;
+};
+
+struct bpf_sock_tuple {
+	union {
+		struct {
+			__be32 saddr;
+			__be32 daddr;
+			__be16 sport;
+			__be16 dport;
+		} ipv4;
+		struct {
+			__be32 saddr[4];
+			__be32 daddr[4];
+			__be16 sport;
+			__be16 dport;
+		} ipv6;
+	};
+};
+
+struct bpf_fib_lookup {
+	__u8 family;
+	__u8 l4_protocol;
+	__be16 sport;
+	__be16 dport;
+	__u16 tot_len;
+	__u32 ifindex;
+	union {
+		__u8 tos;
+		__be32 flowinfo;
+		__u32 rt_metric;
+	};
+	union {
+		__be32 ipv4_src;
+		__u32 ipv6_src[4];
+	};
+	union {
+		__be32 ipv4_dst;
+		__u32 ipv6_dst[4];
+	};
+	__be16 h_vlan_proto;
+	__be16 h_vlan_TCI;
+	__u8 smac[6];
+	__u8 dmac[6];
+};
+
+struct iphdr {
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	__u8 ihl : 4, version : 4;
+#else
+	__u8 version : 4, ihl : 4;
+#endif
+	__u8 tos;
+	__be16 tot_len;
+	__be16 id;
+	__be16 frag_off;
+	__u8 ttl;
+	__u8 protocol;
+	__u16 check;
+	__be32 saddr;
+	__be32 daddr;
+};
+
+struct ipv6hdr {
+	__be32 version_class_flow;
+	__be16 payload_len;
+	__u8 nexthdr;
+	__u8 hop_limit;
+	__be32 saddr[4];
+	__be32 daddr[4];
+};
+
+/* The first four bytes that the IPv6 extension headers have in common; the
+ * last two only in a routing header (RFC 8200, 4.4). */
+struct ipv6_extension {
+	__u8 nexthdr;
+	/* In units of 8 bytes, the first 8 not counted. */
+	__u8 hdrlen;
+	__u8 routing_type;
+	__u8 segments_left;
+};
+
+struct tcphdr {
+	__be16 source;
+	__be16 dest;
+	__be32 seq;
+	__be32 ack_seq;
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	__u16 res1 : 4, doff : 4, fin : 1, syn : 1, rst : 1, psh : 1, ack : 1,
+		urg : 1, ece : 1, cwr : 1;
+#else
+	__u16 doff : 4, res1 : 4, cwr : 1, ece : 1, urg : 1, ack : 1, psh : 1,
+		rst : 1, syn : 1, fin : 1;
+#endif
+	__be16 window;
+	__u16 check;
+	__be16 urg_ptr;
+};
+
+/* Part two: the kernel's own. */
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), \
+			     apply_to = record)
+
+struct ip_ct_tcp {
+	__u8 state;
+};
+
+union nf_conntrack_proto {
+	struct ip_ct_tcp tcp;
+};
+
+struct nf_conn {
+	unsigned long status;
+	union nf_conntrack_proto proto;
+};
+
+/* An entry not yet in the table; the kernel needs the type to be told apart
+ * and to be whole, a declaration alone is not enough. */
+struct nf_conn___init {
+	struct nf_conn ct;
+};
+
+#pragma clang attribute pop
+
+/* net/netfilter/nf_conntrack_bpf.c: first form, 12 bytes, still accepted after
+ * it grew (6.11). */
+struct bpf_ct_opts {
+	__s32 netns_id;
+	__s32 error;
+	__u8 l4proto;
+	__u8 dir;
+	__u8 reserved[2];
+};
+
+#endif

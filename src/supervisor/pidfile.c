@@ -17,6 +17,8 @@ enum lock_byte {
 	BYTE_WORKER = 1000,
 };
 
+/* A pid in decimal, and a newline. */
+#define PID_TEXT_SIZE 16
 /* Attempts before a file that keeps being replaced is given up. */
 #define ACQUIRE_ATTEMPTS 100
 
@@ -65,7 +67,8 @@ static int check_file(int fd)
 		return -errno;
 	text[length] = '\0';
 	text[strcspn(text, "\n")] = '\0';
-	if (strspn(text, "0123456789") != strlen(text) || status.st_size > 16)
+	if (strspn(text, "0123456789") != strlen(text) ||
+	    status.st_size > PID_TEXT_SIZE)
 		return -EINVAL;
 	return 0;
 }
@@ -101,6 +104,20 @@ static bool still_named(int fd, const char *path)
 	       ours.st_dev == named.st_dev && ours.st_ino == named.st_ino;
 }
 
+/*
+ * A killed instance's pid goes: nobody runs until we say so. And a full disk
+ * is found out now, not when the redirect is in place.
+ */
+static int empty_file(int fd)
+{
+	if (ftruncate(fd, 0) < 0)
+		return -errno;
+	if (fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, PID_TEXT_SIZE) < 0 &&
+	    errno == ENOSPC)
+		return -errno;
+	return 0;
+}
+
 /* -ESTALE: try again, the former holder removed the file under us. */
 static int acquire_once(struct pidfile *pidfile, struct pidfile_holder *holder)
 {
@@ -126,9 +143,11 @@ static int acquire_once(struct pidfile *pidfile, struct pidfile_holder *holder)
 		return err;
 	if (!still_named(fd, pidfile->path))
 		return -ESTALE;
-	/* A killed instance's pid: nobody runs until we say so. */
-	if (ftruncate(fd, 0) < 0)
-		return -errno;
+	err = empty_file(fd);
+	if (err) {
+		unlink(pidfile->path);
+		return err;
+	}
 	pidfile->fd = steal_fd(&fd);
 	return 0;
 }
@@ -147,7 +166,7 @@ int pidfile_acquire(struct pidfile *pidfile, const char *path,
 
 int pidfile_publish(const struct pidfile *pidfile)
 {
-	char text[32];
+	char text[PID_TEXT_SIZE];
 	int length = snprintf(text, sizeof(text), "%d\n", getpid());
 	ssize_t written = pwrite(pidfile->fd, text, (size_t)length, 0);
 

@@ -553,7 +553,8 @@ int supervisor_run(const struct supervisor_settings *settings)
 		stop_redirecting(&supervisor);
 		end_redirect(&supervisor);
 		drain(&supervisor);
-		report_end(&supervisor);
+		if (!err)
+			report_end(&supervisor);
 	}
 	release(&supervisor);
 	return err;

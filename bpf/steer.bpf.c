@@ -337,19 +337,6 @@ static __always_inline void steer_cookie(struct __sk_buff *skb,
 	bpf_sk_release(listener);
 }
 
-static __always_inline void steer_segment(struct __sk_buff *skb,
-					  struct segment *segment, int family)
-{
-	const struct tcphdr *tcp = &segment->tcp;
-
-	if (tcp->dest != steer_config.service_port || tcp->rst)
-		return;
-	if (tcp->syn && !tcp->ack && !tcp->fin)
-		count(skb, steer_syn(skb, segment, family));
-	else if (tcp->ack && !tcp->syn)
-		steer_cookie(skb, segment, family);
-}
-
 /*
  * Frames for others are seen where a device is promiscuous or has macvlans on
  * it. Frames that still carry a VLAN tag belong to a VLAN device, possibly in
@@ -362,6 +349,19 @@ static __always_inline bool is_ours(const struct __sk_buff *skb)
 	       (!skb->vlan_present || !(skb->vlan_tci & VLAN_VID_MASK));
 }
 
+static __always_inline void steer_segment(struct __sk_buff *skb,
+					  struct segment *segment, int family)
+{
+	const struct tcphdr *tcp = &segment->tcp;
+
+	if (tcp->dest != steer_config.service_port || tcp->rst || !is_ours(skb))
+		return;
+	if (tcp->syn && !tcp->ack && !tcp->fin)
+		count(skb, steer_syn(skb, segment, family));
+	else if (tcp->ack && !tcp->syn)
+		steer_cookie(skb, segment, family);
+}
+
 /* Always lets the chain of programs go on: others live there too. */
 SEC("tc")
 int acme_alpn_steer(struct __sk_buff *skb)
@@ -369,10 +369,10 @@ int acme_alpn_steer(struct __sk_buff *skb)
 	struct segment segment;
 
 	if (skb->protocol == bpf_htons(ETH_P_IP)) {
-		if (load_ipv4(skb, &segment) && is_ours(skb))
+		if (load_ipv4(skb, &segment))
 			steer_segment(skb, &segment, AF_INET);
 	} else if (skb->protocol == bpf_htons(ETH_P_IPV6)) {
-		if (load_ipv6(skb, &segment) && is_ours(skb))
+		if (load_ipv6(skb, &segment))
 			steer_segment(skb, &segment, AF_INET6);
 	}
 	return TCX_NEXT;

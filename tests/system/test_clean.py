@@ -109,8 +109,8 @@ def test_listener_is_out_of_reach_with_bpf(family, network, product, web):
 def test_worker_has_no_rights(redirect, product, web):
     product.start(f"--{redirect}")
     with open(f"/proc/{product.worker()}/status", encoding="ascii") as file:
-        status = dict(line.rstrip().split(":\t", 1) for line in file
-                      if ":\t" in line)
+        status = {name: value.strip() for name, _, value in
+                  (line.partition(":") for line in file)}
     assert "0" not in status["Uid"].split()
     assert "0" not in status["Gid"].split()
     for capabilities in ("CapEff", "CapPrm", "CapInh", "CapAmb"):

@@ -55,8 +55,9 @@ def padding(size):
     return hello.extension(hello.PADDING, bytes(size))
 
 
-def grease(size=1):
-    return hello.extension(hello.GREASE, hello.noise(size))
+def grease(number=0):
+    """RFC 8701; browsers send an empty one first and another one last."""
+    return hello.extension(hello.GREASE[number], bytes(number))
 
 
 TO_RESPONDER = {
@@ -79,13 +80,13 @@ TO_RESPONDER = {
     "among-several-protocols": whole(hello.hello(
         hello.alpn(b"h2", b"http/1.1", hello.ACME, b"h3"))),
     "grease": whole(hello.record(hello.message(hello.body(
-        [grease(0), hello.server_name(), *hello.common_extensions(),
-         hello.alpn(b"\x2a\x2a", hello.ACME), grease()],
+        [grease(), hello.server_name(), *hello.common_extensions(),
+         hello.alpn(b"\x2a\x2a", hello.ACME), grease(1)],
         suites=bytes.fromhex("2a2a130113021303"))))),
     "post-quantum": whole(hello.record(hello.message(hello.body(
-        [grease(0), hello.server_name(),
+        [grease(), hello.server_name(),
          *hello.common_extensions(hello.X25519MLKEM768, 1216),
-         hello.alpn(hello.ACME), padding(200), grease()])))),
+         hello.alpn(hello.ACME), padding(200), grease(1)])))),
     "post-quantum-two-segments": split(hello.record(hello.message(hello.body(
         [hello.server_name(),
          *hello.common_extensions(hello.X25519MLKEM768, 1216),
@@ -110,7 +111,8 @@ TO_FALLBACK = {
     "shorter-protocol-name": whole(hello.hello(hello.alpn(hello.ACME[:-1]))),
     "other-case": whole(hello.hello(hello.alpn(hello.ACME.upper()))),
     "name-elsewhere": whole(hello.hello(
-        hello.server_name(hello.ACME), padding(20) + grease(64))),
+        hello.server_name(hello.ACME), hello.extension(
+            hello.GREASE[0], hello.vector(hello.ACME, 1)))),
     "plain-http": whole(b"GET / HTTP/1.1\r\nHost: www.example.test\r\n\r\n"),
     "http-byte-by-byte": byte_by_byte(b"GET / HTTP/1.0\r\n\r\n"),
     "ssh-banner": whole(b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n"),

@@ -152,7 +152,6 @@ def test_all_processes_killed_at_once_with_iptables(family, repair, network,
     assert_nothing_left(product, clean, set())
 
 
-@pytest.mark.parametrize("redirect", ["bpf"])
 def test_stopped_worker_opens_the_port(family, network, product, web,
                                        send_visitors):
     """A worker that hangs is as good as dead: its lease runs out."""

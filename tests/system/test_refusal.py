@@ -152,14 +152,15 @@ def test_ip6tables_is_missing(refuse):
 
 @pytest.fixture
 def broken_tool(product, tmp_path):
-    """Call it to put a program into $PATH that fails on changes."""
-    def make(name):
+    """Call it to put a program into $PATH that fails on some changes."""
+    def make(name, table):
         folder = tmp_path / "broken"
         folder.mkdir()
         tool = folder / name
         tool.write_text(f"""#!/bin/sh
             case " $* " in
-            *" -A "*|*" -I "*) echo "{name}: broken" >&2; exit 4 ;;
+            *" -t "{table}*" -A "*|*" -t "{table}*" -I "*)
+                echo "{name}: broken" >&2; exit 4 ;;
             esac
             exec {shutil.which(name)} "$@"
             """)
@@ -169,13 +170,15 @@ def broken_tool(product, tmp_path):
     return make
 
 
+@pytest.mark.parametrize("table", ["*", "nat"])
 @pytest.mark.parametrize("name", ["iptables", "ip6tables"])
-def test_one_family_fails(name, broken_tool, before, product, web):
+def test_one_family_fails(name, table, broken_tool, product, web):
+    """All or nothing: what the other family has already goes again."""
     before = residue.snapshot(product.namespace)
-    broken_tool(name)
+    broken_tool(name, table)
     result = product.run("start", "--daemon", "--iptables")
     assert result.returncode == FAILED
-    assert f"{name}: broken" in result.stdout
+    assert f"{name}: " in result.stdout and "broken" in result.stdout
     assert not product.pids()
     assert not product.pidfile.exists()
     assert residue.snapshot(product.namespace) == before

@@ -72,15 +72,10 @@ class Issued:
     def __init__(self, path):
         text = run("openssl", "x509", "-in", path, "-noout", "-subject",
                    "-issuer", "-ext", "subjectAltName", "-nameopt",
-                   "multiline,-align,-esc_msb,utf8").stdout
-        self.subject = self._field(r"subject=\s*(.*?)\s*issuer=", text)
-        self.issuer = self._field(r"issuer=\s*(.*?)\s*X509v3", text)
-        self.names = re.findall(r"DNS:(\S+?)(?:,|\s|$)", text)
-
-    @staticmethod
-    def _field(pattern, text):
-        match = re.search(pattern, text, re.DOTALL)
-        return re.sub(r"\s*\n\s*", ", ", match.group(1)) if match else ""
+                   "RFC2253").stdout
+        self.subject = re.search(r"^subject=(.*)$", text, re.M).group(1)
+        self.issuer = re.search(r"^issuer=(.*)$", text, re.M).group(1)
+        self.names = re.findall(r"DNS:([^,\s]+)", text)
 
 
 class Client:

@@ -18,8 +18,7 @@ def _rules(namespace):
                              stderr=None).stdout
         # Listing a table makes it, so an empty one is like none.
         found[command] = [line for line in text.splitlines()
-                          if line.startswith(("-A", "-N"))
-                          or (line.startswith(":") and " - " in line)]
+                          if re.match(r"-A|:\S+ (?!ACCEPT )", line)]
         found[command] = [re.sub(r"\[\d+:\d+\]", "", line)
                           for line in found[command]]
     listing = namespace.run("nft", "-j", "list", "ruleset").stdout

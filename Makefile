@@ -5,13 +5,18 @@
 
 PREFIX	?= /usr/local
 SBINDIR	?= $(PREFIX)/sbin
-MANDIR	?= $(PREFIX)/share/man
+DATADIR	?= $(PREFIX)/share
+MANDIR	?= $(DATADIR)/man
+BASHDIR	?= $(DATADIR)/bash-completion/completions
+ZSHDIR	?= $(DATADIR)/zsh/site-functions
 DESTDIR	?=
 VERSION	:= 0.1.0
 
 ifeq ($(origin CC),default)
 CC := gcc
 endif
+# For the tools of the build, which a cross compiler is of no use for.
+HOSTCC	     ?= gcc
 CLANG	     ?= clang
 CLANG_FORMAT ?= clang-format
 CLANG_TIDY   ?= clang-tidy
@@ -60,10 +65,12 @@ modules	:= $(filter-out $(BUILD)/src/main.o,$(objects))
 program	:= $(BUILD)/acme-alpn-proxy
 c_files	:= $(wildcard src/*.c src/*/*.c include/*.h bpf/*.[ch] \
 	     tests/unit/*.[ch] tests/fuzz/*.[ch] tests/tools/*.[ch] \
-	     tests/bench/*.[ch])
+	     tests/bench/*.[ch] dist/*/*.c)
+
+completions := $(BUILD)/completion/bash $(BUILD)/completion/zsh
 
 .PHONY: all
-all: $(program)
+all: $(program) $(completions)
 
 $(program): $(objects)
 	$(call say,LD)
@@ -93,6 +100,20 @@ $(BUILD)/%.o: %.c
 	$(call say,CC)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(all_cflags) -c -o $@ $<
+
+$(BUILD)/completion/table: dist/completion/table.c src/command/options.c
+	$(call say,HOSTCC)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(HOSTCC) -std=gnu17 -D_GNU_SOURCE -iquote include -MMD -MF $@.d \
+		-o $@ $^
+
+$(BUILD)/completion/table.tsv: $(BUILD)/completion/table
+	$(Q)$< >$@
+
+$(completions): $(BUILD)/completion/%: $(BUILD)/completion/table.tsv \
+		dist/completion/%.in dist/completion/fill.awk
+	$(call say,AWK)
+	$(Q)awk -f dist/completion/fill.awk $(wordlist 1,2,$^) >$@
 
 ## Tests
 
@@ -147,15 +168,21 @@ lint: $(program)
 ## Installing
 
 .PHONY: install
-install: $(program)
+install: $(program) $(completions)
 	install -D -m 0755 $(program) $(DESTDIR)$(SBINDIR)/acme-alpn-proxy
 	install -D -m 0644 man/acme-alpn-proxy.8 \
 		$(DESTDIR)$(MANDIR)/man8/acme-alpn-proxy.8
+	install -D -m 0644 $(BUILD)/completion/bash \
+		$(DESTDIR)$(BASHDIR)/acme-alpn-proxy
+	install -D -m 0644 $(BUILD)/completion/zsh \
+		$(DESTDIR)$(ZSHDIR)/_acme-alpn-proxy
 
 .PHONY: uninstall
 uninstall:
 	rm -f $(DESTDIR)$(SBINDIR)/acme-alpn-proxy \
-		$(DESTDIR)$(MANDIR)/man8/acme-alpn-proxy.8
+		$(DESTDIR)$(MANDIR)/man8/acme-alpn-proxy.8 \
+		$(DESTDIR)$(BASHDIR)/acme-alpn-proxy \
+		$(DESTDIR)$(ZSHDIR)/_acme-alpn-proxy
 
 .PHONY: clean
 clean:
@@ -176,4 +203,5 @@ help:
 .DELETE_ON_ERROR:
 .SECONDARY:
 
--include $(objects:.o=.d) $(unit_tests:=.d) $(fuzz_targets:=.d) $(tools:=.d)
+-include $(objects:.o=.d) $(unit_tests:=.d) $(fuzz_targets:=.d) $(tools:=.d) \
+	$(BUILD)/completion/table.d

@@ -6,42 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "option_table.h"
 #include "support.h"
-
-enum option_kind {
-	/* Sets a bool. */
-	OPTION_FLAG,
-	/* Sets enum redirect_choice to @value. */
-	OPTION_REDIRECT,
-	/* Sets enum operation to @value, whatever else is said. */
-	OPTION_OPERATION,
-	/* Sets a const char *. */
-	OPTION_TEXT,
-	/* Appends to interfaces[]. */
-	OPTION_INTERFACE,
-	/* Sets an unsigned int from 1 to @value. */
-	OPTION_NUMBER,
-	/* Seconds, decimals allowed, kept in ms; up to @value seconds. */
-	OPTION_SECONDS,
-	/* The same with an optional "=SEC"; alone it means the most. */
-	OPTION_OPTIONAL_SECONDS,
-};
-
-struct option_description {
-	const char *name;
-	/* One more name, or NULL. */
-	const char *alias;
-	/* What help shows for the argument, or NULL if there is none. */
-	const char *argument;
-	const char *help;
-	size_t offset;
-	enum option_kind kind;
-	unsigned int value;
-};
 
 #define FIELD(name) offsetof(struct options, name)
 
-static const struct option_description descriptions[] = {
+const struct option_description option_table[] = {
 	{ "alpn", NULL, "HOST:PORT",
 	  "where acme-tls/1 connections go (127.0.0.1:31443)", FIELD(alpn),
 	  OPTION_TEXT, 0 },
@@ -74,7 +44,7 @@ static const struct option_description descriptions[] = {
 	{ "max-connections", NULL, "N",
 	  "connections at one time (as descriptors allow)",
 	  FIELD(max_connections), OPTION_NUMBER, 1000000 },
-	{ "user", NULL, "NAME", "the proxy process runs as this user (nobody)",
+	{ "user", NULL, "USER", "the proxy process runs as this user (nobody)",
 	  FIELD(user), OPTION_TEXT, 0 },
 	{ "log-file", NULL, "PATH",
 	  "log here; - is standard error (a terminal, else "
@@ -95,11 +65,9 @@ static const struct option_description descriptions[] = {
 	  OPTION_OPERATION, OPERATION_VERSION },
 };
 
-static const struct {
-	const char *name;
-	enum operation operation;
-	const char *help;
-} operations[] = {
+const size_t option_count = ARRAY_SIZE(option_table);
+
+const struct operation_description operation_table[] = {
 	{ "start", OPERATION_START,
 	  "put the redirect in place and serve until stopped" },
 	{ "stop", OPERATION_STOP,
@@ -108,6 +76,8 @@ static const struct {
 	{ "run", OPERATION_RUN,
 	  "start, run the command after --, stop; its exit code" },
 };
+
+const size_t operation_count = ARRAY_SIZE(operation_table);
 
 __attribute__((format(printf, 2, 3))) static int
 fail(char error[static OPTIONS_ERROR_SIZE], const char *format, ...)
@@ -131,10 +101,10 @@ static bool argument_names(const char *argument, size_t length,
 static const struct option_description *find_option(const char *argument,
 						    size_t length)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(descriptions); i++) {
-		if (argument_names(argument, length, descriptions[i].name) ||
-		    argument_names(argument, length, descriptions[i].alias))
-			return &descriptions[i];
+	for (size_t i = 0; i < option_count; i++) {
+		if (argument_names(argument, length, option_table[i].name) ||
+		    argument_names(argument, length, option_table[i].alias))
+			return &option_table[i];
 	}
 	return NULL;
 }
@@ -280,13 +250,13 @@ static int parse_operation(struct options *options, const char *word,
 	if (*seen)
 		return fail(error, "one operation at a time, '%s' is too many",
 			    word);
-	for (size_t i = 0; i < ARRAY_SIZE(operations); i++) {
-		if (strcmp(word, operations[i].name) != 0)
+	for (size_t i = 0; i < operation_count; i++) {
+		if (strcmp(word, operation_table[i].name) != 0)
 			continue;
 		/* --help and --version win over an operation. */
 		if (options->operation != OPERATION_HELP &&
 		    options->operation != OPERATION_VERSION)
-			options->operation = operations[i].operation;
+			options->operation = operation_table[i].operation;
 		*seen = true;
 		return 0;
 	}
@@ -364,13 +334,13 @@ void options_print_help(FILE *stream)
 	      "Answer TLS-ALPN-01 challenges on port 443 beside a running web "
 	      "server.\n\nOperations:\n",
 	      stream);
-	for (size_t i = 0; i < ARRAY_SIZE(operations); i++)
-		fprintf(stream, "  %-24s %s\n", operations[i].name,
-			operations[i].help);
+	for (size_t i = 0; i < operation_count; i++)
+		fprintf(stream, "  %-24s %s\n", operation_table[i].name,
+			operation_table[i].help);
 	fputs("\nOptions (-x and --x alike, before or after the operation):\n",
 	      stream);
-	for (size_t i = 0; i < ARRAY_SIZE(descriptions); i++) {
-		const struct option_description *option = &descriptions[i];
+	for (size_t i = 0; i < option_count; i++) {
+		const struct option_description *option = &option_table[i];
 		char left[64];
 
 		snprintf(left, sizeof(left), "%s%s%s--%s%s%s%s",

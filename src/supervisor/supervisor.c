@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "notify.h"
 #include "status_report.h"
 #include "support.h"
 #include "worker.h"
@@ -381,6 +382,8 @@ static void report_drain(const struct supervisor *supervisor, uint64_t left_ns)
 {
 	uint64_t open = atomic_load(&supervisor->counters->open_connections);
 
+	notify("STATUS=the redirect is gone; waiting for %llu connections",
+	       (unsigned long long)open);
 	if (open)
 		log_info("waiting for %llu connections to end, closing them "
 			 "in %llu s",
@@ -453,6 +456,11 @@ static int announce(struct supervisor *supervisor)
 		 settings->ops->name, settings->redirect.service_port,
 		 settings->redirect.listen_port, settings->proxy.alpn.text,
 		 settings->proxy.fallback.text);
+	err = notify("READY=1\nSTATUS=%s redirect of port %u is in place",
+		     settings->ops->name, settings->redirect.service_port);
+	if (err < 0)
+		log_warning("cannot tell the service manager: %s",
+			    error_text(err));
 	settings->ready(settings->ready_context);
 	return 0;
 }
@@ -464,6 +472,7 @@ static int announce(struct supervisor *supervisor)
 static void stop_redirecting(struct supervisor *supervisor)
 {
 	pidfile_mark_stopping(supervisor->settings->pidfile);
+	notify("STOPPING=1\nSTATUS=taking the redirect away");
 	while (pause_redirect(supervisor) < 0) {
 		log_error("the redirect is still there: serving on, and trying "
 			  "again in 5 s");

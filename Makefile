@@ -154,7 +154,7 @@ check:
 .PHONY: demo
 demo:
 	$(Q)tests/install-packages build test
-	$(Q)$(MAKE) --no-print-directory $(program) $(tools)
+	$(Q)$(MAKE) --no-print-directory -s $(program) $(tools)
 	$(Q)BUILD=$(BUILD) PROGRAM=$(program) tests/demo/demo
 
 .PHONY: lint

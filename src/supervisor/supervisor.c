@@ -4,16 +4,14 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "log.h"
 #include "notify.h"
-#include "status_report.h"
+#include "status_server.h"
 #include "support.h"
 #include "worker.h"
 
@@ -37,10 +35,7 @@ struct supervisor {
 	struct worker_settings worker_settings;
 	struct proxy_counters *counters;
 	int signal_fd;
-	/* Where `status` asks, or -1; and since when there is news. */
-	int status_fd;
-	char status_path[BACKEND_TEXT_SIZE];
-	int64_t since;
+	struct status_server status;
 	/* New flows come to the listeners now; have done so at any time. */
 	bool attached;
 	bool served;
@@ -232,80 +227,17 @@ static void kill_hung_worker(struct supervisor *supervisor)
 	kill(supervisor->worker.pid, SIGKILL);
 }
 
-static void fill_report(const struct supervisor *supervisor,
-			struct status_report *report)
-{
-	const struct supervisor_settings *settings = supervisor->settings;
-	const struct proxy_counters *counters = supervisor->counters;
-
-	*report = (struct status_report){
-		.version = STATUS_REPORT_VERSION,
-		.size = sizeof(*report),
-		.pid = getpid(),
-		.worker_pid = supervisor->worker.pid,
-		.since = supervisor->since,
-		.service_port = settings->redirect.service_port,
-		.listen_port = settings->redirect.listen_port,
-		.ipv4 = supervisor->listeners.ipv4 >= 0,
-		.ipv6 = supervisor->listeners.ipv6 >= 0,
-		.confinement = atomic_load(&counters->confinement),
-		.open_connections = atomic_load(&counters->open_connections),
-		.accepted = atomic_load(&counters->accepted),
-		.to_alpn = atomic_load(&counters->to_alpn),
-		.to_fallback = atomic_load(&counters->to_fallback),
-		.hello_timeouts = atomic_load(&counters->hello_timeouts),
-		.alpn_unreachable = atomic_load(&counters->alpn_unreachable),
-		.fallback_unreachable =
-			atomic_load(&counters->fallback_unreachable),
-		.resets = atomic_load(&counters->resets),
-		.bytes_from_clients =
-			atomic_load(&counters->bytes_from_clients),
-		.bytes_to_clients = atomic_load(&counters->bytes_to_clients),
-		.accept_pauses = atomic_load(&counters->accept_pauses),
-	};
-	strcpy(report->redirect, settings->ops->name);
-	strcpy(report->alpn, settings->proxy.alpn.text);
-	strcpy(report->fallback, settings->proxy.fallback.text);
-	if (settings->ops->interfaces)
-		report->interface_count = (uint32_t)settings->ops->interfaces(
-			supervisor->redirect, report->interfaces,
-			STATUS_REPORT_INTERFACES);
-}
-
 static void answer_status(const struct supervisor *supervisor)
 {
-	struct status_report report;
+	const struct status_source source = {
+		.supervisor = supervisor->settings,
+		.listeners = &supervisor->listeners,
+		.redirect = supervisor->redirect,
+		.counters = supervisor->counters,
+		.worker_pid = supervisor->worker.pid,
+	};
 
-	fill_report(supervisor, &report);
-	status_socket_answer(supervisor->status_fd, &report);
-}
-
-/* `status` is a convenience: without it the service goes on. */
-static void open_status(struct supervisor *supervisor)
-{
-	const char *pidfile = supervisor->settings->pidfile->path;
-	int fd;
-
-	fd = status_socket_path(pidfile, supervisor->status_path,
-				sizeof(supervisor->status_path));
-	if (!fd)
-		fd = status_socket_open(supervisor->status_path);
-	if (fd < 0) {
-		log_warning("status will not tell much: no socket beside %s: "
-			    "%s",
-			    pidfile, error_text(fd));
-		return;
-	}
-	supervisor->status_fd = fd;
-}
-
-/* While the pidfile is held: the next holder's socket has the same name. */
-static void close_status(struct supervisor *supervisor)
-{
-	if (supervisor->status_fd < 0)
-		return;
-	status_socket_remove(supervisor->status_path);
-	close_fd_at(&supervisor->status_fd);
+	status_server_answer(&supervisor->status, &source);
 }
 
 /* Serve until a stop signal. 0, or the reason why it cannot go on. */
@@ -317,7 +249,7 @@ static int serve(struct supervisor *supervisor)
 		{ .fd = ops->event_fd ? ops->event_fd(supervisor->redirect)
 				      : -1,
 		  .events = POLLIN },
-		{ .fd = supervisor->status_fd, .events = POLLIN },
+		{ .fd = supervisor->status.fd, .events = POLLIN },
 		{ .events = POLLIN },
 	};
 	int signal_number;
@@ -374,7 +306,7 @@ static void end_redirect(struct supervisor *supervisor)
 		}
 	}
 	ops->detach(supervisor->redirect);
-	close_status(supervisor);
+	status_server_close(&supervisor->status);
 	pidfile_release(supervisor->settings->pidfile);
 }
 
@@ -443,8 +375,7 @@ static int announce(struct supervisor *supervisor)
 	const struct supervisor_settings *settings = supervisor->settings;
 	int err;
 
-	supervisor->since = time(NULL);
-	open_status(supervisor);
+	status_server_open(&supervisor->status, settings->pidfile->path);
 	err = pidfile_publish(settings->pidfile);
 	if (err) {
 		log_error("cannot write %s: %s", settings->pidfile->path,
@@ -519,7 +450,7 @@ static void release(struct supervisor *supervisor)
 	worker_reap(&supervisor->worker);
 	if (supervisor->redirect)
 		ops_of(supervisor)->close(supervisor->redirect);
-	close_status(supervisor);
+	status_server_close(&supervisor->status);
 	pidfile_release(supervisor->settings->pidfile);
 	listeners_close(&supervisor->listeners);
 	close_fd_at(&supervisor->signal_fd);
@@ -532,7 +463,7 @@ int supervisor_run(const struct supervisor_settings *settings)
 	struct supervisor supervisor = {
 		.settings = settings,
 		.listeners = LISTENERS_NONE,
-		.status_fd = -1,
+		.status.fd = -1,
 		.worker.control_fd = -1,
 		.worker_settings = {
 			.config = &settings->proxy,

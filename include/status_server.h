@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/* The supervisor's end of `status` (see status_report.h). */
+#ifndef STATUS_SERVER_H
+#define STATUS_SERVER_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "address.h"
+#include "supervisor.h"
+
+struct status_server {
+	/* Readable when somebody asks; -1 when not open. */
+	int fd;
+	char path[BACKEND_TEXT_SIZE];
+	/* When it was opened, CLOCK_REALTIME in seconds. */
+	int64_t since;
+};
+
+/* Where the answer comes from. */
+struct status_source {
+	const struct supervisor_settings *supervisor;
+	const struct listeners *listeners;
+	const struct redirect *redirect;
+	const struct proxy_counters *counters;
+	pid_t worker_pid;
+};
+
+/*
+ * Listen beside @pidfile, which must be held. `status` is a convenience: if it
+ * cannot be had, that is logged and the service goes on.
+ */
+void status_server_open(struct status_server *server, const char *pidfile);
+
+/* Answer one who asks. */
+void status_server_answer(const struct status_server *server,
+			  const struct status_source *source);
+
+/* Remove the socket, while the pidfile is still held: the next holder's has
+ * the same name. Safe when not open. */
+void status_server_close(struct status_server *server);
+
+#endif

@@ -99,6 +99,8 @@ run_worker(const struct worker_settings *settings, int control_fd)
 	/* The hook runner waits for the end of file on this one. */
 	log_settings.echo_fd = -1;
 	detach_standard_fds();
+	/* Closing any descriptor of the file takes all our locks on it. */
+	close(settings->pidfile->fd);
 	pidfile_fd = pidfile_lock_worker(settings->pidfile);
 	int kept[] = { STDIN_FILENO,
 		       STDOUT_FILENO,

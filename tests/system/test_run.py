@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: MIT
+"""run: start, the command, stop, in one line."""
+
+import signal
+import time
+
+import pytest
+
+from harness import residue
+from harness.namespace import wait_until
+
+FAILED = 1
+
+
+@pytest.fixture
+def clean(network, web):
+    return residue.snapshot(network.server)
+
+
+def assert_nothing_left(product, clean):
+    product.wait_gone()
+    assert not product.pidfile.exists()
+    assert residue.snapshot(product.namespace) == clean
+
+
+def test_command_runs_while_the_redirect_is_in_place(redirect, product, clean):
+    """Its words and its output are its own, and so is its exit code."""
+    result = product.run(f"--{redirect}", "run", "--", "sh", "-c",
+                         'test -s "$ACME_ALPN_PROXY_PIDFILE" && echo "$1"; '
+                         "exit 7", "sh", "--bpf two  words", timeout=30)
+    assert result.returncode == 7
+    assert "--bpf two  words\n" in result.stdout
+    assert_nothing_left(product, clean)
+
+
+def test_command_is_not_run_without_the_redirect(product, clean, tmp_path):
+    witness = tmp_path / "witness"
+    taken = product.namespace.listen("127.0.0.1", 21443)
+    result = product.run("--bpf", "run", "--", "touch", str(witness))
+    taken.close()
+    assert result.returncode == FAILED
+    assert "port 21443" in result.stdout
+    assert not witness.exists()
+    assert_nothing_left(product, clean)
+
+
+def test_command_that_does_not_exist(product, clean):
+    result = product.run("--bpf", "run", "--", "no-such-program", timeout=30)
+    assert result.returncode == FAILED
+    assert "cannot run no-such-program" in result.stdout
+    assert_nothing_left(product, clean)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT],
+                         ids=["term", "int"])
+def test_signal_goes_to_the_command_and_all_is_undone(number, product, clean):
+    process = product.popen("--bpf", "run", "--", "sleep", "60")
+    product.wait_running()
+    wait_until(lambda: product.namespace.run(
+        "pgrep", "-P", str(process.pid), "sleep", check=False).stdout,
+               what="the command")
+    time.sleep(0.2)
+    process.send_signal(number)
+    assert process.wait(timeout=20) == 128 + number
+    assert_nothing_left(product, clean)
+
+
+def test_instance_that_ran_before_goes_on(product, clean):
+    product.start("--bpf")
+    supervisor = product.supervisor()
+    result = product.run("--bpf", "run", "--", "true", timeout=30)
+    assert result.returncode == 0
+    assert product.supervisor() == supervisor
+    product.stop()
+    assert_nothing_left(product, clean)

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: MIT
+"""What a running instance tells of itself, in each form."""
+
+import json
+import os
+import re
+import signal
+
+import pytest
+
+from harness import hello
+from harness.network import Network
+from harness.recorder import Recorder
+from harness.visitors import LongVisitor
+
+NOT_RUNNING = 3
+CONFINEMENT = {"user", "capabilities", "root", "calls"}
+
+
+@pytest.fixture
+def visited(redirect, network, product, web):
+    """An instance that has relayed one visitor of each kind."""
+    product.start(f"--{redirect}")
+    responder = Recorder(network.server, "responder", 31443)
+    visitor = LongVisitor(network.client, Network.SERVER[4], web)
+    visitor.visit()
+    with network.authority.connect(Network.SERVER_FOR_AUTHORITY[6],
+                                   443) as connection:
+        connection.sendall(hello.hello(hello.alpn(hello.ACME)))
+        assert connection.recv(100) == responder.greeting
+    responder.next()
+    yield visitor
+    visitor.close()
+    responder.stop()
+
+
+def test_json_counts_what_was_relayed(redirect, visited, product):
+    report = json.loads(product.succeed("status", "--json").stdout)
+    assert report["running"] is True
+    assert report["pid"] == product.supervisor()
+    assert report["worker_pid"] == product.worker()
+    assert report["redirect"] == redirect
+    assert (report["port"], report["listen"]) == (443, 21443)
+    assert report["ipv4"] and report["ipv6"]
+    assert report["alpn"] == "127.0.0.1:31443"
+    assert CONFINEMENT <= set(report["confinement"])
+    assert report["accepted"] == 2
+    assert report["to_alpn"] == 1
+    assert report["to_fallback"] == 1
+    assert report["bytes_from_clients"] > 200
+    assert report["bytes_to_clients"] > 200
+    assert report["fallback_unreachable"] == 0
+    if redirect == "bpf":
+        assert sum(interface["steered"]
+                   for interface in report["interfaces"]) == 2
+        assert all(interface["attached_by"] in ("tcx", "clsact")
+                   for interface in report["interfaces"])
+    else:
+        assert report["interfaces"] == []
+
+
+SAMPLE = re.compile(r'[a-z_]+(\{[a-z_]+="[^"\\]*"(,[a-z_]+="[^"\\]*")*\})? '
+                    r'[0-9]+')
+
+
+def test_prometheus_text_is_well_formed(redirect, visited, product):
+    text = product.succeed("status", "--prometheus").stdout
+    types = {}
+    samples = {}
+    for line in text.splitlines():
+        if line.startswith("# TYPE "):
+            name, kind = line.split()[2:]
+            # Once, and before its samples.
+            assert name not in types and kind in ("counter", "gauge")
+            types[name] = kind
+        elif line.startswith("# HELP "):
+            assert len(line.split()) > 3
+        else:
+            assert SAMPLE.fullmatch(line), line
+            series, value = line.rsplit(" ", 1)
+            assert series not in samples
+            assert series.split("{")[0] in types
+            samples[series] = int(value)
+    assert all(name.endswith("_total") == (kind == "counter")
+               for name, kind in types.items())
+    assert samples["acme_alpn_proxy_up"] == 1
+    assert samples["acme_alpn_proxy_accepted_total"] == 2
+    assert samples["acme_alpn_proxy_to_alpn_total"] == 1
+    if redirect == "bpf":
+        assert sum(value for series, value in samples.items()
+                   if 'verdict="steered"' in series) == 2
+
+
+def test_text_names_what_matters(redirect, visited, product):
+    text = product.succeed("status").stdout
+    assert f"running as {product.supervisor()} since " in text
+    assert f"redirect: {redirect}, port 443 to port 21443 on IPv4 IPv6" in text
+    assert re.search(r"^ +1 to the ACME responder$", text, re.MULTILINE)
+
+
+def test_not_running(product):
+    for option, expected in (("", "not running\n"),
+                             ("--json", '{"running":false,'
+                                        '"state":"not running"}\n')):
+        result = product.run("status", *option.split())
+        assert result.returncode == NOT_RUNNING
+        assert result.stdout == expected
+    result = product.run("status", "--prometheus")
+    assert result.returncode == NOT_RUNNING
+    assert result.stdout.endswith("acme_alpn_proxy_up 0\n")
+
+
+def test_socket_is_private_and_goes_with_the_redirect(product, web):
+    socket = product.pidfile.with_suffix(".sock")
+    product.start("--bpf")
+    assert socket.stat().st_mode & 0o777 == 0o600
+    product.kill(product.supervisor())
+    # The stale one neither answers nor is in the way.
+    assert product.run("status").returncode == NOT_RUNNING
+    product.start("--bpf")
+    assert product.run("status").returncode == 0
+    product.stop()
+    assert not socket.exists()
+
+
+def test_supervisor_that_is_stopped_does_not_hang_status(product, web):
+    product.start("--bpf")
+    supervisor = product.supervisor()
+    os.kill(supervisor, signal.SIGSTOP)
+    try:
+        result = product.run("status", timeout=10)
+        assert result.returncode == 1
+        assert f"running as {supervisor}" in result.stdout
+    finally:
+        os.kill(supervisor, signal.SIGCONT)
+    product.stop()

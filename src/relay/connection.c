@@ -121,6 +121,20 @@ void connection_close_all(struct engine *engine)
 			connection_close(engine, engine->connections[fd]);
 }
 
+/*
+ * An event that nobody waits for: has the peer died? A hang-up alone does not
+ * say so. It also comes when we have sent our FIN and the peer's is still
+ * behind unread data.
+ */
+static bool has_failed(int fd)
+{
+	int error = 0;
+	socklen_t size = sizeof(error);
+
+	return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0 ||
+	       error != 0;
+}
+
 /* Watch @fd for what the flow out of it and the flow into it wait for. */
 static void watch_end(struct engine *engine,
 		      const struct connection *connection, int fd,
@@ -132,8 +146,7 @@ static void watch_end(struct engine *engine,
 		interest |= READINESS_READ;
 	if (in->state == FLOW_WRITING)
 		interest |= READINESS_WRITE;
-	/* A socket that has failed, or whose both directions are shut, would
-	 * report its hang-up for ever. */
+	/* What has failed or is shut both ways would hang up for ever. */
 	if (!connection->reset &&
 	    !(out->source_ended && in->state == FLOW_FINISHED))
 		interest |= READINESS_HANGUP;
@@ -243,8 +256,7 @@ static void relay_event(struct engine *engine, struct connection *connection,
 	bool readable = events & READINESS_READ && out->state == FLOW_READING;
 	bool writable = events & READINESS_WRITE && in->state == FLOW_WRITING;
 
-	/* Nobody waits for it: it can only have died. */
-	if (!readable && !writable) {
+	if (!readable && !writable && has_failed(fd)) {
 		abort_counted(engine, connection);
 		return;
 	}
@@ -264,7 +276,7 @@ void connection_event(struct engine *engine, struct connection *connection,
 	case CONNECTION_CONNECT:
 		if (fd == connection->backend_fd)
 			connect_finish(engine, connection);
-		else
+		else if (has_failed(fd))
 			connection_abort(engine, connection);
 		break;
 	case CONNECTION_RELAY:

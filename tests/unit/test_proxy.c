@@ -209,7 +209,8 @@ static void gives_a_silent_client_to_the_fallback(void **state)
 		if (lengths[i] > 0)
 			say(client, hello->bytes, lengths[i]);
 		server = take_visitor(fixture->fallback);
-		expect(server, hello->bytes, lengths[i]);
+		if (lengths[i] > 0)
+			expect(server, hello->bytes, lengths[i]);
 		/* It speaks at last, and is answered. */
 		say(client, "late", 4);
 		expect(server, "late", 4);

@@ -121,6 +121,20 @@ void connection_close_all(struct engine *engine)
 			connection_close(engine, engine->connections[fd]);
 }
 
+/*
+ * An event that nobody waits for: has the peer died? A hang-up alone does not
+ * say so. It also comes when we have sent our FIN and the peer's is still
+ * behind unread data.
+ */
+static bool has_failed(int fd)
+{
+	int error = 0;
+	socklen_t size = sizeof(error);
+
+	return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0 ||
+	       error != 0;
+}
+
 /* Watch @fd for what the flow out of it and the flow into it wait for. */
 static void watch_end(struct engine *engine,
 		      const struct connection *connection, int fd,
@@ -245,8 +259,7 @@ static void relay_event(struct engine *engine, struct connection *connection,
 	bool readable = events & READINESS_READ && out->state == FLOW_READING;
 	bool writable = events & READINESS_WRITE && in->state == FLOW_WRITING;
 
-	/* Nobody waits for it: it can only have died. */
-	if (!readable && !writable) {
+	if (!readable && !writable && has_failed(fd)) {
 		abort_counted(engine, connection);
 		return;
 	}
@@ -266,7 +279,7 @@ void connection_event(struct engine *engine, struct connection *connection,
 	case CONNECTION_CONNECT:
 		if (fd == connection->backend_fd)
 			connect_finish(engine, connection);
-		else
+		else if (has_failed(fd))
 			connection_abort(engine, connection);
 		break;
 	case CONNECTION_RELAY:

@@ -1,0 +1,1002 @@
+// SPDX-License-Identifier: MIT
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <fcntl.h>
+
+#include "tests/unit/hello_builder.h"
+#include "tests/unit/proxy_fixture.h"
+
+static const char *const only_acme[] = { "acme-tls/1", NULL };
+static const char *const browser[] = { "h2", "http/1.1", NULL };
+
+static const struct hello *acme_hello(void)
+{
+	static const struct hello_spec spec = {
+		.protocols = only_acme,
+		.server_name = "example.org",
+	};
+	static struct hello hello;
+
+	if (hello.length == 0)
+		hello_build(&hello, &spec);
+	return &hello;
+}
+
+static const struct hello *browser_hello(void)
+{
+	static const struct hello_spec spec = {
+		.protocols = browser,
+		.server_name = "example.org",
+		.key_share = 1258,
+		.session_id = 32,
+		.grease = true,
+	};
+	static struct hello hello;
+
+	if (hello.length == 0)
+		hello_build(&hello, &spec);
+	return &hello;
+}
+
+/* A connection through the proxy to the fallback, with both ends in hand. */
+struct relayed {
+	int client;
+	int server;
+};
+
+static struct relayed relay(const struct fixture *fixture)
+{
+	const struct hello *hello = browser_hello();
+	struct relayed relayed = { .client = visit(fixture) };
+
+	say(relayed.client, hello->bytes, hello->length);
+	relayed.server = take_visitor(fixture->fallback);
+	expect(relayed.server, hello->bytes, hello->length);
+	return relayed;
+}
+
+static void end(struct relayed relayed)
+{
+	close(relayed.client);
+	close(relayed.server);
+}
+
+/* Enough traffic that everything silent is parked. */
+static void let_turns_pass(const struct fixture *fixture)
+{
+	struct relayed other = relay(fixture);
+
+	for (int i = 0; i < 100; i++) {
+		say(other.client, "x", 1);
+		expect(other.server, "x", 1);
+	}
+	end(other);
+}
+
+static void routes_by_alpn_in_both_families(void **state)
+{
+	struct fixture *fixture = *state;
+	static const int families[] = { AF_INET, AF_INET6 };
+
+	fixture_start(fixture);
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
+		const struct hello *hello = acme_hello();
+		int client = try_to_visit(fixture, families[i]);
+		int server;
+
+		say(client, hello->bytes, hello->length);
+		server = take_visitor(fixture->alpn);
+		expect(server, hello->bytes, hello->length);
+		say(server, "certificate", 11);
+		expect(client, "certificate", 11);
+		close(client);
+		expect_end(server);
+		close(server);
+
+		hello = browser_hello();
+		client = try_to_visit(fixture, families[i]);
+		say(client, hello->bytes, hello->length);
+		server = take_visitor(fixture->fallback);
+		expect(server, hello->bytes, hello->length);
+		close(server);
+		expect_end(client);
+		close(client);
+	}
+	fixture_expect_counter(fixture, to_alpn, 2);
+	fixture_expect_counter(fixture, to_fallback, 2);
+	fixture_expect_counter(fixture, accepted, 4);
+	fixture_expect_counter(fixture, open_connections, 0);
+	fixture_expect_counter(fixture, bytes_to_clients, 22);
+	assert_int_equal(fixture_counter(fixture, resets), 0);
+}
+
+static void routes_a_hello_in_two_segments(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct hello *hello = acme_hello();
+
+	fixture_start(fixture);
+	for (size_t cut = 1; cut < hello->length; cut++) {
+		int client = visit(fixture);
+		int server;
+
+		say(client, hello->bytes, cut);
+		fixture_expect_counter(fixture, accepted, cut);
+		usleep(500);
+		say(client, hello->bytes + cut, hello->length - cut);
+		server = take_visitor(fixture->alpn);
+		expect(server, hello->bytes, hello->length);
+		close(client);
+		expect_end(server);
+		close(server);
+	}
+	fixture_expect_counter(fixture, to_alpn, hello->length - 1);
+}
+
+static void routes_a_hello_byte_by_byte(void **state)
+{
+	struct fixture *fixture = *state;
+	static const struct hello_spec spec = {
+		.protocols = only_acme,
+		.key_share = 1258,
+		.record_size = 700,
+	};
+	static struct hello hello;
+	int client, server;
+
+	fixture_start(fixture);
+	hello_build(&hello, &spec);
+	client = visit(fixture);
+	for (size_t i = 0; i < hello.length; i++)
+		say(client, hello.bytes + i, 1);
+	say(client, "and more", 8);
+	server = take_visitor(fixture->alpn);
+	expect(server, hello.bytes, hello.length);
+	expect(server, "and more", 8);
+	close(client);
+	close(server);
+}
+
+static void gives_all_that_is_no_hello_to_the_fallback(void **state)
+{
+	struct fixture *fixture = *state;
+	static uint8_t garbage[16384];
+	const struct {
+		const void *bytes;
+		size_t length;
+	} greetings[] = {
+		{ "GET / HTTP/1.0\r\n\r\n", 18 },
+		{ "SSH-2.0-OpenSSH_9.2\r\n", 21 },
+		{ "\x80", 1 },
+		{ garbage, sizeof(garbage) },
+	};
+
+	fixture_start(fixture);
+	for (size_t i = 0; i < sizeof(garbage); i++)
+		garbage[i] = (uint8_t)(i * i >> 3);
+	for (size_t i = 0; i < ARRAY_SIZE(greetings); i++) {
+		int client = visit(fixture);
+		int server;
+
+		say(client, greetings[i].bytes, greetings[i].length);
+		server = take_visitor(fixture->fallback);
+		expect(server, greetings[i].bytes, greetings[i].length);
+		shutdown(client, SHUT_WR);
+		expect_end(server);
+		close(server);
+		expect_end(client);
+		close(client);
+	}
+	assert_int_equal(fixture_counter(fixture, hello_timeouts), 0);
+}
+
+static void gives_a_silent_client_to_the_fallback(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct hello *hello = acme_hello();
+	const size_t lengths[] = { 0, 1, 5, hello->length - 1 };
+
+	fixture->config.hello_timeout_ms = 60;
+	fixture_start(fixture);
+	for (size_t i = 0; i < ARRAY_SIZE(lengths); i++) {
+		int client = visit(fixture);
+		int server;
+
+		if (lengths[i] > 0)
+			say(client, hello->bytes, lengths[i]);
+		server = take_visitor(fixture->fallback);
+		if (lengths[i] > 0)
+			expect(server, hello->bytes, lengths[i]);
+		/* It speaks at last, and is answered. */
+		say(client, "late", 4);
+		expect(server, "late", 4);
+		say(server, "hello", 5);
+		expect(client, "hello", 5);
+		close(client);
+		close(server);
+	}
+	assert_int_equal(fixture_counter(fixture, hello_timeouts),
+			 ARRAY_SIZE(lengths));
+}
+
+static void passes_on_the_end_within_a_hello(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct hello *hello = acme_hello();
+	int client, server;
+
+	fixture_start(fixture);
+	client = visit(fixture);
+	say(client, hello->bytes, 30);
+	shutdown(client, SHUT_WR);
+	server = take_visitor(fixture->fallback);
+	expect(server, hello->bytes, 30);
+	expect_end(server);
+	say(server, "alert", 5);
+	close(server);
+	expect(client, "alert", 5);
+	expect_end(client);
+	close(client);
+}
+
+static void closes_a_client_that_says_nothing(void **state)
+{
+	struct fixture *fixture = *state;
+	int client;
+
+	fixture_start(fixture);
+	client = visit(fixture);
+	shutdown(client, SHUT_WR);
+	expect_end(client);
+	close(client);
+	client = visit(fixture);
+	say(client, "\x16", 1);
+	reset(client);
+	fixture_expect_counter(fixture, accepted, 2);
+	fixture_expect_counter(fixture, open_connections, 0);
+	assert_false(is_waiting(fixture->fallback, 0));
+}
+
+static void passes_on_the_clients_end(void **state)
+{
+	struct fixture *fixture = *state;
+	struct relayed relayed;
+
+	fixture_start(fixture);
+	relayed = relay(fixture);
+	say(relayed.client, "last words", 10);
+	shutdown(relayed.client, SHUT_WR);
+	expect(relayed.server, "last words", 10);
+	expect_end(relayed.server);
+	let_turns_pass(fixture);
+	say(relayed.server, "answer", 6);
+	expect(relayed.client, "answer", 6);
+	close(relayed.server);
+	expect_end(relayed.client);
+	close(relayed.client);
+	fixture_expect_counter(fixture, open_connections, 0);
+	assert_int_equal(fixture_counter(fixture, resets), 0);
+}
+
+static void passes_on_the_servers_end(void **state)
+{
+	struct fixture *fixture = *state;
+	struct relayed relayed;
+
+	fixture_start(fixture);
+	relayed = relay(fixture);
+	say(relayed.server, "last words", 10);
+	shutdown(relayed.server, SHUT_WR);
+	expect(relayed.client, "last words", 10);
+	expect_end(relayed.client);
+	let_turns_pass(fixture);
+	say(relayed.client, "answer", 6);
+	expect(relayed.server, "answer", 6);
+	close(relayed.client);
+	expect_end(relayed.server);
+	close(relayed.server);
+	fixture_expect_counter(fixture, open_connections, 0);
+	assert_int_equal(fixture_counter(fixture, resets), 0);
+}
+
+static void passes_on_a_reset(void **state)
+{
+	struct fixture *fixture = *state;
+	struct relayed relayed;
+
+	fixture_start(fixture);
+	relayed = relay(fixture);
+	reset(relayed.client);
+	expect_reset(relayed.server);
+	close(relayed.server);
+
+	relayed = relay(fixture);
+	reset(relayed.server);
+	expect_reset(relayed.client);
+	close(relayed.client);
+	fixture_expect_counter(fixture, resets, 2);
+
+	/* Parked ones. */
+	relayed = relay(fixture);
+	let_turns_pass(fixture);
+	reset(relayed.client);
+	expect_reset(relayed.server);
+	close(relayed.server);
+	fixture_expect_counter(fixture, resets, 3);
+	fixture_expect_counter(fixture, open_connections, 0);
+}
+
+/* Nothing is read from it any more, but that it died is noticed. */
+static void passes_on_a_reset_after_an_end(void **state)
+{
+	struct fixture *fixture = *state;
+	struct relayed relayed;
+
+	fixture_start(fixture);
+	relayed = relay(fixture);
+	shutdown(relayed.client, SHUT_WR);
+	expect_end(relayed.server);
+	let_turns_pass(fixture);
+	reset(relayed.client);
+	expect_failure(relayed.server);
+	close(relayed.server);
+
+	relayed = relay(fixture);
+	shutdown(relayed.server, SHUT_WR);
+	expect_end(relayed.client);
+	let_turns_pass(fixture);
+	reset(relayed.server);
+	expect_failure(relayed.client);
+	close(relayed.client);
+	fixture_expect_counter(fixture, open_connections, 0);
+}
+
+/* A server that answers and closes while the client still sends. */
+static void delivers_an_answer_before_the_reset(void **state)
+{
+	struct fixture *fixture = *state;
+	struct relayed relayed;
+	char buffer[8];
+
+	fixture_start(fixture);
+	relayed = relay(fixture);
+	say(relayed.server, "denied", 6);
+	close(relayed.server);
+	expect(relayed.client, "denied", 6);
+	expect_end(relayed.client);
+	/* The first write finds it out, the next one is told. */
+	send(relayed.client, "more", 4, MSG_NOSIGNAL);
+	fixture_expect_counter(fixture, bytes_from_clients,
+			       browser_hello()->length + 4);
+	usleep(1000);
+	send(relayed.client, "more", 4, MSG_NOSIGNAL);
+	fixture_expect_counter(fixture, open_connections, 0);
+	assert_true(recv(relayed.client, buffer, sizeof(buffer), 0) <= 0);
+	close(relayed.client);
+	assert_int_equal(fixture_counter(fixture, resets), 1);
+}
+
+/* Bulk data: each byte is told by its place in the stream. */
+
+#define BULK_SIZE (8u << 20)
+
+struct stream {
+	int from;
+	int to;
+	size_t sent;
+	size_t received;
+	/* Taken by the reader at once. */
+	size_t bite;
+	uint64_t salt;
+	bool ended;
+};
+
+static uint8_t byte_at(const struct stream *stream, size_t offset)
+{
+	uint64_t word = (offset >> 3) * 0x9e3779b97f4a7c15ull ^ stream->salt;
+
+	word ^= word >> 29;
+	word *= 0xbf58476d1ce4e5b9ull;
+	return (uint8_t)(word >> (8 * (offset & 7)));
+}
+
+static void send_some(struct stream *stream, size_t total)
+{
+	static uint8_t buffer[65536];
+	size_t length = total - stream->sent;
+	ssize_t sent;
+
+	if (length > sizeof(buffer))
+		length = sizeof(buffer);
+	for (size_t i = 0; i < length; i++)
+		buffer[i] = byte_at(stream, stream->sent + i);
+	sent = send(stream->from, buffer, length, MSG_NOSIGNAL | MSG_DONTWAIT);
+	assert_true(sent >= 0 || errno == EAGAIN);
+	if (sent > 0)
+		stream->sent += (size_t)sent;
+	if (stream->sent == total)
+		shutdown(stream->from, SHUT_WR);
+}
+
+static void receive_some(struct stream *stream)
+{
+	static uint8_t buffer[65536];
+	ssize_t length = recv(stream->to, buffer, stream->bite, MSG_DONTWAIT);
+
+	if (length < 0) {
+		assert_int_equal(errno, EAGAIN);
+		return;
+	}
+	stream->ended = length == 0;
+	for (size_t i = 0; i < (size_t)length; i++)
+		if (buffer[i] != byte_at(stream, stream->received + i))
+			fail_msg("byte %zu is wrong", stream->received + i);
+	stream->received += (size_t)length;
+}
+
+/* Send @total bytes over each stream, all at once, until all have ended. */
+static void pump(struct stream *streams, size_t count, size_t total)
+{
+	struct pollfd waiting[64];
+	size_t open = count;
+
+	assert_true(2 * count <= ARRAY_SIZE(waiting));
+	while (open > 0) {
+		for (size_t i = 0; i < count; i++) {
+			waiting[2 * i] = (struct pollfd){
+				.fd = streams[i].sent < total ? streams[i].from
+							      : -1,
+				.events = POLLOUT,
+			};
+			waiting[2 * i + 1] = (struct pollfd){
+				.fd = streams[i].ended ? -1 : streams[i].to,
+				.events = POLLIN,
+			};
+		}
+		assert_true(poll(waiting, 2 * count, PATIENCE_MS) > 0);
+		open = 0;
+		for (size_t i = 0; i < count; i++) {
+			if (waiting[2 * i].revents)
+				send_some(&streams[i], total);
+			if (waiting[2 * i + 1].revents)
+				receive_some(&streams[i]);
+			open += !streams[i].ended;
+		}
+	}
+	for (size_t i = 0; i < count; i++)
+		assert_int_equal(streams[i].received, total);
+}
+
+static void relays_bulk_both_ways_to_a_slow_reader(void **state)
+{
+	struct fixture *fixture = *state;
+	struct relayed relayed;
+
+	fixture_start(fixture);
+	relayed = relay(fixture);
+	{
+		struct stream streams[] = {
+			{ .from = relayed.client,
+			  .to = relayed.server,
+			  .bite = 65536,
+			  .salt = 1 },
+			{ .from = relayed.server,
+			  .to = relayed.client,
+			  .bite = 3000,
+			  .salt = 2 },
+		};
+
+		pump(streams, ARRAY_SIZE(streams), BULK_SIZE);
+	}
+	end(relayed);
+	fixture_expect_counter(fixture, bytes_to_clients, BULK_SIZE);
+	fixture_expect_counter(fixture, bytes_from_clients,
+			       BULK_SIZE + browser_hello()->length);
+	fixture_expect_counter(fixture, open_connections, 0);
+}
+
+/* More bulk flows than there are pipes for: the others copy. */
+static void relays_bulk_with_few_pipes(void **state)
+{
+	struct fixture *fixture = *state;
+	enum {
+		PAIRS = 10
+	};
+	struct relayed relayed[PAIRS];
+	struct stream streams[2 * PAIRS];
+	size_t before;
+
+	fixture->descriptors = 64;
+	fixture_start(fixture);
+	before = fixture_descriptors(fixture);
+	for (size_t i = 0; i < PAIRS; i++) {
+		relayed[i] = relay(fixture);
+		streams[2 * i] = (struct stream){
+			.from = relayed[i].client,
+			.to = relayed[i].server,
+			.bite = 1000 + 6000 * i,
+			.salt = 2 * i,
+		};
+		streams[2 * i + 1] = (struct stream){
+			.from = relayed[i].server,
+			.to = relayed[i].client,
+			.bite = 65536 - 6000 * i,
+			.salt = 2 * i + 1,
+		};
+	}
+	pump(streams, ARRAY_SIZE(streams), BULK_SIZE / 8);
+	for (size_t i = 0; i < PAIRS; i++)
+		end(relayed[i]);
+	fixture_expect_counter(fixture, open_connections, 0);
+	/* A few idle pipes are kept. */
+	assert_in_range(fixture_descriptors(fixture), before, before + 6);
+}
+
+/* One side stops reading: the other is stopped by TCP, not by memory. */
+static void stops_reading_for_a_reader_that_stalls(void **state)
+{
+	struct fixture *fixture = *state;
+	struct relayed relayed;
+	struct stream stream;
+	unsigned long cpu_ms;
+	size_t stalled = 0;
+
+	fixture_start(fixture);
+	relayed = relay(fixture);
+	stream = (struct stream){
+		.from = relayed.server,
+		.to = relayed.client,
+		.bite = 65536,
+		.salt = 5,
+	};
+	while (stalled < 20) {
+		size_t before = stream.sent;
+
+		send_some(&stream, 1u << 30);
+		usleep(before == stream.sent ? 5000 : 0);
+		stalled = before == stream.sent ? stalled + 1 : 0;
+	}
+	/* What sockets and a pipe hold at their largest, no more. */
+	assert_in_range(stream.sent, 1, 64u << 20);
+	cpu_ms = fixture_cpu_ms(fixture);
+	usleep(300000);
+	assert_in_range(fixture_cpu_ms(fixture) - cpu_ms, 0, 100);
+
+	while (stream.received < stream.sent)
+		receive_some(&stream);
+	end(relayed);
+}
+
+static void counts_a_reader_that_dies_while_data_waits(void **state)
+{
+	struct fixture *fixture = *state;
+	struct relayed relayed;
+	struct stream stream;
+
+	fixture_start(fixture);
+	relayed = relay(fixture);
+	stream = (struct stream){ .from = relayed.server, .salt = 6 };
+	for (int i = 0; i < 2000; i++)
+		send_some(&stream, 1u << 30);
+	reset(relayed.client);
+	fixture_expect_counter(fixture, open_connections, 0);
+	assert_int_equal(fixture_counter(fixture, resets), 1);
+	close(relayed.server);
+}
+
+/* Urgent data leaves the stream; nothing may turn in circles for it. */
+static void is_not_upset_by_urgent_data(void **state)
+{
+	struct fixture *fixture = *state;
+	struct relayed relayed;
+	unsigned long cpu_ms;
+	static uint8_t block[200000];
+	size_t received = 0;
+
+	fixture_start(fixture);
+	relayed = relay(fixture);
+	assert_int_equal(send(relayed.client, "!", 1, MSG_OOB), 1);
+	cpu_ms = fixture_cpu_ms(fixture);
+	usleep(300000);
+	assert_in_range(fixture_cpu_ms(fixture) - cpu_ms, 0, 100);
+
+	/* In the middle of bulk, where splice() stops at it. */
+	for (int i = 0; i < 5; i++) {
+		say(relayed.client, block, sizeof(block));
+		assert_int_equal(send(relayed.client, "!", 1, MSG_OOB), 1);
+	}
+	shutdown(relayed.client, SHUT_WR);
+	for (;;) {
+		ssize_t length = recv(relayed.server, block, sizeof(block), 0);
+
+		assert_true(length >= 0);
+		if (length == 0)
+			break;
+		received += (size_t)length;
+	}
+	assert_in_range(received, 5 * sizeof(block), 5 * sizeof(block) + 6);
+	end(relayed);
+}
+
+static void tries_the_backends_next_address(void **state)
+{
+	struct fixture *fixture = *state;
+	struct backend *fallback = &fixture->config.fallback;
+	in_port_t port = fixture_port(fixture->fallback);
+
+	fallback->count = 0;
+	fixture_add_address(fallback, fixture_refusing_port());
+	fixture_add_address(fallback, port);
+	fixture_start(fixture);
+	end(relay(fixture));
+	assert_int_equal(fixture_counter(fixture, fallback_unreachable), 0);
+}
+
+static void closes_at_once_if_no_address_answers(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct hello *hello = acme_hello();
+	struct backend *alpn = &fixture->config.alpn;
+	int client;
+
+	alpn->count = 0;
+	fixture_add_address(alpn, fixture_refusing_port());
+	fixture_add_address(alpn, fixture_refusing_port());
+	fixture_start(fixture);
+	client = visit(fixture);
+	say(client, hello->bytes, hello->length);
+	expect_reset(client);
+	close(client);
+	fixture_expect_counter(fixture, alpn_unreachable, 1);
+	assert_int_equal(fixture_counter(fixture, fallback_unreachable), 0);
+	/* The web server is none the worse for it. */
+	end(relay(fixture));
+}
+
+/* A listener whose backlog is full: the kernel drops SYNs to it. */
+static void fill_backlog(in_port_t port, int fillers[2])
+{
+	struct sockaddr_in address = {
+		.sin_family = AF_INET,
+		.sin_port = port,
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+	};
+
+	for (int i = 0; i < 2; i++) {
+		fillers[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+		connect(fillers[i], (struct sockaddr *)&address,
+			sizeof(address));
+	}
+}
+
+static void waits_for_a_backend_with_a_full_backlog(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct hello *hello = browser_hello();
+	int fillers[2];
+	int client, server;
+
+	close(fixture->fallback);
+	fixture->fallback = fixture_listen(AF_INET, 0, 0);
+	fixture->config.fallback.count = 0;
+	fixture_add_address(&fixture->config.fallback,
+			    fixture_port(fixture->fallback));
+	fixture_start(fixture);
+	fill_backlog(fixture_port(fixture->fallback), fillers);
+
+	client = visit(fixture);
+	say(client, hello->bytes, hello->length);
+	fixture_expect_counter(fixture, to_fallback, 1);
+	usleep(50000);
+	for (int i = 0; i < 2; i++) {
+		if (is_waiting(fixture->fallback, 0))
+			close(take_visitor(fixture->fallback));
+		close(fillers[i]);
+	}
+	do {
+		server = take_visitor(fixture->fallback);
+	} while (recv(server, (char[1]){ 0 }, 1, MSG_PEEK) == 0);
+	expect(server, hello->bytes, hello->length);
+	close(client);
+	close(server);
+}
+
+static void leaves_an_address_that_does_not_answer(void **state)
+{
+	struct fixture *fixture = *state;
+	struct backend *fallback = &fixture->config.fallback;
+	in_port_t port = fixture_port(fixture->fallback);
+	int deaf = fixture_listen(AF_INET, 0, 0);
+	int fillers[2];
+
+	fallback->count = 0;
+	fixture_add_address(fallback, fixture_port(deaf));
+	fixture_add_address(fallback, port);
+	fixture_start(fixture);
+	fill_backlog(fixture_port(deaf), fillers);
+	end(relay(fixture));
+	close(deaf);
+	close(fillers[0]);
+	close(fillers[1]);
+}
+
+static void accepts_through_the_grace_and_drains(void **state)
+{
+	struct fixture *fixture = *state;
+	struct relayed before, within;
+
+	fixture->config.grace_ms = 300;
+	fixture_start(fixture);
+	before = relay(fixture);
+	fixture_tell(fixture, PROXY_DRAIN);
+	while (fixture->shared->lease != 0)
+		usleep(1000);
+	within = relay(fixture);
+	assert_int_equal(fixture_message(fixture), PROXY_LISTENERS_CLOSED);
+	assert_int_equal(try_to_visit(fixture, AF_INET), -1);
+	assert_int_equal(try_to_visit(fixture, AF_INET6), -1);
+
+	say(before.client, "still here", 10);
+	expect(before.server, "still here", 10);
+	end(before);
+	say(within.server, "me too", 6);
+	expect(within.client, "me too", 6);
+	assert_int_equal(fixture->shared->lease, 0);
+	end(within);
+	fixture_expect_exit(fixture);
+}
+
+static void drains_when_orphaned(void **state)
+{
+	struct fixture *fixture = *state;
+	struct relayed relayed;
+
+	fixture->drain_when_orphaned = true;
+	fixture_start(fixture);
+	relayed = relay(fixture);
+	close(fixture->control_fd);
+	fixture->control_fd = -1;
+	while (fixture->shared->lease != 0)
+		usleep(1000);
+	say(relayed.client, "alone", 5);
+	expect(relayed.server, "alone", 5);
+	end(relayed);
+	fixture_expect_exit(fixture);
+}
+
+static void heeds_sigterm_only_as_an_orphan(void **state)
+{
+	struct fixture *fixture = *state;
+
+	fixture_start(fixture);
+	kill(fixture->pid, SIGTERM);
+	end(relay(fixture));
+	close(fixture->control_fd);
+	fixture->control_fd = -1;
+	end(relay(fixture));
+	usleep(50000);
+	end(relay(fixture));
+	assert_true(fixture->shared->lease > monotonic_ns());
+
+	kill(fixture->pid, SIGTERM);
+	fixture_expect_exit(fixture);
+}
+
+static void ends_at_once_when_told_to(void **state)
+{
+	struct fixture *fixture = *state;
+	struct relayed relayed;
+	int peeked;
+
+	fixture_start(fixture);
+	relayed = relay(fixture);
+	peeked = visit(fixture);
+	say(peeked, "\x16\x03", 2);
+	fixture_expect_counter(fixture, accepted, 2);
+	fixture_tell(fixture, PROXY_TERMINATE);
+	fixture_expect_exit(fixture);
+	expect_end(relayed.client);
+	expect_end(relayed.server);
+	end(relayed);
+	close(peeked);
+}
+
+static void renews_the_lease_while_idle(void **state)
+{
+	struct fixture *fixture = *state;
+	uint64_t lease, heartbeat;
+
+	fixture_start(fixture);
+	for (int i = 0; i < 3; i++) {
+		lease = fixture->shared->lease;
+		heartbeat = fixture_counter(fixture, heartbeat_ns);
+		assert_true(lease > monotonic_ns());
+		assert_true(lease <= monotonic_ns() + PROXY_LEASE_NS);
+		usleep(600000);
+		assert_true(fixture->shared->lease > lease);
+		assert_true(fixture_counter(fixture, heartbeat_ns) > heartbeat);
+	}
+}
+
+/* Echoes what each visitor of @listener says until its end, one by one. */
+static pid_t start_echo(int listener)
+{
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	while (pid == 0) {
+		char buffer[8192];
+		int fd = accept(listener, NULL, NULL);
+		ssize_t length;
+
+		while ((length = recv(fd, buffer, sizeof(buffer), 0)) > 0)
+			send(fd, buffer, (size_t)length, MSG_NOSIGNAL);
+		close(fd);
+	}
+	return pid;
+}
+
+static void stop_echo(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
+static void raise_own_limit(rlim_t descriptors)
+{
+	struct rlimit limit;
+
+	getrlimit(RLIMIT_NOFILE, &limit);
+	if (limit.rlim_cur < descriptors) {
+		limit.rlim_cur = descriptors;
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	}
+}
+
+static void ask_many_at_once(const struct fixture *fixture, size_t count)
+{
+	const struct hello *hello = browser_hello();
+	int *clients = calloc(count, sizeof(*clients));
+
+	for (size_t i = 0; i < count; i++) {
+		clients[i] = visit(fixture);
+		say(clients[i], hello->bytes, hello->length);
+		shutdown(clients[i], SHUT_WR);
+	}
+	for (size_t i = 0; i < count; i++) {
+		expect(clients[i], hello->bytes, hello->length);
+		expect_end(clients[i]);
+		close(clients[i]);
+	}
+	free(clients);
+}
+
+static void serves_all_with_few_descriptors(void **state)
+{
+	struct fixture *fixture = *state;
+	pid_t echo = start_echo(fixture->fallback);
+	size_t before;
+
+	raise_own_limit(1024);
+	fixture->descriptors = 64;
+	fixture_start(fixture);
+	before = fixture_descriptors(fixture);
+	ask_many_at_once(fixture, 500);
+	fixture_expect_counter(fixture, open_connections, 0);
+	assert_int_equal(fixture_counter(fixture, to_fallback), 500);
+	assert_int_equal(fixture_counter(fixture, fallback_unreachable), 0);
+	assert_int_equal(fixture_counter(fixture, resets), 0);
+	assert_true(fixture_counter(fixture, accept_pauses) > 0);
+	assert_int_equal(fixture_descriptors(fixture), before);
+	stop_echo(echo);
+}
+
+/* Clients that take all there is to be had do not make it spin. */
+static void rests_while_there_is_no_room(void **state)
+{
+	struct fixture *fixture = *state;
+	struct relayed relayed[3];
+	unsigned long cpu_ms;
+	int fourth;
+
+	fixture->config.max_connections = ARRAY_SIZE(relayed);
+	fixture_start(fixture);
+	for (size_t i = 0; i < ARRAY_SIZE(relayed); i++)
+		relayed[i] = relay(fixture);
+	fourth = visit(fixture);
+	say(fourth, "GET /", 5);
+	assert_false(is_waiting(fixture->fallback, 50));
+	cpu_ms = fixture_cpu_ms(fixture);
+	usleep(300000);
+	assert_in_range(fixture_cpu_ms(fixture) - cpu_ms, 0, 100);
+	assert_int_equal(fixture_counter(fixture, accept_pauses), 1);
+	assert_int_equal(fixture_counter(fixture, open_connections), 3);
+
+	end(relayed[1]);
+	relayed[1] = (struct relayed){
+		.client = fourth,
+		.server = take_visitor(fixture->fallback),
+	};
+	expect(relayed[1].server, "GET /", 5);
+	for (size_t i = 0; i < ARRAY_SIZE(relayed); i++) {
+		say(relayed[i].server, "200 OK", 6);
+		expect(relayed[i].client, "200 OK", 6);
+		end(relayed[i]);
+	}
+}
+
+/* All silent for long, then all at once; more than one batch of wake-ups. */
+static void wakes_the_parked(void **state)
+{
+	struct fixture *fixture = *state;
+	enum {
+		COUNT = 600
+	};
+	static struct relayed relayed[COUNT];
+
+	raise_own_limit(4096);
+	fixture_start(fixture);
+	for (size_t i = 0; i < COUNT; i++)
+		relayed[i] = relay(fixture);
+	let_turns_pass(fixture);
+	for (int round = 0; round < 3; round++) {
+		for (size_t i = 0; i < COUNT; i++) {
+			say(relayed[i].client, "ping", 4);
+			say(relayed[i].server, "pong", 4);
+		}
+		for (size_t i = 0; i < COUNT; i++) {
+			expect(relayed[i].server, "ping", 4);
+			expect(relayed[i].client, "pong", 4);
+		}
+		let_turns_pass(fixture);
+	}
+	for (size_t i = 0; i < COUNT; i++)
+		end(relayed[i]);
+	fixture_expect_counter(fixture, open_connections, 0);
+	assert_int_equal(fixture_counter(fixture, resets), 0);
+}
+
+#define proxy_test(test) \
+	cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		proxy_test(routes_by_alpn_in_both_families),
+		proxy_test(routes_a_hello_in_two_segments),
+		proxy_test(routes_a_hello_byte_by_byte),
+		proxy_test(gives_all_that_is_no_hello_to_the_fallback),
+		proxy_test(gives_a_silent_client_to_the_fallback),
+		proxy_test(passes_on_the_end_within_a_hello),
+		proxy_test(closes_a_client_that_says_nothing),
+		proxy_test(passes_on_the_clients_end),
+		proxy_test(passes_on_the_servers_end),
+		proxy_test(passes_on_a_reset),
+		proxy_test(passes_on_a_reset_after_an_end),
+		proxy_test(delivers_an_answer_before_the_reset),
+		proxy_test(relays_bulk_both_ways_to_a_slow_reader),
+		proxy_test(relays_bulk_with_few_pipes),
+		proxy_test(stops_reading_for_a_reader_that_stalls),
+		proxy_test(counts_a_reader_that_dies_while_data_waits),
+		proxy_test(is_not_upset_by_urgent_data),
+		proxy_test(tries_the_backends_next_address),
+		proxy_test(closes_at_once_if_no_address_answers),
+		proxy_test(waits_for_a_backend_with_a_full_backlog),
+		proxy_test(leaves_an_address_that_does_not_answer),
+		proxy_test(accepts_through_the_grace_and_drains),
+		proxy_test(drains_when_orphaned),
+		proxy_test(heeds_sigterm_only_as_an_orphan),
+		proxy_test(ends_at_once_when_told_to),
+		proxy_test(renews_the_lease_while_idle),
+		proxy_test(serves_all_with_few_descriptors),
+		proxy_test(rests_while_there_is_no_room),
+		proxy_test(wakes_the_parked),
+	};
+
+	fixture_enter_namespace();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

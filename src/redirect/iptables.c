@@ -58,7 +58,7 @@ static const char *advice(const struct xtables *xtables)
 
 static int complain(const struct xtables *xtables, const char *what, int err)
 {
-	log_error("%s: cannot %s: %s%s", xtables->name, what,
+	log_error("cannot %s: %s: %s%s", what, xtables->name,
 		  xtables->message[0] ? xtables->message : error_text(err),
 		  advice(xtables));
 	return err;

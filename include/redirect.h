@@ -97,6 +97,12 @@ struct redirect_ops {
 	volatile uint64_t *(*lease)(const struct redirect *redirect);
 
 	/*
+	 * NULL, or a descriptor that each worker keeps open, by which others
+	 * can tell whether connections are left of a killed instance.
+	 */
+	int (*worker_fd)(const struct redirect *redirect);
+
+	/*
 	 * Fill in the first @most of @interfaces and return how many there
 	 * are. NULL where there are none.
 	 */
@@ -106,8 +112,8 @@ struct redirect_ops {
 
 	/*
 	 * Remove what an instance with the same ports left when it was killed.
-	 * 0 if nothing is left now, negative errno if something is. Silent
-	 * where the mechanism is not there at all.
+	 * 0 if nothing is left now that a new flow could meet, negative errno
+	 * if something is. Silent where the mechanism is not there at all.
 	 */
 	int (*remove_leftovers)(const struct redirect_config *config);
 };

@@ -17,6 +17,8 @@ struct worker_settings {
 	const struct listeners *listeners;
 	struct proxy_counters *counters;
 	volatile uint64_t *lease;
+	/* See redirect_ops.worker_fd, or -1. */
+	int redirect_fd;
 	bool drain_when_orphaned;
 	const struct pidfile *pidfile;
 	struct confinement_settings confinement;

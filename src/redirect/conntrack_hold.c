@@ -2,6 +2,8 @@
 #include "conntrack_hold.h"
 
 #include <errno.h>
+#include <poll.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -13,24 +15,32 @@
 
 #include "support.h"
 
+#define SUPERVISOR_SUFFIX " supervisor"
+#define WORKER_SUFFIX	  " worker"
+#define SWEEPER_SUFFIX	  " sweeper"
+
 /* An abstract address (unix(7)): a zero byte, then the name. */
-static socklen_t abstract_address(struct sockaddr_un *address, const char *name)
+static socklen_t abstract_address(struct sockaddr_un *address, const char *name,
+				  const char *suffix)
 {
-	size_t length = strnlen(name, CONNTRACK_HOLD_NAME_SIZE);
+	int length;
 
 	*address = (struct sockaddr_un){ .sun_family = AF_UNIX };
-	memcpy(address->sun_path + 1, name, length);
-	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + length);
+	length = snprintf(address->sun_path + 1, sizeof(address->sun_path) - 1,
+			  "%.*s%s", CONNTRACK_HOLD_NAME_SIZE, name, suffix);
+	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 +
+			   (size_t)length);
 }
 
-/* Returns a socket that owns @name, or -EADDRINUSE if another does. */
-static int bind_name(const char *name)
+/* Returns a socket that owns the name, or -EADDRINUSE if another does. */
+static int own_name(const char *name, const char *suffix)
 {
 	cleanup_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	struct sockaddr_un address;
-	socklen_t length = abstract_address(&address, name);
+	socklen_t length = abstract_address(&address, name, suffix);
 
-	if (fd < 0 || bind(fd, (struct sockaddr *)&address, length) < 0)
+	if (fd < 0 || bind(fd, (struct sockaddr *)&address, length) < 0 ||
+	    listen(fd, SOMAXCONN) < 0)
 		return -errno;
 	return steal_fd(&fd);
 }
@@ -67,23 +77,62 @@ int conntrack_hold_open(struct conntrack_hold *hold)
 	err = conntrack_hold_rule(hold->name, &hold->rule);
 	if (err)
 		return err;
-	hold->socket = bind_name(hold->name);
-	if (hold->socket < 0) {
-		err = hold->socket;
+	hold->supervisor_socket = own_name(hold->name, SUPERVISOR_SUFFIX);
+	hold->worker_socket = own_name(hold->name, WORKER_SUFFIX);
+	if (hold->supervisor_socket < 0)
+		err = hold->supervisor_socket;
+	else if (hold->worker_socket < 0)
+		err = hold->worker_socket;
+	if (err)
 		conntrack_hold_close(hold);
-	}
 	return err;
 }
 
 void conntrack_hold_close(struct conntrack_hold *hold)
 {
 	rulespec_free(&hold->rule);
-	close_fd_at(&hold->socket);
+	close_fd_at(&hold->supervisor_socket);
+	close_fd_at(&hold->worker_socket);
 }
 
-bool conntrack_hold_has_owner(const char *name)
+static bool has_owner(const char *name, const char *suffix)
 {
-	cleanup_fd int fd = bind_name(name);
+	cleanup_fd int fd = own_name(name, suffix);
 
 	return fd < 0;
+}
+
+enum conntrack_hold_state conntrack_hold_state(const char *name)
+{
+	if (has_owner(name, SUPERVISOR_SUFFIX))
+		return CONNTRACK_HOLD_OWNED;
+	return has_owner(name, WORKER_SUFFIX) ? CONNTRACK_HOLD_ORPHANED
+					      : CONNTRACK_HOLD_ABANDONED;
+}
+
+int conntrack_hold_claim(const char *name)
+{
+	return own_name(name, SWEEPER_SUFFIX);
+}
+
+/*
+ * A connection that is never accepted: it is refused, or hangs up, when the
+ * last process that has the listening socket closes it.
+ */
+int conntrack_hold_wait(const char *name)
+{
+	cleanup_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct pollfd hangup = { .fd = fd };
+	struct sockaddr_un address;
+	socklen_t length = abstract_address(&address, name, WORKER_SUFFIX);
+
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, (struct sockaddr *)&address, length) < 0)
+		return errno == ECONNREFUSED ? 0 : -errno;
+	while (poll(&hangup, 1, -1) < 0) {
+		if (errno != EINTR)
+			return -errno;
+	}
+	return 0;
 }

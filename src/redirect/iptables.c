@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "conntrack_hold.h"
+#include "hold_sweeper.h"
 #include "log.h"
 #include "nat_check.h"
 #include "redirect.h"
@@ -25,12 +26,6 @@
 #include "xtables.h"
 
 #define FAMILIES 2
-
-/*
- * A socket that is closed still has packets under way: the last data, its
- * acknowledgement, a FIN sent again. They need the translation as well.
- */
-#define HOLD_AFTER_CLOSE ((struct timespec){ .tv_sec = 2 })
 
 struct iptables_redirect {
 	struct redirect redirect;
@@ -58,7 +53,7 @@ static const char *advice(const struct xtables *xtables)
 
 static int complain(const struct xtables *xtables, const char *what, int err)
 {
-	log_error("%s: cannot %s: %s%s", xtables->name, what,
+	log_error("cannot %s: %s: %s%s", what, xtables->name,
 		  xtables->message[0] ? xtables->message : error_text(err),
 		  advice(xtables));
 	return err;
@@ -353,7 +348,7 @@ static void iptables_detach(struct redirect *redirect)
 static void iptables_close(struct redirect *redirect)
 {
 	struct iptables_redirect *self = from_redirect(redirect);
-	struct timespec left = HOLD_AFTER_CLOSE;
+	struct timespec left = CONNTRACK_HOLD_AFTER_CLOSE;
 
 	while (self->was_attached && nanosleep(&left, &left) < 0) {
 		if (errno != EINTR)
@@ -381,7 +376,10 @@ static int remove_hold(struct xtables *xtables, const char *name)
 	return err ? complain(xtables, "delete the conntrack rule", err) : 0;
 }
 
-/* @rules is a dump from before; a hold that is gone by now does no harm. */
+/*
+ * @rules is a dump from before; a hold that is gone by now does no harm. One
+ * whose workers live on is what keeps their connections: it goes after them.
+ */
 static int remove_stale_holds(struct xtables *xtables, const char *rules)
 {
 	char name[CONNTRACK_HOLD_NAME_SIZE];
@@ -393,8 +391,16 @@ static int remove_stale_holds(struct xtables *xtables, const char *rules)
 				       sizeof(name)) > 0) {
 		int err = 0;
 
-		if (!conntrack_hold_has_owner(name))
+		switch (conntrack_hold_state(name)) {
+		case CONNTRACK_HOLD_ABANDONED:
 			err = remove_hold(xtables, name);
+			break;
+		case CONNTRACK_HOLD_ORPHANED:
+			hold_sweeper_start(name);
+			break;
+		case CONNTRACK_HOLD_OWNED:
+			break;
+		}
 		if (err && !result)
 			result = err;
 	}
@@ -446,6 +452,11 @@ static int iptables_remove_leftovers(const struct redirect_config *config)
 	return result;
 }
 
+static int iptables_worker_fd(const struct redirect *redirect)
+{
+	return ((const struct iptables_redirect *)redirect)->hold.worker_socket;
+}
+
 const struct redirect_ops redirect_iptables = {
 	.name = "iptables",
 	.scope = LISTENER_ANY,
@@ -455,5 +466,6 @@ const struct redirect_ops redirect_iptables = {
 	.pause = iptables_pause,
 	.detach = iptables_detach,
 	.close = iptables_close,
+	.worker_fd = iptables_worker_fd,
 	.remove_leftovers = iptables_remove_leftovers,
 };

@@ -158,6 +158,8 @@ static int prepare(struct supervisor *supervisor)
 		return err;
 	supervisor->worker_settings.lease =
 		ops->lease ? ops->lease(supervisor->redirect) : NULL;
+	supervisor->worker_settings.redirect_fd =
+		ops->worker_fd ? ops->worker_fd(supervisor->redirect) : -1;
 	return start_worker(supervisor);
 }
 

@@ -109,6 +109,7 @@ run_worker(const struct worker_settings *settings, int control_fd)
 		       environment.listeners.ipv4,
 		       environment.listeners.ipv6,
 		       control_fd,
+		       settings->redirect_fd,
 		       pidfile_fd };
 	close_all_but(kept, ARRAY_SIZE(kept));
 

@@ -1,0 +1,399 @@
+// SPDX-License-Identifier: MIT
+/*
+ * load PORT visits CONCURRENCY MILLISECONDS  short connections, one after the
+ *                                            other on each of CONCURRENCY
+ * load PORT down|up STREAMS BYTES            BYTES in all, over STREAMS
+ * load PORT hold COUNT                       open, say "held", and keep until
+ *                                            standard input ends
+ * load PORT route ALPN SERVER_NAME           say which backend was reached
+ * load PORT start CPU PROGRAM ARGUMENT...    milliseconds from exec to the
+ *                                            first answer through PROGRAM,
+ *                                            which runs on CPU
+ *
+ * All on loopback. The result is one line of JSON; a wrong byte count, a wrong
+ * backend or a connection that fails counts as failed.
+ */
+#include <arpa/inet.h>
+#include <err.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "exchange.h"
+
+#define EVENTS 256
+#define CHUNK  (256 * 1024)
+/* A page's worth: what a visit gets for an answer. */
+#define VISIT_REPLY 1024
+/* Without any progress for this long the proxy is stuck. */
+#define STALL_MS     10000
+#define START_TRY_US 100
+#define START_MS     5000
+#define MAX_SAMPLES  4000000
+
+struct connection {
+	int fd;
+	/* The hello is sent; for uploads, left has been as well. */
+	bool asked;
+	uint64_t left_to_send;
+	uint64_t left_to_take;
+	bool named;
+	uint64_t started_ns;
+};
+
+/* One run: what each connection does, and what came of all. */
+struct run {
+	uint16_t port;
+	uint8_t hello[HELLO_SIZE];
+	uint64_t send_size;
+	uint64_t take_size;
+	/* No new connection after this. */
+	uint64_t deadline_ns;
+	bool repeat;
+	bool hold;
+	int epoll_fd;
+	size_t open;
+	uint64_t completed;
+	uint64_t failed;
+	uint32_t *samples_us;
+	size_t sample_count;
+};
+
+static uint8_t chunk[CHUNK];
+
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+static struct sockaddr_in loopback(uint16_t port)
+{
+	return (struct sockaddr_in){
+		.sin_family = AF_INET,
+		.sin_port = htons(port),
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+	};
+}
+
+/* Each connection from another address, or the ports would run out. */
+static int open_socket(int flags)
+{
+	static uint32_t next;
+	struct sockaddr_in source = loopback(0);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
+	int one = 1;
+
+	if (fd < 0)
+		err(1, "socket");
+	source.sin_addr.s_addr = htonl(0x7f010000 + next++ % 65000);
+	setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	if (bind(fd, (struct sockaddr *)&source, sizeof(source)) < 0)
+		err(1, "bind");
+	return fd;
+}
+
+static void start(struct run *run, struct connection *connection)
+{
+	struct sockaddr_in address = loopback(run->port);
+	struct epoll_event event = {
+		.events = EPOLLIN | EPOLLOUT | EPOLLET,
+		.data.ptr = connection,
+	};
+
+	*connection = (struct connection){
+		.fd = open_socket(SOCK_NONBLOCK),
+		.left_to_send = run->send_size,
+		.left_to_take = run->take_size,
+		.started_ns = now_ns(),
+	};
+	run->open++;
+	if (connect(connection->fd, (struct sockaddr *)&address,
+		    sizeof(address)) < 0 &&
+	    errno != EINPROGRESS)
+		err(1, "connect");
+	if (epoll_ctl(run->epoll_fd, EPOLL_CTL_ADD, connection->fd, &event) < 0)
+		err(1, "epoll_ctl");
+}
+
+static void finish(struct run *run, struct connection *connection, bool right)
+{
+	uint64_t now = now_ns();
+
+	close(connection->fd);
+	connection->fd = -1;
+	run->open--;
+	if (right)
+		run->completed++;
+	else
+		run->failed++;
+	if (run->samples_us && run->sample_count < MAX_SAMPLES)
+		run->samples_us[run->sample_count++] =
+			(uint32_t)((now - connection->started_ns) / 1000);
+	if (run->repeat && now < run->deadline_ns)
+		start(run, connection);
+}
+
+/* Send the hello and what is to follow. False if the connection is broken. */
+static bool send_some(struct run *run, struct connection *connection)
+{
+	if (!connection->asked) {
+		if (send(connection->fd, run->hello, HELLO_SIZE,
+			 MSG_NOSIGNAL) != HELLO_SIZE)
+			return errno == EAGAIN || errno == ENOTCONN;
+		connection->asked = true;
+	}
+	while (connection->left_to_send) {
+		size_t length = connection->left_to_send < CHUNK
+					? connection->left_to_send
+					: CHUNK;
+		ssize_t sent =
+			send(connection->fd, chunk, length, MSG_NOSIGNAL);
+
+		if (sent < 0)
+			return errno == EAGAIN;
+		connection->left_to_send -= (uint64_t)sent;
+	}
+	return true;
+}
+
+/* Returns true when the connection has come to its end. */
+static bool take_some(struct run *run, struct connection *connection)
+{
+	for (;;) {
+		/* The first byte is looked at, the others are but counted. */
+		ssize_t length = recv(connection->fd, chunk + CHUNK / 2,
+				      connection->named ? CHUNK / 2 : 1,
+				      connection->named ? MSG_TRUNC : 0);
+
+		if (length < 0 && errno == EAGAIN)
+			return false;
+		if (length <= 0 ||
+		    (uint64_t)length > connection->left_to_take) {
+			finish(run, connection,
+			       length == 0 && connection->left_to_take == 0);
+			return true;
+		}
+		connection->left_to_take -= (uint64_t)length;
+		if (!connection->named &&
+		    chunk[CHUNK / 2] != BACKEND_FALLBACK) {
+			finish(run, connection, false);
+			return true;
+		}
+		connection->named = true;
+		if (run->hold && connection->left_to_take == 0) {
+			run->completed++;
+			return true;
+		}
+	}
+}
+
+/* Let all connections go on until none is open, or held ones all answered. */
+static void follow(struct run *run, size_t count)
+{
+	struct epoll_event events[EVENTS];
+
+	while (run->hold ? run->completed + run->failed < count
+			 : run->open > 0) {
+		int ready = epoll_wait(run->epoll_fd, events, EVENTS, STALL_MS);
+
+		if (ready == 0) {
+			run->failed += run->open;
+			return;
+		}
+		for (int i = 0; i < ready; i++) {
+			struct connection *connection = events[i].data.ptr;
+
+			if (!send_some(run, connection))
+				finish(run, connection, false);
+			else if (events[i].events & ~(uint32_t)EPOLLOUT)
+				take_some(run, connection);
+		}
+	}
+}
+
+static int compare_samples(const void *left, const void *right)
+{
+	uint32_t a = *(const uint32_t *)left;
+	uint32_t b = *(const uint32_t *)right;
+
+	return (a > b) - (a < b);
+}
+
+static uint32_t percentile(const struct run *run, unsigned int percent)
+{
+	return run->sample_count
+		       ? run->samples_us[run->sample_count * percent / 100]
+		       : 0;
+}
+
+/* Open @count connections and see them through; returns the seconds. */
+static double perform(struct run *run, size_t count)
+{
+	struct connection *connections = calloc(count, sizeof(*connections));
+	uint64_t started = now_ns();
+	double seconds;
+
+	run->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (!connections || run->epoll_fd < 0)
+		err(1, "cannot start");
+	for (size_t i = 0; i < count; i++)
+		start(run, &connections[i]);
+	follow(run, count);
+	seconds = (double)(now_ns() - started) / 1e9;
+	free(connections);
+	return seconds;
+}
+
+static void visits(struct run *run, char *argv[])
+{
+	size_t concurrency = strtoul(argv[0], NULL, 10);
+	double seconds;
+
+	hello_write(run->hello, ORDER_REPLY, VISIT_REPLY, "http/1.1",
+		    "web.example");
+	run->take_size = VISIT_REPLY;
+	run->repeat = true;
+	run->deadline_ns = now_ns() + strtoul(argv[1], NULL, 10) * 1000000;
+	run->samples_us = calloc(MAX_SAMPLES, sizeof(*run->samples_us));
+	if (!run->samples_us)
+		err(1, "calloc");
+	seconds = perform(run, concurrency);
+	qsort(run->samples_us, run->sample_count, sizeof(*run->samples_us),
+	      compare_samples);
+	printf("{\"completed\": %llu, \"failed\": %llu, \"seconds\": %.6f, "
+	       "\"p50_us\": %u, \"p99_us\": %u}\n",
+	       (unsigned long long)run->completed,
+	       (unsigned long long)run->failed, seconds, percentile(run, 50),
+	       percentile(run, 99));
+}
+
+static void transfer(struct run *run, bool up, char *argv[])
+{
+	size_t streams = strtoul(argv[0], NULL, 10);
+	uint64_t each = strtoull(argv[1], NULL, 10) / streams;
+	double seconds;
+
+	hello_write(run->hello, up ? ORDER_TAKE : ORDER_REPLY, each, "http/1.1",
+		    "web.example");
+	run->send_size = up ? each : 0;
+	run->take_size = up ? 1 : each;
+	seconds = perform(run, streams);
+	printf("{\"bytes\": %llu, \"failed\": %llu, \"seconds\": %.6f}\n",
+	       (unsigned long long)(each * run->completed),
+	       (unsigned long long)run->failed, seconds);
+}
+
+static void hold(struct run *run, char *argv[])
+{
+	char end;
+
+	hello_write(run->hello, ORDER_HOLD, 0, "http/1.1", "web.example");
+	run->take_size = 1;
+	run->hold = true;
+	perform(run, strtoul(argv[0], NULL, 10));
+	printf("{\"held\": %llu, \"failed\": %llu}\n",
+	       (unsigned long long)run->completed,
+	       (unsigned long long)run->failed);
+	fflush(stdout);
+	if (read(STDIN_FILENO, &end, 1) < 0)
+		err(1, "read");
+}
+
+/* One visit, blocking; returns the backend's name or 0. */
+static int ask(uint16_t port, const char *alpn, const char *server_name)
+{
+	struct sockaddr_in address = loopback(port);
+	struct timeval patience = { .tv_sec = 3 };
+	uint8_t hello[HELLO_SIZE];
+	uint8_t name = 0;
+	int fd = open_socket(0);
+
+	hello_write(hello, ORDER_REPLY, 1, alpn, server_name);
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+	    send(fd, hello, HELLO_SIZE, MSG_NOSIGNAL) != HELLO_SIZE ||
+	    recv(fd, &name, 1, 0) != 1)
+		name = 0;
+	close(fd);
+	return name;
+}
+
+static void route(const struct run *run, char *argv[])
+{
+	printf("{\"backend\": \"%c\"}\n", ask(run->port, argv[0], argv[1]));
+}
+
+static void start_program(const struct run *run, char *argv[])
+{
+	uint64_t started = now_ns();
+	uint64_t answered = 0;
+	pid_t child = fork();
+
+	if (child < 0)
+		err(1, "fork");
+	if (child == 0) {
+		cpu_set_t cpus;
+
+		CPU_ZERO(&cpus);
+		CPU_SET((size_t)atoi(argv[0]), &cpus);
+		sched_setaffinity(0, sizeof(cpus), &cpus);
+		/* So that one kill() ends its children too. */
+		setpgid(0, 0);
+		execv(argv[1], argv + 1);
+		err(127, "%s", argv[1]);
+	}
+	while (!answered && now_ns() - started < START_MS * 1000000ull) {
+		if (ask(run->port, "http/1.1", "web.example") ==
+		    BACKEND_FALLBACK)
+			answered = now_ns();
+		else
+			usleep(START_TRY_US);
+	}
+	kill(-child, SIGKILL);
+	waitpid(child, NULL, 0);
+	/* Its children may hold the port for a moment more. */
+	while (ask(run->port, "http/1.1", "web.example"))
+		usleep(START_TRY_US);
+	printf("{\"ms\": %.3f, \"failed\": %d}\n",
+	       answered ? (double)(answered - started) / 1e6 : 0.0, !answered);
+}
+
+int main(int argc, char *argv[])
+{
+	struct run run = { 0 };
+	const char *what = argc > 3 ? argv[2] : "";
+
+	if (argc > 3)
+		run.port = (uint16_t)atoi(argv[1]);
+	memset(chunk, 'x', CHUNK / 2);
+	if (strcmp(what, "visits") == 0 && argc == 5)
+		visits(&run, argv + 3);
+	else if (strcmp(what, "down") == 0 && argc == 5)
+		transfer(&run, false, argv + 3);
+	else if (strcmp(what, "up") == 0 && argc == 5)
+		transfer(&run, true, argv + 3);
+	else if (strcmp(what, "hold") == 0)
+		hold(&run, argv + 3);
+	else if (strcmp(what, "route") == 0 && argc == 5)
+		route(&run, argv + 3);
+	else if (strcmp(what, "start") == 0 && argc > 4)
+		start_program(&run, argv + 3);
+	else
+		errx(2, "see the comment at the top of load.c");
+	return 0;
+}

@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: MIT
+"""What was measured, as tables for people, as JSON, and as a plot."""
+
+import dataclasses
+import statistics
+from xml.sax.saxutils import escape
+
+OURS = "acme-alpn-proxy"
+DIRECT = "direct"
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    key: str
+    title: str
+    digits: int
+    # Is more of it better?
+    more: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    title: str
+    columns: tuple
+
+
+TABLES = (
+    Table(
+        "Short connections: CPU of the proxy in us for each, and how many a second",
+        (
+            Column("cpu_1", "us c=1", 1),
+            Column("cpu_64", "us c=64", 1),
+            Column("cpu_1000", "us c=1000", 1),
+            Column("rate_1", "conn/s c=1", 0, more=True),
+            Column("rate_64", "conn/s c=64", 0, more=True),
+            Column("cpu_tls", "us TLS", 1),
+            Column("rate_tls", "conn/s TLS", 0, more=True),
+        ),
+    ),
+    Table(
+        "Bulk: CPU of the proxy in s/GB, and GB/s",
+        (
+            Column("cpu_down_1", "s/GB down 1", 3),
+            Column("cpu_down_8", "s/GB down 8", 3),
+            Column("cpu_up_1", "s/GB up 1", 3),
+            Column("cpu_up_8", "s/GB up 8", 3),
+            Column("rate_down_1", "GB/s down 1", 2, more=True),
+            Column("rate_down_8", "GB/s down 8", 2, more=True),
+            Column("rate_up_1", "GB/s up 1", 2, more=True),
+            Column("rate_up_8", "GB/s up 8", 2, more=True),
+        ),
+    ),
+    Table(
+        "Many quiet connections, and the start",
+        (
+            Column("idle_kib", "KiB/idle", 2),
+            Column("idle_fds", "fds/idle", 2),
+            Column("cpu_idle", "us 9k idle", 1),
+            Column("p99_64", "p99 us c=64", 0),
+            Column("p99_idle", "p99 us 9k idle", 0),
+            Column("start_ms", "start ms", 2),
+        ),
+    ),
+)
+
+# What the plot shows of it.
+PANELS = (
+    ("cpu_1", "CPU per connection, one at a time", "µs"),
+    ("cpu_64", "CPU per connection, 64 at a time", "µs"),
+    ("cpu_1000", "CPU per connection, 1000 at a time", "µs"),
+    ("cpu_idle", "CPU per connection beside {idle} idle ones", "µs"),
+    ("cpu_down_1", "CPU per GB down, one stream", "s"),
+    ("cpu_up_1", "CPU per GB up, one stream", "s"),
+    ("idle_kib", "Memory per idle connection", "KiB"),
+    ("start_ms", "From exec to the first answer", "ms"),
+)
+
+
+def median(samples, name, key):
+    values = [value for value in samples[name].get(key, []) if value is not None]
+    return statistics.median(values) if values else None
+
+
+def spread(samples, name, key):
+    """Half the range between the quartiles, in percent of the median."""
+    values = [value for value in samples[name].get(key, []) if value is not None]
+    middle = statistics.median(values) if values else 0
+    if len(values) < 3 or not middle:
+        return None
+    low, _, high = statistics.quantiles(values, n=4, method="inclusive")
+    return 50 * (high - low) / middle
+
+
+def best_peer(samples, column):
+    """The name of the best contestant that is a proxy and not ours."""
+    medians = {
+        name: median(samples, name, column.key)
+        for name in samples
+        if name not in (OURS, DIRECT) and median(samples, name, column.key) is not None
+    }
+    if not medians:
+        return None
+    return (max if column.more else min)(medians, key=medians.get)
+
+
+def ratio(samples, column):
+    """Ours to the best peer's, round by round, so that what slows the whole
+    machine for a while slows both; the median of that, or None."""
+    peer = best_peer(samples, column)
+    if peer is None:
+        return None
+    pairs = zip(samples[OURS].get(column.key, []), samples[peer].get(column.key, []))
+    ratios = [ours / theirs for ours, theirs in pairs if ours is not None and theirs]
+    return statistics.median(ratios) if ratios else None
+
+
+def summary(samples):
+    """{column: {name: [median, spread in percent], "best": ..., "ratio": ...}}"""
+    result = {}
+    for table in TABLES:
+        for column in table.columns:
+            entry = {
+                name: [median(samples, name, column.key), spread(samples, name, column.key)]
+                for name in samples
+            }
+            result[column.key] = {
+                "title": column.title,
+                "contestants": entry,
+                "best_peer": best_peer(samples, column),
+                "ratio": ratio(samples, column),
+            }
+    return result
+
+
+def cell(samples, name, column):
+    value = median(samples, name, column.key)
+    if value is None:
+        return "-"
+    percent = spread(samples, name, column.key)
+    text = f"{value:.{column.digits}f}"
+    return text if percent is None else f"{text} ±{percent:.0f}%"
+
+
+def aligned(rows):
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join(
+        "| " + " | ".join(text.ljust(width) for text, width in zip(row, widths)) + " |"
+        for row in rows
+    )
+
+
+def table_text(samples, table):
+    rows = [["", *(column.title for column in table.columns)]]
+    rows.append(["---"] * len(rows[0]))
+    for name in samples:
+        rows.append([name, *(cell(samples, name, column) for column in table.columns)])
+    best = ["ours / best peer"]
+    for column in table.columns:
+        value = ratio(samples, column)
+        best.append("-" if value is None else f"{value:.2f}x {best_peer(samples, column)}")
+    rows.append(best)
+    return f"{table.title}\n\n{aligned(rows)}\n"
+
+
+def text(samples, facts):
+    head = (
+        f"{facts['machine']}\n{facts['command']}, {facts['date']}: medians of "
+        f"{facts['rounds']} alternating rounds, ± half the range between the quartiles\n"
+    )
+    if facts["busy_percent"] > 5:
+        head += (
+            f"The machine was not quiet: {facts['busy_percent']} % busy before the run, "
+            "so rates and latencies say little\n"
+        )
+    notes = "".join(
+        f"{name}: {facts['versions'][name]}{', ' if note and facts['versions'][name] else ''}"
+        f"{note}\n"
+        for name, note in facts["notes"].items()
+    )
+    failures = "".join(
+        f"{name} failed at {what}: {why}\n"
+        for name, failed in facts["failures"].items()
+        for what, why in failed.items()
+    )
+    return "\n".join([head, *(table_text(samples, table) for table in TABLES), notes, failures])
+
+
+STYLE = """
+  text { font: 12px system-ui, -apple-system, 'Segoe UI', sans-serif; fill: #24292f }
+  .title { font-size: 17px; font-weight: 600 }
+  .panel { font-weight: 600 }
+  .minor { font-size: 11px; fill: #57606a }
+  .ours { fill: #0969da } .peer { fill: #afb8c1 }
+  .bold { font-weight: 600 }
+  @media (prefers-color-scheme: dark) {
+    text { fill: #e6edf3 } .minor { fill: #9198a1 }
+    .ours { fill: #4493f8 } .peer { fill: #59636e }
+  }
+"""
+
+PANEL_WIDTH = 420
+BAR_LEFT = 126
+BAR_HEIGHT = 14
+ROW = 20
+HEAD = 74
+
+
+def bar_rows(samples, key, unit):
+    """[(name, value, label)] of the proxies that were measured."""
+    column = next(c for table in TABLES for c in table.columns if c.key == key)
+    rows = []
+    for name in samples:
+        value = median(samples, name, key)
+        if name != DIRECT and value is not None:
+            rows.append((name, value, f"{value:.{column.digits}f} {unit}"))
+    return rows
+
+
+def panel(samples, left, top, key, title, unit):
+    rows = bar_rows(samples, key, unit)
+    most = max((value for _, value, _ in rows), default=0) or 1
+    room = PANEL_WIDTH - BAR_LEFT - 78
+    parts = [f'<text class="panel" x="{left}" y="{top}">{escape(title)}</text>']
+    for i, (name, value, label) in enumerate(rows):
+        y = top + 12 + i * ROW
+        width = max(1, room * value / most)
+        kind = "ours" if name == OURS else "peer"
+        weight = ' class="bold"' if name == OURS else ""
+        parts.append(
+            f'<text{weight} x="{left + BAR_LEFT - 8}" y="{y + 11}" '
+            f'text-anchor="end">{escape(name)}</text>'
+            f'<rect class="{kind}" x="{left + BAR_LEFT}" y="{y}" width="{width:.1f}" '
+            f'height="{BAR_HEIGHT}" rx="2"/>'
+            f'<text{weight} x="{left + BAR_LEFT + width + 6:.1f}" y="{y + 11}">'
+            f"{escape(label)}</text>"
+        )
+    return "".join(parts)
+
+
+def svg(samples, facts):
+    contestants = sum(1 for name in samples if name != DIRECT)
+    height = 12 + contestants * ROW + 30
+    rows = (len(PANELS) + 1) // 2
+    total = HEAD + rows * height + 30
+    width = 2 * PANEL_WIDTH + 60
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {total}" '
+        f'width="{width}" height="{total}" role="img" '
+        f'aria-label="What relaying costs: {OURS} and other proxies">',
+        f"<style>{STYLE}</style>",
+        '<text class="title" x="20" y="28">What relaying costs: shorter is better</text>',
+        f'<text class="minor" x="20" y="48">The proxy on one core, load and backend on '
+        f"another; medians of {facts['rounds']} alternating rounds</text>",
+    ]
+    for i, (key, title, unit) in enumerate(PANELS):
+        left = 20 + (i % 2) * (PANEL_WIDTH + 20)
+        title = title.format(idle=facts["idle_connections"])
+        parts.append(panel(samples, left, HEAD + 6 + i // 2 * height, key, title, unit))
+    parts.append(
+        f'<text class="minor" x="20" y="{total - 14}">'
+        f"{escape(facts['command'])}, {escape(facts['date'])}, "
+        f"{escape(facts['machine'])}</text></svg>\n"
+    )
+    return "\n".join(parts)

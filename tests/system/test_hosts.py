@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from harness import hello
+from harness import hello, residue
 from harness.network import Network
 from harness.recorder import Recorder
 from harness.visitors import LongVisitor, Visitors
@@ -64,7 +64,7 @@ def test_firewall_that_accepts_only_https(family, network, product, responder,
 
 def cookies_sent(network):
     """How many SYNs the server has answered with a cookie."""
-    counters = network.server.run("nstat", "-asj").stdout
+    counters = network.server.run("nstat", "-aszj").stdout
     return json.loads(counters)["kernel"]["TcpExtSyncookiesSent"]
 
 
@@ -202,31 +202,36 @@ def test_published_container_port(family, network, product, responder,
     product.wait_gone()
 
 
-def test_iptables_cannot_see_a_published_port_and_says_so(product,
+def test_iptables_cannot_see_a_published_port_and_says_so(network, product,
                                                           container_host):
+    before = residue.snapshot(network.server)
     result = product.run("start", "--daemon", "--iptables")
-    assert "--bpf" in result.stdout + product.log_text()
+    assert result.returncode == 1
+    assert "--bpf" in result.stdout
+    assert not product.pidfile.exists()
+    assert residue.snapshot(network.server) == before
 
 
 def test_traffic_of_containers_is_left_alone(redirect, family, network,
-                                             product, container_host,
-                                             tmp_path):
+                                             product, web, tmp_path):
     """A container's own https to the outside goes where it was sent."""
+    container = network.add_container()
+    network.masquerade()
     outside = WebServer(network.authority, tmp_path, "outside.example.test")
     address = Network.AUTHORITY[family]
-    before = LongVisitor(container_host.namespace, address, outside)
+    before = LongVisitor(container, address, outside)
     before.visit()
     product.start(f"--{redirect}")
-    during = LongVisitor(container_host.namespace, address, outside)
+    during = LongVisitor(container, address, outside)
     for visitor in (before, during):
         visitor.visit()
-        # Masqueraded, as a container's always is, and not relayed.
         assert visitor.peer == Network.SERVER_FOR_AUTHORITY[family]
     product.stop()
     for visitor in (before, during):
         visitor.visit()
         visitor.close()
-    assert "0 connections" in product.log_text()
+    product.wait_gone()
+    assert "done: 0 connections" in product.log_text()
     outside.stop()
 
 

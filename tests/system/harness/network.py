@@ -68,19 +68,25 @@ class Network:
                           self.BRIDGE[family])
         return container
 
+    def masquerade(self):
+        """Lets the container out, with the server's address."""
+        for family, command in ((4, "iptables"), (6, "ip6tables")):
+            self.server.run(
+                command, "-t", "nat", "-A", "POSTROUTING", "-s",
+                f"{self.CONTAINER[family]}/{self.LENGTH[family]}", "!", "-o",
+                "bridge", "-j", "MASQUERADE")
+
     def publish_port(self, port=443):
         """What a container engine does for "-p 443:443"."""
+        self.masquerade()
         for family, command, loopback in ((4, "iptables", "127.0.0.0/8"),
                                           (6, "ip6tables", "::1")):
             address = self.CONTAINER[family]
             target = f"[{address}]:{port}" if family == 6 else f"{address}:{port}"
             local = ["-m", "addrtype", "--dst-type", "LOCAL", "-j", "DOCKER"]
-            subnet = f"{address}/{self.LENGTH[family]}"
             for rule in (["-N", "DOCKER"],
                          ["-A", "PREROUTING", *local],
                          ["-A", "OUTPUT", "!", "-d", loopback, *local],
-                         ["-A", "POSTROUTING", "-s", subnet, "!", "-o",
-                          "bridge", "-j", "MASQUERADE"],
                          ["-A", "DOCKER", "!", "-i", "bridge", "-p", "tcp",
                           "--dport", port, "-j", "DNAT", "--to-destination",
                           target]):

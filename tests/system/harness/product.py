@@ -14,6 +14,14 @@ from .namespace import wait_until
 LISTEN_PORT = 21443
 
 
+def parent(pid):
+    """The parent's pid, or None if the process is gone."""
+    with contextlib.suppress(OSError):
+        text = Path(f"/proc/{pid}/stat").read_text()
+        return int(text.rpartition(")")[2].split()[1])
+    return None
+
+
 class Product:
     def __init__(self, program, namespace, directory):
         self.program = Path(program).resolve()
@@ -90,7 +98,9 @@ class Product:
         wait_until(lambda: pid not in self.pids(), what=f"end of {pid}")
 
     def kill_all(self):
-        for pid in self.pids():
+        """Supervisors first: they would react to the death of a worker."""
+        pids = self.pids()
+        for pid in sorted(pids, key=lambda pid: parent(pid) in pids):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         wait_until(lambda: not self.pids(), what="end of all processes")

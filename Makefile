@@ -161,7 +161,10 @@ demo:
 lint: $(program)
 	$(Q)$(CLANG_FORMAT) --dry-run --Werror $(c_files)
 	$(Q)cppcheck --quiet --std=c11 --enable=warning,performance,portability \
-		--inline-suppr --error-exitcode=1 -Iinclude src
+		--inline-suppr --error-exitcode=1 -Iinclude -D__x86_64__ \
+		'-DLIBBPF_OPTS(type,name,...)=struct type name={0}' \
+		'-DTAILQ_HEAD(name,type)=struct {struct type *first;}' \
+		'-DTAILQ_ENTRY(type)=struct {struct type *next;}' src
 	$(Q)$(CLANG_TIDY) --quiet $(sources) -- -std=gnu17 $(CPPFLAGS)
 	$(Q)shellcheck tests/run tests/install-packages .ci/run
 

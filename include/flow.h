@@ -18,7 +18,7 @@
 
 /* Read at once by copying. More than this waiting at the source is bulk and
  * goes through a pipe. */
-#define FLOW_COPY_SIZE (16 * 1024)
+#define FLOW_COPY_SIZE ((size_t)16 * 1024)
 
 enum flow_state {
 	/* Waits for its source; the initial state. */

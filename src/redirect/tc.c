@@ -132,7 +132,7 @@ static int count_filter(const struct nlmsghdr *message, void *context)
 	}
 	if (tc_handle_made_clsact(filter->tcm_handle))
 		census->made_clsact = true;
-	if (tc_handle_is_of(filter->tcm_handle, census->instance)) {
+	if (options && tc_handle_is_of(filter->tcm_handle, census->instance)) {
 		census->handle = filter->tcm_handle;
 		census->program_id = rtnetlink_u32(rtnetlink_attribute(
 			RTA_DATA(options), RTA_PAYLOAD(options), TCA_BPF_ID));

@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 
 /* The most that one turn moves for one flow by splice(). */
-#define SPLICE_SIZE (1024 * 1024)
+#define SPLICE_SIZE ((size_t)1024 * 1024)
 /* The smallest block of held memory; it grows by doubling. */
 #define HELD_MINIMUM 512
 
@@ -206,7 +206,7 @@ static enum flow_result run_splice(struct flow *flow, struct flow_tools *tools,
 		 * (tcp_splice_read() does not say which): recv() knows. */
 		return run_copy(flow, tools, source, sink);
 	}
-	flow->bulk = length >= FLOW_COPY_SIZE;
+	flow->bulk = (size_t)length >= FLOW_COPY_SIZE;
 	flow->held.pipe = pipe;
 	flow->held_in_pipe = true;
 	flow->held_length = (uint32_t)length;

@@ -62,16 +62,16 @@ static bool is_set(const unsigned long *set, int fd)
 int readiness_open(struct readiness *readiness, size_t capacity)
 {
 	size_t words = (capacity + WORD_BITS - 1) / WORD_BITS;
+	size_t rounded = words * WORD_BITS;
 
 	*readiness = (struct readiness){
-		.capacity = words * WORD_BITS,
+		.capacity = rounded,
 		.epoll_fd = -1,
 		.read_wanted = calloc(words, sizeof(unsigned long)),
 		.write_wanted = calloc(words, sizeof(unsigned long)),
 		.read_ready = calloc(words, sizeof(unsigned long)),
 		.write_ready = calloc(words, sizeof(unsigned long)),
-		.watches = calloc(words * WORD_BITS,
-				  sizeof(struct readiness_watch)),
+		.watches = calloc(rounded, sizeof(struct readiness_watch)),
 		.longest_silent = -1,
 		.last_active = -1,
 	};

@@ -129,8 +129,16 @@ $(BUILD)/unit/%: tests/unit/%.c $(modules)
 	$(Q)$(CC) $(CPPFLAGS) $(all_cflags) -MF $@.d $(all_ldflags) -o $@ $< \
 		$(modules) -lcmocka $(libraries)
 
-# Pure modules only, so that all code behind a target is instrumented.
-$(BUILD)/fuzz/%: tests/fuzz/%.c $(wildcard src/peek/*.c src/support/*.c)
+# A target is built with src/peek, src/support and the pure modules named here,
+# so that all code behind it is instrumented.
+modules_of_fuzz_options	   := src/command/options.c
+modules_of_fuzz_rulespec   := src/redirect/rulespec.c
+modules_of_fuzz_rule_table := src/redirect/rule_table.c \
+			      src/redirect/rulespec.c src/redirect/dnat.c
+
+.SECONDEXPANSION:
+$(BUILD)/fuzz/%: tests/fuzz/%.c $(wildcard src/peek/*.c src/support/*.c) \
+		$$(modules_of_$$*)
 	$(call say,FUZZ)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CLANG) -std=gnu17 $(CPPFLAGS) $(CFLAGS) -MF $@.d -fno-sanitize-recover=all \

@@ -4,16 +4,19 @@
  * by a name, and safe against pids that were used again.
  *
  * The file is empty while an instance starts and holds "PID\n" once its
- * redirect is in place. POSIX record locks on single bytes say the rest:
+ * redirect is in place, for people to read. POSIX record locks on single bytes
+ * say it all:
  *
  *   byte 0           held by the supervisor from its first step until its
  *                    redirect is gone
  *   byte 1           held by it too from the moment it begins to stop
+ *   byte 2           held by it once its redirect is in place
  *   byte WORKER+pid  held by each worker, to the end of its drain; how the
  *                    workers of a killed supervisor are found
  *
  * A process loses such locks when it closes any descriptor of the file, so
- * only this module opens it.
+ * only this module opens it. Whoever can read the file can lock it: its mode
+ * is 0600.
  */
 #ifndef PIDFILE_H
 #define PIDFILE_H

@@ -52,6 +52,11 @@ void report_pidfile_error(const char *path, int negative_errno)
 			  "name another in ACME_ALPN_PROXY_PIDFILE",
 			  path);
 		break;
+	case -EACCES:
+		log_error("pidfile %s: permission denied: be root, or name "
+			  "another in ACME_ALPN_PROXY_PIDFILE",
+			  path);
+		break;
 	default:
 		log_error("pidfile %s: %s (ACME_ALPN_PROXY_PIDFILE names "
 			  "another)",

@@ -14,6 +14,7 @@
 enum lock_byte {
 	BYTE_INSTANCE = 0,
 	BYTE_STOPPING = 1,
+	BYTE_RUNNING = 2,
 	BYTE_WORKER = 1000,
 };
 
@@ -75,7 +76,6 @@ static int check_file(int fd)
 
 static int query_open_file(int fd, struct pidfile_holder *holder)
 {
-	struct stat status;
 	struct flock lock;
 	int held;
 
@@ -86,10 +86,12 @@ static int query_open_file(int fd, struct pidfile_holder *holder)
 		return held;
 	holder->pid = lock.l_pid > 0 ? lock.l_pid : 0;
 
-	if (fstat(fd, &status) < 0)
-		return -errno;
-	holder->state = status.st_size ? PIDFILE_RUNNING : PIDFILE_STARTING;
-	held = find_lock(fd, BYTE_STOPPING, 1, &lock);
+	holder->state = PIDFILE_STARTING;
+	held = find_lock(fd, BYTE_RUNNING, 1, &lock);
+	if (held > 0)
+		holder->state = PIDFILE_RUNNING;
+	if (held >= 0)
+		held = find_lock(fd, BYTE_STOPPING, 1, &lock);
 	if (held > 0)
 		holder->state = PIDFILE_STOPPING;
 	return held < 0 ? held : 0;
@@ -106,11 +108,13 @@ static bool still_named(int fd, const char *path)
 
 /*
  * A killed instance's pid goes: nobody runs until we say so. And a full disk
- * is found out now, not when the redirect is in place.
+ * is found out now, not when the redirect is in place. The mode is set whatever
+ * the umask and whoever made the file: another user who can read it can lock
+ * it, and keep us from ever starting.
  */
-static int empty_file(int fd)
+static int claim_file(int fd)
 {
-	if (ftruncate(fd, 0) < 0)
+	if (fchmod(fd, 0600) < 0 || ftruncate(fd, 0) < 0)
 		return -errno;
 	if (fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, PID_TEXT_SIZE) < 0 &&
 	    errno == ENOSPC)
@@ -125,7 +129,7 @@ static int acquire_once(struct pidfile *pidfile, struct pidfile_holder *holder)
 	int err;
 
 	fd = open(pidfile->path,
-		  O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0644);
+		  O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600);
 	if (fd < 0)
 		return -errno;
 	err = check_file(fd);
@@ -143,7 +147,7 @@ static int acquire_once(struct pidfile *pidfile, struct pidfile_holder *holder)
 		return err;
 	if (!still_named(fd, pidfile->path))
 		return -ESTALE;
-	err = empty_file(fd);
+	err = claim_file(fd);
 	if (err) {
 		unlink(pidfile->path);
 		return err;
@@ -172,7 +176,9 @@ int pidfile_publish(const struct pidfile *pidfile)
 
 	if (written < 0)
 		return -errno;
-	return written == length ? 0 : -ENOSPC;
+	if (written != length)
+		return -ENOSPC;
+	return set_lock(pidfile->fd, F_WRLCK, BYTE_RUNNING);
 }
 
 int pidfile_mark_stopping(const struct pidfile *pidfile)
@@ -256,7 +262,10 @@ unsigned int pidfile_signal_workers(const struct pidfile *pidfile,
 	while (find_lock(pidfile->fd, next, 0, &lock) > 0) {
 		cleanup_fd int process = -1;
 
-		next = lock.l_start + 1;
+		/* Locks side by side of one process are one to the kernel. */
+		if (lock.l_len == 0)
+			break;
+		next = lock.l_start + lock.l_len;
 		if (signal_lock_holder(pidfile->fd, lock.l_start, lock.l_pid,
 				       signal_number, &process) == 0)
 			count++;

@@ -92,16 +92,12 @@ run_worker(const struct worker_settings *settings, int control_fd)
 		.lease = settings->lease,
 		.drain_when_orphaned = settings->drain_when_orphaned,
 	};
-	int pidfile_fd;
 	int err;
 
 	set_worker_signals();
 	/* The hook runner waits for the end of file on this one. */
 	log_settings.echo_fd = -1;
 	detach_standard_fds();
-	/* Closing any descriptor of the file takes all our locks on it. */
-	close(settings->pidfile->fd);
-	pidfile_fd = pidfile_lock_worker(settings->pidfile);
 	int kept[] = { STDIN_FILENO,
 		       STDOUT_FILENO,
 		       STDERR_FILENO,
@@ -109,9 +105,13 @@ run_worker(const struct worker_settings *settings, int control_fd)
 		       environment.listeners.ipv4,
 		       environment.listeners.ipv6,
 		       control_fd,
-		       settings->redirect_fd,
-		       pidfile_fd };
+		       settings->redirect_fd };
 	close_all_but(kept, ARRAY_SIZE(kept));
+	/* Closing the supervisor's descriptor takes all locks along: so now. */
+	err = pidfile_lock_worker(settings->pidfile);
+	if (err < 0)
+		log_warning("worker: cannot lock %s: %s",
+			    settings->pidfile->path, error_text(err));
 
 	err = confine(&settings->confinement);
 	if (err >= 0) {

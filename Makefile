@@ -101,7 +101,8 @@ $(BUILD)/%.o: %.c
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(all_cflags) -c -o $@ $<
 
-$(BUILD)/completion/table: dist/completion/table.c src/command/options.c
+$(BUILD)/completion/table: dist/completion/table.c src/command/options.c \
+		src/support/address.c
 	$(call say,HOSTCC)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(HOSTCC) -std=gnu17 -D_GNU_SOURCE -iquote include -MMD -MF $@.d \

@@ -19,6 +19,8 @@ enum option_kind {
 	OPTION_OPERATION,
 	/* Sets a const char *. */
 	OPTION_TEXT,
+	/* The same; HOST:PORT or [IPV6]:PORT. */
+	OPTION_ADDRESS,
 	/* Appends to interfaces[]. */
 	OPTION_INTERFACE,
 	/* Sets an unsigned int from 1 to @value. */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "address.h"
 #include "option_table.h"
 #include "support.h"
 
@@ -14,10 +15,10 @@
 const struct option_description option_table[] = {
 	{ "alpn", NULL, "HOST:PORT",
 	  "where acme-tls/1 connections go (127.0.0.1:31443)", FIELD(alpn),
-	  OPTION_TEXT, 0 },
+	  OPTION_ADDRESS, 0 },
 	{ "fallback", NULL, "HOST:PORT",
 	  "where all others go: the web server (127.0.0.1:443)",
-	  FIELD(fallback), OPTION_TEXT, 0 },
+	  FIELD(fallback), OPTION_ADDRESS, 0 },
 	{ "bpf", NULL, NULL, "redirect by TC eBPF (kernel 5.10 or newer)",
 	  FIELD(redirect), OPTION_REDIRECT, REDIRECT_BPF },
 	{ "iptables", NULL, NULL,
@@ -178,6 +179,7 @@ static int set_option(struct options *options,
 		      const char *value, char error[static OPTIONS_ERROR_SIZE])
 {
 	void *field = (char *)options + option->offset;
+	struct address_parts parts;
 
 	switch (option->kind) {
 	case OPTION_FLAG:
@@ -195,6 +197,12 @@ static int set_option(struct options *options,
 		return 0;
 	case OPTION_TEXT:
 		return set_text(option, value, field, error);
+	case OPTION_ADDRESS:
+		if (address_split(value, &parts) == 0)
+			return set_text(option, value, field, error);
+		return fail(error,
+			    "--%s %.64s: HOST:PORT or [IPV6]:PORT is needed",
+			    option->name, value);
 	case OPTION_INTERFACE:
 		return add_interface(options, value, error);
 	case OPTION_NUMBER:

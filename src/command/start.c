@@ -157,11 +157,6 @@ static int resolve(const char *option, const char *text,
 	switch (err) {
 	case 0:
 		break;
-	case -EINVAL:
-	case -E2BIG:
-		log_error("-%s %s: HOST:PORT or [IPV6]:PORT is needed", option,
-			  text);
-		break;
 	case -EAGAIN:
 		log_error("-%s %s: the name server does not answer; give the "
 			  "address itself",

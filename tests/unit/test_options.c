@@ -155,6 +155,8 @@ static void refuses_with_one_line_that_names_the_fault(void **state)
 		{ "--frobnicate start", "--frobnicate" },
 		{ "start --alpn", "--alpn" },
 		{ "start --alpn=", "--alpn" },
+		{ "start --alpn 127.0.0.1", "--alpn" },
+		{ "start --fallback ::1:443", "--fallback" },
 		{ "start --bpf=yes", "--bpf" },
 		{ "start --bpf --iptables", "exclude" },
 		{ "start --port 0", "--port" },

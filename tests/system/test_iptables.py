@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: MIT
+"""What only the iptables redirect has to get right."""
+
+import re
+
+import pytest
+
+from harness import residue
+from harness.namespace import wait_until
+from harness.network import Network
+from harness.visitors import LongVisitor
+
+IPTABLES = {4: "iptables", 6: "ip6tables"}
+
+
+def our_rules(network, family):
+    rules = network.server.run(IPTABLES[family], "-t", "nat", "-S")
+    return [line for line in rules.stdout.splitlines()
+            if "acme-alpn-proxy" in line]
+
+
+def accept_https_alone(network, family):
+    for rule in (["-A", "INPUT", "-i", "lo", "-j", "ACCEPT"],
+                 ["-A", "INPUT", "-p", "tcp", "--dport", 443, "-j", "ACCEPT"],
+                 ["-A", "INPUT", "-p", "icmpv6", "-j", "ACCEPT"],
+                 ["-P", "INPUT", "DROP"]):
+        if family == 6 or "icmpv6" not in rule:
+            network.server.run(IPTABLES[family], *rule)
+
+
+def test_firewall_in_the_way_is_told(family, network, product, web):
+    """Behind the redirect, visitors meet the firewall with another port."""
+    accept_https_alone(network, family)
+    before = residue.snapshot(network.server)
+    result = product.run("start", "--daemon", "--iptables")
+    assert result.returncode != 0
+    assert "--bpf" in result.stdout
+    assert residue.snapshot(network.server) == before
+
+
+def test_firewall_that_lets_redirected_connections_in(
+        family, network, product, web, send_visitors):
+    accept_https_alone(network, family)
+    network.server.run(IPTABLES[family], "-I", "INPUT", "-m", "conntrack",
+                       "--ctstate", "DNAT", "-j", "ACCEPT")
+    product.start("--iptables")
+    visitors = send_visitors(family)
+    visitors.wait_for_more(50, "through_proxy")
+    product.stop()
+    visitors.finish_without_failures()
+
+
+def test_hold_lasts_as_long_as_the_drain(family, network, product, web):
+    """An inert rule keeps connection tracking on for what was redirected."""
+    product.start("--iptables")
+    visitor = LongVisitor(network.client, Network.SERVER[family], web)
+    visitor.visit()
+    assert visitor.through_proxy
+    assert len(our_rules(network, family)) == 2
+    product.stop()
+    hold, = our_rules(network, family)
+    assert re.search(r"--ctstate INVALID .*hold [0-9]+-[0-9a-f]+\"$", hold)
+    visitor.visit()
+    visitor.close()
+    product.wait_gone()
+    assert our_rules(network, family) == []
+
+
+def test_hold_outlives_a_killed_supervisor(family, network, product, web):
+    """Its worker still relays; the rule goes when that has ended."""
+    product.start("--iptables")
+    visitor = LongVisitor(network.client, Network.SERVER[family], web)
+    visitor.visit()
+    product.kill(product.supervisor())
+    product.stop()
+    assert len(our_rules(network, family)) == 1
+    visitor.visit()
+    visitor.close()
+    wait_until(lambda: not our_rules(network, family), 20, "the hold's end")
+    product.wait_gone()
+
+
+def test_stale_rules_are_replaced(network, product, web, send_visitors):
+    """However often an instance was killed, there is one rule at the end."""
+    for _ in range(3):
+        product.start("--iptables")
+        product.kill_all()
+    product.start("--iptables")
+    for family in IPTABLES:
+        assert len(our_rules(network, family)) == 2
+    visitors = send_visitors(4)
+    visitors.wait_for_more(50, "through_proxy")
+    product.stop()
+    visitors.finish_without_failures()
+
+
+@pytest.mark.parametrize("rulespec", [
+    "-p tcp --dport 443 -j REDIRECT --to-port 21443 -m comment "
+    "--comment 'two words'",
+    "  -p tcp  --dport\t443 -j REDIRECT --to-port 21443 -m comment "
+    "--comment \"two words\"",
+], ids=["single", "double"])
+def test_quotes_in_a_rule_of_the_users_own(rulespec, network, product, web):
+    environment = dict(product.environment, ACME_ALPN_PROXY_RULESPEC=rulespec)
+    product.succeed("start", "--daemon", "--iptables", env=environment)
+    rules = network.server.run("iptables", "-t", "nat", "-S").stdout
+    assert '--comment "two words"' in rules
+    product.succeed("stop", env=environment)
+    assert "two words" not in network.server.run("iptables", "-t", "nat",
+                                                 "-S").stdout
+
+
+@pytest.mark.parametrize("rulespec", ["-p tcp 'open", "-p tcp -j NOSUCH",
+                                      "--nonsense", " "])
+def test_malformed_rule_of_the_users_own(rulespec, network, product, web):
+    before = residue.snapshot(network.server)
+    environment = dict(product.environment, ACME_ALPN_PROXY_RULESPEC=rulespec)
+    result = product.run("start", "--daemon", "--iptables", env=environment)
+    assert result.returncode != 0
+    assert result.stdout.count("\n") == 1
+    assert residue.snapshot(network.server) == before

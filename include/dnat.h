@@ -11,8 +11,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "nat_check.h"
+
 /* Enough for a rule; longer ones are cut. */
-#define DNAT_RULE_SIZE 256
+#define DNAT_RULE_SIZE NAT_CHECK_RULE_SIZE
 
 /*
  * Does this line, of `iptables-save` or of `nft list ruleset`, change the
@@ -22,8 +24,8 @@
 bool dnat_is_rule_for(const char *line, uint16_t port);
 
 /*
- * Ask nft, iptables-save and ip6tables-save, those that are there. Returns
- * true if there is such a rule, with its text in @rule.
+ * Ask nft, line by line, and what iptables and ip6tables list (nat_check.h).
+ * Returns true if there is such a rule, with its text in @rule.
  */
 bool dnat_find(uint16_t port, char rule[static DNAT_RULE_SIZE]);
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "nat_check.h"
 #include "spawn.h"
 #include "support.h"
 
@@ -84,10 +85,12 @@ static bool find_in_output(char *output, uint16_t port,
 	return false;
 }
 
-static bool find_by(char *const argv[], uint16_t port,
-		    char rule[static DNAT_RULE_SIZE])
+static bool find_in_nftables(uint16_t port, char rule[static DNAT_RULE_SIZE])
 {
-	cleanup_free char *path = spawn_find(argv[0]);
+	char program[] = "nft", numeric[] = "-n", list[] = "list";
+	char ruleset[] = "ruleset";
+	char *const argv[] = { program, numeric, list, ruleset, NULL };
+	cleanup_free char *path = spawn_find(program);
 	cleanup_free char *output = NULL;
 
 	return path && spawn_wait(path, argv, &output) == 0 && output &&
@@ -96,19 +99,7 @@ static bool find_by(char *const argv[], uint16_t port,
 
 bool dnat_find(uint16_t port, char rule[static DNAT_RULE_SIZE])
 {
-	char nft[] = "nft", numeric[] = "-n", list[] = "list";
-	char ruleset[] = "ruleset";
-	char ipv4[] = "iptables-save", ipv6[] = "ip6tables-save";
-	char table_option[] = "-t", table[] = "nat";
-	char *const commands[][5] = {
-		{ nft, numeric, list, ruleset, NULL },
-		{ ipv4, table_option, table, NULL },
-		{ ipv6, table_option, table, NULL },
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
-		if (find_by(commands[i], port, rule))
-			return true;
-	}
-	return false;
+	/* No port is our own's here: with BPF we have no rule. */
+	return find_in_nftables(port, rule) ||
+	       nat_check_port(port, 0, true, rule) > 0;
 }

@@ -77,11 +77,14 @@ int rtnetlink_dump(struct nlmsghdr *request, rtnetlink_handler handler,
 
 int rtnetlink_subscribe(unsigned int group)
 {
+	const struct sockaddr_nl any = { .nl_family = AF_NETLINK };
 	cleanup_fd int fd = open_socket(SOCK_NONBLOCK);
 
 	if (fd < 0)
 		return fd;
-	if (setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group,
+	/* A socket without an address of its own gets no notifications. */
+	if (bind(fd, (const struct sockaddr *)&any, sizeof(any)) < 0 ||
+	    setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group,
 		       sizeof(group)) < 0)
 		return -errno;
 	return steal_fd(&fd);

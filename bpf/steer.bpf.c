@@ -50,11 +50,8 @@
 /* Set by the loader before the program is loaded, fixed from then on. */
 const volatile struct steer_config steer_config SEC(".rodata.config");
 
-/*
- * Two switches, one writer each: this one is the supervisor's. SYNs are
- * steered only while it is 1.
- */
-volatile __u32 steer_enabled SEC(".data.supervisor");
+/* Two switches, one writer each: this one is the supervisor's. */
+volatile struct steer_switch steer_switch SEC(".data.supervisor");
 
 /*
  * And this one the unprivileged worker's, who has this page mapped and nothing
@@ -79,6 +76,16 @@ struct {
 	__type(key, __u32);
 	__type(value, struct steer_counters);
 } steer_counts SEC(".maps");
+
+/* This host's addresses, each with the round of the loader's in which it was
+ * last seen; read only where devices are shared. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, STEER_ADDRESSES);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct steer_address);
+	__type(value, __u32);
+} steer_addresses SEC(".maps");
 
 /*
  * The headers of a segment. The IP header, of either family, lies right before
@@ -205,10 +212,27 @@ static __always_inline __u32 name_size(int family)
 	return family == AF_INET ? sizeof(flow->ipv4) : sizeof(flow->ipv6);
 }
 
+static __always_inline bool is_listed(const struct segment *segment, int family)
+{
+	struct steer_address address = {};
+
+	if (family == AF_INET) {
+		address.words[2] = bpf_htonl(0xffff);
+		address.words[3] = segment->ipv4.daddr;
+	} else {
+		__builtin_memcpy(address.words, segment->ipv6.daddr,
+				 sizeof(address.words));
+	}
+	return bpf_map_lookup_elem(&steer_addresses, &address);
+}
+
 /*
  * Is this very host where the packet ends, or would it be routed on? Without
  * the question, the outbound https of containers behind this host would be
- * ours. Where forwarding is off nothing can be routed on.
+ * ours.
+ *
+ * Where forwarding is off the kernel does not tell. Nothing is routed on then,
+ * but for devices that share ours (steer_switch): so ask the list.
  */
 static __always_inline bool ends_here(struct __sk_buff *skb,
 				      const struct segment *segment, int family)
@@ -233,8 +257,10 @@ static __always_inline bool ends_here(struct __sk_buff *skb,
 				 sizeof(route.ipv6_dst));
 	}
 	result = bpf_fib_lookup(skb, &route, sizeof(route), 0);
-	return result == BPF_FIB_LKUP_RET_NOT_FWDED ||
-	       result == BPF_FIB_LKUP_RET_FWD_DISABLED;
+	if (result == BPF_FIB_LKUP_RET_FWD_DISABLED)
+		return !steer_switch.shared_devices ||
+		       is_listed(segment, family);
+	return result == BPF_FIB_LKUP_RET_NOT_FWDED;
 }
 
 /*
@@ -291,7 +317,7 @@ steer_syn(struct __sk_buff *skb, const struct segment *segment, int family)
 	struct bpf_sock *listener;
 	__u64 now;
 
-	if (!steer_enabled)
+	if (!steer_switch.enabled)
 		return STEER_NOT_STEERING;
 	now = bpf_ktime_get_ns();
 	if (now >= steer_lease_until)

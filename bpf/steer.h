@@ -11,6 +11,25 @@ struct steer_config {
 	__u16 service_port;
 };
 
+/* Written by the supervisor alone. */
+struct steer_switch {
+	/* Steer SYNs. */
+	__u32 enabled;
+	/*
+	 * Devices of other network namespaces may share a device of ours and
+	 * its link address (ipvlan, macvlan in passthru mode). Then a packet
+	 * that is not routed on is ours only if its destination is listed.
+	 */
+	__u32 shared_devices;
+};
+
+/* An address of this host, IPv4 as ::ffff:a.b.c.d. Network byte order. */
+struct steer_address {
+	__u32 words[4];
+};
+
+#define STEER_ADDRESSES 16384
+
 /* Keys of the listeners' map. */
 enum steer_listener {
 	STEER_LISTENER_IPV4,

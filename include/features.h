@@ -22,6 +22,13 @@ bool features_may_steer(char *missing, size_t size);
  */
 bool features_have_conntrack(char *reason, size_t size);
 
+/*
+ * May other network namespaces share devices of ours, link address and all?
+ * Known by the modules that do it (ipvlan, macvlan); built into the kernel,
+ * they are not seen.
+ */
+bool features_have_shared_devices(void);
+
 /* Let the process lock as much memory as its maps need: before 5.11 the kernel
  * counts them against RLIMIT_MEMLOCK. */
 void features_raise_memlock(void);

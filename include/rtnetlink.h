@@ -23,9 +23,9 @@ typedef int (*rtnetlink_handler)(const struct nlmsghdr *message, void *context);
 int rtnetlink_dump(struct nlmsghdr *request, rtnetlink_handler handler,
 		   void *context);
 
-/* A non-blocking descriptor that gets the notifications of @group
+/* A non-blocking descriptor that gets the notifications of @groups
  * (RTNLGRP_LINK, ...), or negative errno. */
-int rtnetlink_subscribe(unsigned int group);
+int rtnetlink_subscribe(const unsigned int *groups, size_t count);
 
 /*
  * Throw away all notifications that wait on @fd. Returns 1 if there were any

@@ -23,6 +23,9 @@ struct steering {
 	int listeners_fd;
 	int switch_fd;
 	int counts_fd;
+	int addresses_fd;
+	/* Of steering_list_addresses(). */
+	uint32_t round;
 	/* The page that the worker keeps, see struct redirect_ops. */
 	volatile uint64_t *lease;
 };
@@ -41,8 +44,14 @@ void steering_unload(struct steering *steering);
 int steering_set_listeners(const struct steering *steering,
 			   const struct listeners *listeners);
 
-/* Steer new flows or not, and read back that it is so. 0 or negative errno. */
-int steering_enable(const struct steering *steering, bool enable);
+/* Set the supervisor's switch, and read back that it is so. 0 or negative
+ * errno. */
+int steering_switch(const struct steering *steering,
+		    const struct steer_switch *wanted);
+
+/* Bring the program's list of this host's addresses up to date. 0 or negative
+ * errno. */
+int steering_list_addresses(struct steering *steering);
 
 /* Begin to count packets of @ifindex, from zero, and end it. Too many
  * interfaces is no error: then it is not counted. */

@@ -31,6 +31,7 @@ typedef __u32 __wsum;
 /* Part one: user-visible ABI. */
 
 enum bpf_map_type {
+	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_PERCPU_HASH = 5,
 	BPF_MAP_TYPE_LRU_HASH = 9,
 	BPF_MAP_TYPE_SOCKMAP = 15,
@@ -41,7 +42,6 @@ enum bpf_map_type {
 #define BPF_F_NO_PREALLOC     1
 #define BPF_HDR_START_NET     1
 #define BPF_F_CURRENT_NETNS   (-1)
-#define BPF_FIB_LOOKUP_OUTPUT 2
 
 enum {
 	BPF_FIB_LKUP_RET_SUCCESS = 0,

@@ -42,9 +42,10 @@ struct bpf_redirect {
 	const struct redirect_config *config;
 	const struct listeners *listeners;
 	struct steering steering;
+	struct steer_switch wanted;
 	bool conntrack;
 	enum tc_way way;
-	/* Notifications of interfaces. */
+	/* Notifications of interfaces and addresses. */
 	int watch_fd;
 	/* From attach to detach, also while paused. */
 	bool in_place;
@@ -287,11 +288,52 @@ static int attach_missing(struct bpf_redirect *bpf,
 	return 0;
 }
 
+static int apply_switch(struct bpf_redirect *bpf)
+{
+	int err = steering_switch(&bpf->steering, &bpf->wanted);
+
+	if (err)
+		log_error("cannot switch the eBPF program: %s",
+			  error_text(err));
+	return err;
+}
+
+/*
+ * Devices of other namespaces that share one of ours (ipvlan) are not in our
+ * list, only their module is to be seen. With them the program needs to know
+ * this host's addresses.
+ */
+static int follow_shared_devices(struct bpf_redirect *bpf)
+{
+	const bool shared = features_have_shared_devices();
+	int err;
+
+	if (!shared && !bpf->wanted.shared_devices)
+		return 0;
+	err = steering_list_addresses(&bpf->steering);
+	if (err) {
+		log_error("cannot tell this host's addresses to the eBPF "
+			  "program: %s",
+			  error_text(err));
+		return err;
+	}
+	if (shared == bpf->wanted.shared_devices)
+		return 0;
+	bpf->wanted.shared_devices = shared;
+	log_debug("ipvlan or macvlan may be in use: where forwarding is off, "
+		  "only addresses of interfaces are steered");
+	return apply_switch(bpf);
+}
+
 /* Be attached to exactly the interfaces that fit now. */
 static int reconcile(struct bpf_redirect *bpf)
 {
 	struct interface_list list;
 	int err;
+
+	err = follow_shared_devices(bpf);
+	if (err)
+		return err;
 
 	err = interface_list_read(&list);
 	if (err) {
@@ -326,6 +368,11 @@ static int open_redirect(const struct redirect_config *config,
 			 const struct listeners *listeners,
 			 struct redirect **redirect)
 {
+	static const unsigned int watched[] = {
+		RTNLGRP_LINK,
+		RTNLGRP_IPV4_IFADDR,
+		RTNLGRP_IPV6_IFADDR,
+	};
 	struct bpf_redirect *bpf = calloc(1, sizeof(*bpf));
 	int err;
 
@@ -340,7 +387,7 @@ static int open_redirect(const struct redirect_config *config,
 	features_raise_memlock();
 
 	/* Before the first list, so that nothing is missed in between. */
-	bpf->watch_fd = rtnetlink_subscribe(RTNLGRP_LINK);
+	bpf->watch_fd = rtnetlink_subscribe(watched, ARRAY_SIZE(watched));
 	err = bpf->watch_fd < 0 ? bpf->watch_fd : load_program(bpf);
 	if (err) {
 		log_error("cannot load the eBPF program: %s (--verbose tells "
@@ -418,8 +465,10 @@ static int attach(struct redirect *redirect)
 	err = reconcile(bpf);
 	if (!err && !resumed)
 		err = report(bpf);
-	if (!err)
-		err = steering_enable(&bpf->steering, true);
+	if (!err) {
+		bpf->wanted.enabled = true;
+		err = apply_switch(bpf);
+	}
 	if (err && !resumed)
 		drop_all(bpf);
 	if (!err)
@@ -429,12 +478,10 @@ static int attach(struct redirect *redirect)
 
 static int pause_steering(struct redirect *redirect)
 {
-	int err = steering_enable(&from_redirect(redirect)->steering, false);
+	struct bpf_redirect *bpf = from_redirect(redirect);
 
-	if (err)
-		log_error("cannot switch the eBPF program off: %s",
-			  error_text(err));
-	return err;
+	bpf->wanted.enabled = false;
+	return apply_switch(bpf);
 }
 
 static void detach(struct redirect *redirect)

@@ -131,6 +131,12 @@ bool features_have_conntrack(char *reason, size_t size)
 	return true;
 }
 
+bool features_have_shared_devices(void)
+{
+	return access("/sys/module/ipvlan", F_OK) == 0 ||
+	       access("/sys/module/macvlan", F_OK) == 0;
+}
+
 void features_raise_memlock(void)
 {
 	const struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };

@@ -75,7 +75,7 @@ int rtnetlink_dump(struct nlmsghdr *request, rtnetlink_handler handler,
 	return 0;
 }
 
-int rtnetlink_subscribe(unsigned int group)
+int rtnetlink_subscribe(const unsigned int *groups, size_t count)
 {
 	const struct sockaddr_nl any = { .nl_family = AF_NETLINK };
 	cleanup_fd int fd = open_socket(SOCK_NONBLOCK);
@@ -83,10 +83,13 @@ int rtnetlink_subscribe(unsigned int group)
 	if (fd < 0)
 		return fd;
 	/* A socket without an address of its own gets no notifications. */
-	if (bind(fd, (const struct sockaddr *)&any, sizeof(any)) < 0 ||
-	    setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group,
-		       sizeof(group)) < 0)
+	if (bind(fd, (const struct sockaddr *)&any, sizeof(any)) < 0)
 		return -errno;
+	for (size_t i = 0; i < count; i++) {
+		if (setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP,
+			       &groups[i], sizeof(groups[i])) < 0)
+			return -errno;
+	}
 	return steal_fd(&fd);
 }
 

@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <errno.h>
+#include <ifaddrs.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -72,6 +73,8 @@ static int identify(struct steering *steering)
 	steering->switch_fd =
 		bpf_map__fd(find_map(steering, ".data.supervisor"));
 	steering->counts_fd = bpf_map__fd(find_map(steering, "steer_counts"));
+	steering->addresses_fd =
+		bpf_map__fd(find_map(steering, "steer_addresses"));
 	err = bpf_obj_get_info_by_fd(steering->program_fd, &info, &size);
 	steering->program_id = info.id;
 	return err;
@@ -129,18 +132,79 @@ int steering_set_listeners(const struct steering *steering,
 	return 0;
 }
 
-int steering_enable(const struct steering *steering, bool enable)
+int steering_switch(const struct steering *steering,
+		    const struct steer_switch *wanted)
 {
 	const uint32_t key = 0;
-	const uint32_t wanted = enable;
-	uint32_t value;
+	struct steer_switch now;
 	int err;
 
-	err = bpf_map_update_elem(steering->switch_fd, &key, &wanted, BPF_ANY);
+	err = bpf_map_update_elem(steering->switch_fd, &key, wanted, BPF_ANY);
 	if (!err)
-		err = bpf_map_lookup_elem(steering->switch_fd, &key, &value);
-	if (!err && value != wanted)
+		err = bpf_map_lookup_elem(steering->switch_fd, &key, &now);
+	if (!err && memcmp(&now, wanted, sizeof(now)) != 0)
 		err = -EIO;
+	return err;
+}
+
+static bool name_address(const struct sockaddr *from, struct steer_address *to)
+{
+	if (!from)
+		return false;
+	*to = (struct steer_address){ .words = { 0 } };
+	if (from->sa_family == AF_INET) {
+		to->words[2] = htonl(0xffff);
+		to->words[3] = ((const struct sockaddr_in *)(const void *)from)
+				       ->sin_addr.s_addr;
+	} else if (from->sa_family == AF_INET6) {
+		memcpy(to->words,
+		       &((const struct sockaddr_in6 *)(const void *)from)
+				->sin6_addr,
+		       sizeof(to->words));
+	} else {
+		return false;
+	}
+	return true;
+}
+
+/* Those that were not seen in this round are no longer ours. */
+static void forget_old_addresses(const struct steering *steering)
+{
+	struct steer_address key;
+	struct steer_address next;
+	bool more = bpf_map_get_next_key(steering->addresses_fd, NULL, &next) ==
+		    0;
+	uint32_t round;
+
+	while (more) {
+		key = next;
+		more = bpf_map_get_next_key(steering->addresses_fd, &key,
+					    &next) == 0;
+		if (bpf_map_lookup_elem(steering->addresses_fd, &key, &round) ==
+			    0 &&
+		    round != steering->round)
+			bpf_map_delete_elem(steering->addresses_fd, &key);
+	}
+}
+
+int steering_list_addresses(struct steering *steering)
+{
+	struct steer_address address;
+	struct ifaddrs *list;
+	int err = 0;
+
+	if (getifaddrs(&list) < 0)
+		return -errno;
+	steering->round++;
+	for (struct ifaddrs *item = list; item && !err; item = item->ifa_next) {
+		if (name_address(item->ifa_addr, &address))
+			err = bpf_map_update_elem(steering->addresses_fd,
+						  &address, &steering->round,
+						  BPF_ANY);
+	}
+	freeifaddrs(list);
+	if (!err)
+		forget_old_addresses(steering);
 	return err;
 }
 

@@ -47,15 +47,14 @@ def test_killed_supervisor(redirect, family, repair, network, product, web,
     visitors = send_visitors(family)
     product.start(f"--{redirect}")
     objects = product.bpf_objects()
-    during = LongVisitor(network.client, Network.SERVER[family], web)
-    during.visit()
+    during = LongVisitor.through_the_proxy(network.client,
+                                           Network.SERVER[family], web)
     visitors.wait_for_more(50, "through_proxy")
 
     product.kill(product.supervisor())
     during.visit()
     visitors.wait_for_more(200)
     during.visit()
-    assert during.through_proxy
     repair()
     during.visit()
     during.close()
@@ -103,8 +102,8 @@ def test_killed_worker_loses_only_its_own_connections(redirect, family,
     """New visitors in the very moment are served, if perhaps a little late."""
     before = LongVisitor(network.client, Network.SERVER[family], web)
     product.start(f"--{redirect}")
-    during = LongVisitor(network.client, Network.SERVER[family], web)
-    during.visit()
+    during = LongVisitor.through_the_proxy(network.client,
+                                           Network.SERVER[family], web)
     visitors = send_visitors(family, rate=50)
     visitors.wait_for_more(20, "through_proxy")
     product.kill(product.worker())

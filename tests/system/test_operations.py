@@ -31,10 +31,8 @@ def assert_nothing_left(product, clean):
 
 
 def visit_through_proxy(network, web, family=4):
-    visitor = LongVisitor(network.client, Network.SERVER[family], web)
-    visitor.visit()
-    assert visitor.through_proxy
-    return visitor
+    return LongVisitor.through_the_proxy(network.client,
+                                         Network.SERVER[family], web)
 
 
 def test_start_in_the_background_of_a_hook(redirect, network, product, web,

@@ -36,8 +36,9 @@ def test_nobody_notices_start_and_stop(redirect, conntrack, rounds, network,
 
     for _ in range(rounds):
         product.start(f"--{redirect}")
-        during = [LongVisitor(network.client, Network.SERVER[family], web)
-                  for family in FAMILIES]
+        during = [LongVisitor.through_the_proxy(
+            network.client, Network.SERVER[family], web)
+            for family in FAMILIES]
         time.sleep(SERVED_SECONDS)
         for visitor in before + during:
             visitor.visit()
@@ -45,7 +46,6 @@ def test_nobody_notices_start_and_stop(redirect, conntrack, rounds, network,
         assert not product.listening()
         for visitor in before + during:
             visitor.visit()
-        assert all(visitor.through_proxy for visitor in during)
         assert not any(visitor.through_proxy for visitor in before)
         time.sleep(1)
         assert product.pids(), "drains as long as a connection is open"
@@ -62,3 +62,26 @@ def test_nobody_notices_start_and_stop(redirect, conntrack, rounds, network,
         assert totals["visits"] / totals["seconds"] >= 100
         assert totals["through_proxy"] >= rounds * SERVED_SECONDS * 50
         assert totals["through_proxy"] < totals["ok"]
+
+
+def test_port_used_again(redirect, family, network, product, web):
+    """
+    A client takes the port of a connection that went through the proxy for
+    one that does not: what the kernel remembers of the first must not catch
+    the second when the next start comes.
+    """
+    address = Network.SERVER[family]
+    product.start(f"--{redirect}")
+    first = LongVisitor.through_the_proxy(network.client, address, web)
+    # The server closes first, so that the client's port is free at once.
+    first.visit(last=True)
+    product.stop()
+    product.wait_gone()
+    second = LongVisitor(network.client, address, web, source_port=first.port)
+    second.visit()
+    product.start(f"--{redirect}")
+    second.visit()
+    product.stop()
+    second.visit()
+    second.close()
+    product.wait_gone()

@@ -2,6 +2,7 @@
 """Visitors: many short ones (tests/tools/visitors.c), and one that stays."""
 
 import json
+import select
 import signal
 import ssl
 import subprocess
@@ -55,18 +56,37 @@ class Visitors:
 class LongVisitor:
     """One TLS connection that stays open and asks for the page on demand."""
 
-    def __init__(self, namespace, address, web, port=443):
+    def __init__(self, namespace, address, web, port=443, source_port=0):
         context = ssl.create_default_context(cafile=str(web.certificate.path))
         self._web = web
-        self._socket = context.wrap_socket(namespace.connect(address, port),
-                                           server_hostname=web.name)
+        self._socket = context.wrap_socket(
+            namespace.connect(address, port, source_port=source_port),
+            server_hostname=web.name)
         self._file = self._socket.makefile("rb")
+        self.port = self._socket.getsockname()[1]
         self.peer = None
 
-    def visit(self):
-        """Ask for the page once more, and compare it."""
+    @classmethod
+    def through_the_proxy(cls, namespace, address, web):
+        """
+        One that came through the proxy. A client may happen to take a port
+        that the server remembers (TIME_WAIT) from a direct visit, and then
+        goes to the web server, as it should.
+        """
+        for _ in range(10):
+            visitor = cls(namespace, address, web)
+            visitor.visit()
+            if visitor.through_proxy:
+                return visitor
+            visitor.close()
+        raise AssertionError("no visitor came through the proxy")
+
+    def visit(self, last=False):
+        """Ask for the page once more, and compare it; @last: then be left."""
         self._socket.sendall(b"GET / HTTP/1.1\r\nHost: " +
-                             self._web.name.encode() + b"\r\n\r\n")
+                             self._web.name.encode() +
+                             (b"\r\nConnection: close" if last else b"") +
+                             b"\r\n\r\n")
         assert self._file.readline().startswith(b"HTTP/1.1 200 ")
         length = 0
         while (line := self._file.readline().strip()):
@@ -76,6 +96,13 @@ class LongVisitor:
             elif name == b"X-Peer":
                 self.peer = value.decode()
         assert self._file.read(length) == self._web.page.read_bytes()
+        if last:
+            assert self._file.read() == b""
+            # TLS has ended; wait for TCP's end too.
+            end = select.poll()
+            end.register(self._socket, select.POLLRDHUP)
+            assert end.poll(10000)
+            self.close()
 
     @property
     def through_proxy(self):

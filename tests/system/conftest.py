@@ -9,7 +9,7 @@ import pytest
 from harness import namespace as namespaces
 from harness.network import Network
 from harness.product import Product
-from harness.visitors import Visitors
+from harness.visitors import Crowd, Visitors
 from harness.webserver import WebServer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,8 +69,14 @@ def web(network, tmp_path):
 
 @pytest.fixture
 def send_visitors(visitors_tool, network, web, tmp_path):
-    """Call it to send visitors from the client to the web server."""
-    def send(family, **options):
-        return Visitors(visitors_tool, network.client, Network.SERVER[family],
-                        web, tmp_path, **options)
+    """
+    Call it to send visitors from the client to the web server: to the address
+    of one family, or of both with half the rate each.
+    """
+    def send(*families, rate=Visitors.RATE):
+        families = families or Network.SERVER
+        return Crowd([Visitors(visitors_tool, network.client,
+                               Network.SERVER[family], web, tmp_path,
+                               rate=rate / len(families))
+                      for family in families])
     return send

@@ -44,13 +44,43 @@ class Visitors:
         self._errors.close()
         return json.loads(output)
 
-    def finish_without_failures(self, at_least=100):
+    def finish_without_failures(self):
         totals = self.finish()
         failures = self._errors_path.read_text()
-        assert totals["visits"] >= at_least, totals
+        assert totals["visits"] > 0
         assert totals["ok"] == totals["visits"], f"{totals}\n{failures}"
         assert totals["handshake_retransmissions"] == 0, totals
         return totals
+
+
+class Crowd:
+    """Several Visitors as one; each of them has to do what is asked."""
+
+    def __init__(self, visitors):
+        self._visitors = visitors
+
+    def totals(self):
+        return self._sum([one.totals() for one in self._visitors])
+
+    def wait_for_more(self, count, key="ok", timeout=30):
+        goals = [one.totals()[key] + count for one in self._visitors]
+        wait_until(lambda: all(one.totals()[key] >= goal for one, goal
+                               in zip(self._visitors, goals)), timeout,
+                   f"{count} more visits that are {key}")
+
+    def finish(self):
+        return self._sum([one.finish() for one in self._visitors])
+
+    def finish_without_failures(self):
+        return self._sum([one.finish_without_failures()
+                          for one in self._visitors])
+
+    @staticmethod
+    def _sum(totals):
+        slowest = max(one["slowest_ms"] for one in totals)
+        seconds = max(one["seconds"] for one in totals)
+        summed = {key: sum(one[key] for one in totals) for key in totals[0]}
+        return {**summed, "slowest_ms": slowest, "seconds": seconds}
 
 
 class LongVisitor:

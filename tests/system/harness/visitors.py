@@ -6,6 +6,7 @@ import select
 import signal
 import ssl
 import subprocess
+import warnings
 
 from .namespace import wait_until
 
@@ -17,6 +18,7 @@ class Visitors:
 
     def __init__(self, tool, namespace, address, web, directory, rate=RATE,
                  threads=16):
+        self.rate = rate
         self._errors_path = directory / f"visitors-{address.replace(':', '.')}"
         self._errors = open(self._errors_path, "wb")
         self._process = namespace.popen(
@@ -72,8 +74,13 @@ class Crowd:
         return self._sum([one.finish() for one in self._visitors])
 
     def finish_without_failures(self):
-        return self._sum([one.finish_without_failures()
-                          for one in self._visitors])
+        totals = self._sum([one.finish_without_failures()
+                            for one in self._visitors])
+        rate = totals["visits"] / totals["seconds"]
+        if rate < 0.9 * sum(one.rate for one in self._visitors):
+            warnings.warn(f"this machine was too busy for more than "
+                          f"{rate:.0f} visits/s")
+        return totals
 
     @staticmethod
     def _sum(totals):

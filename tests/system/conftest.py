@@ -2,6 +2,7 @@
 """What every system test may ask for."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,40 @@ import pytest
 from harness import namespace as namespaces
 from harness.network import Network
 from harness.product import Product
-from harness.visitors import Visitors
+from harness.visitors import Crowd, Visitors
 from harness.webserver import WebServer
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+# Far more than any test needs: a test that hangs fails instead.
+LIMIT_SECONDS = 150
+
+
+def pytest_addoption(parser):
+    parser.addoption("--shard", default="1/1", metavar="I/N",
+                     help="only each Nth test, beginning with the Ith: most "
+                     "of them mostly wait, so that several fit side by side")
+
+
+def pytest_collection_modifyitems(config, items):
+    index, count = map(int, config.getoption("--shard").split("/"))
+    chosen = items[index - 1::count]
+    config.hook.pytest_deselected(
+        items=[item for item in items if item not in chosen])
+    items[:] = chosen
+
+
+@pytest.fixture(autouse=True)
+def time_limit():
+    def give_up(_number, _frame):
+        raise TimeoutError(f"no end after {LIMIT_SECONDS} s")
+
+    previous = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(LIMIT_SECONDS)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, previous)
 
 
 def pytest_sessionstart(session):
@@ -69,8 +100,14 @@ def web(network, tmp_path):
 
 @pytest.fixture
 def send_visitors(visitors_tool, network, web, tmp_path):
-    """Call it to send visitors from the client to the web server."""
-    def send(family, **options):
-        return Visitors(visitors_tool, network.client, Network.SERVER[family],
-                        web, tmp_path, **options)
+    """
+    Call it to send visitors from the client to the web server: to the address
+    of one family, or of both with half the rate each.
+    """
+    def send(*families, rate=Visitors.RATE):
+        families = families or Network.SERVER
+        return Crowd([Visitors(visitors_tool, network.client,
+                               Network.SERVER[family], web, tmp_path,
+                               rate=rate / len(families))
+                      for family in families])
     return send

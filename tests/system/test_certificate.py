@@ -32,7 +32,6 @@ def test_certificate_is_issued_while_visitors_are_served(
 
     assert issued.names == [web.name]
     assert "Pebble" in issued.issuer
-    assert totals["visits"] / totals["seconds"] >= 200
     assert totals["through_proxy"] < totals["ok"]
 
 

@@ -8,7 +8,7 @@ import pytest
 from harness import hello, residue
 from harness.network import Network
 from harness.recorder import Recorder
-from harness.visitors import LongVisitor, Visitors
+from harness.visitors import Crowd, LongVisitor, Visitors
 from harness.webserver import WebServer
 
 
@@ -19,23 +19,23 @@ def responder(network):
     made.stop()
 
 
-def assert_challenge_reaches(responder, network, family):
+def assert_challenges_reach(responder, network):
     """An acme-tls/1 hello from outside meets the responder, and only it."""
     challenge = hello.hello(hello.alpn(hello.ACME))
-    address = Network.SERVER_FOR_AUTHORITY[family]
-    with network.authority.connect(address, 443) as connection:
-        connection.sendall(challenge)
-        assert connection.recv(100) == responder.greeting
-    recording = responder.next()
-    assert recording.data == challenge
+    for address in Network.SERVER_FOR_AUTHORITY.values():
+        with network.authority.connect(address, 443) as connection:
+            connection.sendall(challenge)
+            assert connection.recv(100) == responder.greeting
+        recording = responder.next()
+        assert recording.data == challenge
 
 
-def assert_served(visitors, responder, network, product, family, *options):
+def assert_served(visitors, responder, network, product, *options):
     """The whole life of the redirect under the eyes of @visitors."""
     visitors.wait_for_more(30)
     product.start(*options)
     visitors.wait_for_more(100, "through_proxy")
-    assert_challenge_reaches(responder, network, family)
+    assert_challenges_reach(responder, network)
     product.stop()
     visitors.wait_for_more(30)
     totals = visitors.finish_without_failures()
@@ -55,11 +55,10 @@ def accept_only_https(network):
                        "ACCEPT")
 
 
-def test_firewall_that_accepts_only_https(family, network, product, responder,
+def test_firewall_that_accepts_only_https(network, product, responder,
                                           send_visitors):
     accept_only_https(network)
-    assert_served(send_visitors(family), responder, network, product, family,
-                  "--bpf")
+    assert_served(send_visitors(), responder, network, product, "--bpf")
 
 
 def cookies_sent(network):
@@ -68,29 +67,29 @@ def cookies_sent(network):
     return json.loads(counters)["kernel"]["TcpExtSyncookiesSent"]
 
 
-def test_syn_cookies_for_everybody(redirect, family, network, product,
-                                   responder, web, send_visitors):
+def test_syn_cookies_for_everybody(redirect, network, product, responder,
+                                   send_visitors):
     network.server.sysctl("net.ipv4.tcp_syncookies", 2)
     before = cookies_sent(network)
-    assert_served(send_visitors(family), responder, network, product, family,
+    assert_served(send_visitors(), responder, network, product,
                   f"--{redirect}")
     assert cookies_sent(network) - before > 100
 
 
-def test_other_nat_rules(redirect, family, network, product, responder,
+def test_other_nat_rules(redirect, network, product, responder,
                          send_visitors):
     """Any NAT rule makes the kernel look at each new flow's socket anew."""
     for command in ("iptables", "ip6tables"):
         network.server.run(command, "-t", "nat", "-A", "PREROUTING", "-p",
                            "tcp", "--dport", 8080, "-j", "REDIRECT",
                            "--to-port", 80)
-    assert_served(send_visitors(family), responder, network, product, family,
+    assert_served(send_visitors(), responder, network, product,
                   f"--{redirect}")
 
 
 @pytest.mark.parametrize("variant", ["nft", "legacy"])
-def test_both_iptables(variant, family, network, product, responder, web,
-                       send_visitors, tmp_path):
+def test_both_iptables(variant, network, product, responder, send_visitors,
+                       tmp_path):
     tools = tmp_path / "tools"
     tools.mkdir()
     for command in ("iptables", "ip6tables"):
@@ -99,7 +98,7 @@ def test_both_iptables(variant, family, network, product, responder, web,
                 f"/usr/sbin/{command}-{variant}{suffix}")
     path = product.environment["PATH"]
     product.environment["PATH"] = f"{tools}:{path}"
-    assert_served(send_visitors(family), responder, network, product, family,
+    assert_served(send_visitors(), responder, network, product,
                   "--iptables")
 
 
@@ -121,10 +120,10 @@ class ContainerHost:
                            "until ss -Htln sport = :443 | grep -q .; "
                            "do sleep 0.05; done")
 
-    def send_visitors(self, family, **options):
-        return Visitors(self._tool, self.network.client,
-                        Network.SERVER[family], self.web, self._directory,
-                        **options)
+    def send_visitors(self):
+        return Crowd([Visitors(self._tool, self.network.client, address,
+                               self.web, self._directory, rate=30)
+                      for address in Network.SERVER.values()])
 
     def stop(self):
         self.forwarder.terminate()
@@ -170,34 +169,36 @@ def container_host(network, visitors_tool, tmp_path):
     made.stop()
 
 
-def test_published_container_port(family, network, product, responder,
+def test_published_container_port(network, product, responder,
                                   container_host):
     """
     The container sees the bridge's address where the proxy is in between,
     so that this is how visits through the proxy are told from others.
     """
-    visitors = container_host.send_visitors(family, rate=60)
-    address = Network.SERVER[family]
-    before = LongVisitor(network.client, address, container_host.web)
-    before.visit()
-    direct = before.peer
+    def open_visitors():
+        opened = [LongVisitor(network.client, address, container_host.web)
+                  for address in Network.SERVER.values()]
+        for visitor in opened:
+            visitor.visit()
+        return opened
+
+    visitors = container_host.send_visitors()
+    before = open_visitors()
+    direct = [visitor.peer for visitor in before]
+    assert Network.BRIDGE[4] not in direct
     visitors.wait_for_more(30)
     product.start("--bpf")
-    assert_challenge_reaches(responder, network, family)
-    during = LongVisitor(network.client, address, container_host.web)
-    during.visit()
-    assert during.peer == Network.BRIDGE[4] != direct
-    before.visit()
-    visitors.wait_for_more(100)
+    assert_challenges_reach(responder, network)
+    during = open_visitors()
+    assert {visitor.peer for visitor in during} == {Network.BRIDGE[4]}
+    visitors.wait_for_more(50)
     product.stop()
+    after = open_visitors()
+    assert [visitor.peer for visitor in after] == direct
     visitors.wait_for_more(30)
-    for visitor in (before, during):
+    for visitor in before + during + after:
         visitor.visit()
         visitor.close()
-    after = LongVisitor(network.client, address, container_host.web)
-    after.visit()
-    assert after.peer == direct
-    after.close()
     visitors.finish_without_failures()
     product.wait_gone()
 
@@ -212,35 +213,42 @@ def test_iptables_cannot_see_a_published_port_and_says_so(network, product,
     assert residue.snapshot(network.server) == before
 
 
-def test_traffic_of_containers_is_left_alone(redirect, family, network,
-                                             product, web, tmp_path):
+def test_traffic_of_containers_is_left_alone(redirect, network, product, web,
+                                             tmp_path):
     """A container's own https to the outside goes where it was sent."""
     container = network.add_container()
     network.masquerade()
     outside = WebServer(network.authority, tmp_path, "outside.example.test")
-    address = Network.AUTHORITY[family]
-    before = LongVisitor(container, address, outside)
-    before.visit()
+
+    def open_visitors():
+        return [LongVisitor(container, address, outside)
+                for address in Network.AUTHORITY.values()]
+
+    def assert_direct(visitors):
+        for visitor in visitors:
+            visitor.visit()
+        assert [visitor.peer for visitor in visitors] == list(
+            Network.SERVER_FOR_AUTHORITY.values())
+
+    visitors = open_visitors()
+    assert_direct(visitors)
     product.start(f"--{redirect}")
-    during = LongVisitor(container, address, outside)
-    for visitor in (before, during):
-        visitor.visit()
-        assert visitor.peer == Network.SERVER_FOR_AUTHORITY[family]
+    visitors += open_visitors()
+    assert_direct(visitors[:2])
+    assert_direct(visitors[2:])
     product.stop()
-    for visitor in (before, during):
-        visitor.visit()
+    assert_direct(visitors[:2])
+    assert_direct(visitors[2:])
+    for visitor in visitors:
         visitor.close()
     product.wait_gone()
     assert "done: 0 connections" in product.log_text()
     outside.stop()
 
 
-def test_container_calls_the_host(redirect, family, network, product,
-                                  responder, web):
+def test_container_calls_the_host(redirect, network, product, web):
     """The host's own address, asked for from a container, is redirected."""
     container = network.add_container()
     product.start(f"--{redirect}")
-    visitor = LongVisitor(container, Network.BRIDGE[family], web)
-    visitor.visit()
-    assert visitor.through_proxy
-    visitor.close()
+    for address in Network.BRIDGE.values():
+        LongVisitor.through_the_proxy(container, address, web).close()

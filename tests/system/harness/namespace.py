@@ -92,10 +92,12 @@ class Namespace:
         with self.entered():
             return socket.socket(family, kind)
 
-    def connect(self, address, port, timeout=10.0):
+    def connect(self, address, port, timeout=10.0, source_port=0):
         connection = self.socket(family_of(address))
         connection.settimeout(timeout)
         try:
+            if source_port:
+                connection.bind(("", source_port))
             connection.connect((address, port))
         except OSError:
             connection.close()

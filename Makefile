@@ -9,6 +9,7 @@ DATADIR	?= $(PREFIX)/share
 MANDIR	?= $(DATADIR)/man
 BASHDIR	?= $(DATADIR)/bash-completion/completions
 ZSHDIR	?= $(DATADIR)/zsh/site-functions
+HOOKSDIR := $(DATADIR)/acme-alpn-proxy/hooks
 DESTDIR	?=
 VERSION	:= 0.1.0
 
@@ -175,7 +176,8 @@ lint: $(program)
 		'-DTAILQ_HEAD(name,type)=struct {struct type *first;}' \
 		'-DTAILQ_ENTRY(type)=struct {struct type *next;}' src
 	$(Q)$(CLANG_TIDY) --quiet $(sources) -- -std=gnu17 $(CPPFLAGS)
-	$(Q)shellcheck tests/run tests/install-packages .ci/run
+	$(Q)shellcheck tests/run tests/install-packages .ci/run \
+		hooks/dehydrated hooks/uacme
 
 ## Installing
 
@@ -188,6 +190,7 @@ install: $(program) $(completions)
 		$(DESTDIR)$(BASHDIR)/acme-alpn-proxy
 	install -D -m 0644 $(BUILD)/completion/zsh \
 		$(DESTDIR)$(ZSHDIR)/_acme-alpn-proxy
+	install -D -m 0755 -t $(DESTDIR)$(HOOKSDIR) hooks/dehydrated hooks/uacme
 
 .PHONY: uninstall
 uninstall:
@@ -195,6 +198,7 @@ uninstall:
 		$(DESTDIR)$(MANDIR)/man8/acme-alpn-proxy.8 \
 		$(DESTDIR)$(BASHDIR)/acme-alpn-proxy \
 		$(DESTDIR)$(ZSHDIR)/_acme-alpn-proxy
+	rm -rf $(DESTDIR)$(DATADIR)/acme-alpn-proxy
 
 .PHONY: clean
 clean:

@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: MIT
+"""hooks/: real ACME clients, a real CA, the recipes as they are documented."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from harness.acme import Authority, Issued
+from harness.namespace import wait_until
+
+HOOKS = Path(__file__).resolve().parents[2] / "hooks"
+NAME = "www.example.test"
+NAMES = [NAME, "example.test", "a.example.test"]
+# Enough of them to notice a moment that goes wrong.
+VISITOR_RATE = 50
+
+
+@pytest.fixture
+def authority(network, tmp_path):
+    made = Authority(network, tmp_path, 4)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def host(product, tmp_path, authority):
+    return Host(product, tmp_path, authority)
+
+
+class Host:
+    """The server as its administrator has set it up: the program in PATH."""
+
+    def __init__(self, product, directory, authority):
+        self.product = product
+        self.directory = directory
+        self._authority = authority
+        # A client that cannot be told of a CA trusts those of its host.
+        self._trust = directory / "ca-certificates.crt"
+        self._trust.write_text(authority.certificate.read_text())
+        self.state = directory / "state"
+        self.environment = dict(
+            product.environment,
+            PATH=f"{product.program.parent}:{os.environ['PATH']}",
+            PROXY_OPTIONS=f"--bpf --log-file {product.log}",
+            STATE=str(self.state),
+            LEGO_CA_CERTIFICATES=str(self._trust),
+            REQUESTS_CA_BUNDLE=str(self._trust))
+
+    def run(self, *words, timeout=90):
+        """Run a client; only it sees the CA among those that are trusted."""
+        return self.product.namespace.run(
+            "sh", "-ec", 'mount --bind "$0" /etc/ssl/certs/ca-certificates.crt'
+            '; exec "$@"', self._trust, *words, env=self.environment,
+            check=False, timeout=timeout)
+
+    def succeed(self, *words, **options):
+        result = self.run(*words, **options)
+        assert result.returncode == 0, (
+            f"{result.stdout}\n--- proxy\n{self.product.log_text()}\n--- CA\n"
+            f"{self._authority.log.read_text()}")
+        return result.stdout
+
+    def assert_clean(self):
+        self.product.wait_gone()
+        assert self.product.supervisor() is None
+        assert not self.state.exists()
+        wait_until(lambda: not self.product.namespace.listening(31443),
+                   what="the end of the responder")
+
+    def challenges_answered(self):
+        """By the responder behind the proxy, in all runs so far."""
+        return sum(map(int, re.findall(r"(\d+) to the ACME responder",
+                                       self.product.log_text())))
+
+
+def assert_issued(path, names):
+    issued = Issued(path)
+    assert "Pebble" in issued.issuer
+    assert sorted(issued.names) == sorted(names)
+
+
+def test_lego(redirect, host, authority, send_visitors):
+    visitors = send_visitors(4, rate=VISITOR_RATE)
+    visitors.wait_for_more(20)
+    path = host.directory / "lego"
+    host.succeed("acme-alpn-proxy", f"--{redirect}", "--log-file",
+                 host.product.log, "run", "--", "lego", "--tls", "--tls.port",
+                 "127.0.0.1:31443", "--server", authority.directory_url,
+                 "--path", path, "--email", "you@example.test", "--accept-tos",
+                 "--key-type", "ec256", "--domains", NAME, "run")
+    visitors.finish_without_failures()
+    host.assert_clean()
+    assert_issued(path / f"certificates/{NAME}.crt", [NAME])
+    assert host.challenges_answered() >= 1
+
+
+def dehydrated(host, authority, *words):
+    folder = host.directory / "dehydrated"
+    folder.mkdir(exist_ok=True)
+    (folder / "domains.txt").write_text(" ".join(NAMES) + "\n")
+    (folder / "config").write_text(
+        f'CA="{authority.directory_url}"\nCHALLENGETYPE="tls-alpn-01"\n'
+        # Quicker made than the default of 4096 bits of RSA.
+        'KEY_ALGO="prime256v1"\nKEYSIZE="2048"\n'
+        f'BASEDIR="{folder}"\nDOMAINS_TXT="{folder}/domains.txt"\n'
+        f'HOOK="{HOOKS}/dehydrated"\n')
+    return host.run("dehydrated", "--config", folder / "config", *words)
+
+
+def test_dehydrated(host, authority, send_visitors):
+    visitors = send_visitors(4, rate=VISITOR_RATE)
+    visitors.wait_for_more(20)
+    result = dehydrated(host, authority, "--register", "--accept-terms")
+    assert result.returncode == 0, result.stdout
+    assert not host.product.log.exists()
+    result = dehydrated(host, authority, "--cron")
+    assert result.returncode == 0, result.stdout + authority.log.read_text()
+    visitors.finish_without_failures()
+    host.assert_clean()
+    assert_issued(host.directory / f"dehydrated/certs/{NAME}/cert.pem", NAMES)
+    assert host.challenges_answered() >= len(NAMES)
+    # Nothing is due: the hook runs, the proxy does not.
+    log = host.product.log_text()
+    result = dehydrated(host, authority, "--cron")
+    assert result.returncode == 0, result.stdout
+    assert host.product.log_text() == log
+
+
+def test_dehydrated_that_fails_leaves_nothing(host, authority, web):
+    """Nobody can validate: the responder's port is taken by another."""
+    assert dehydrated(host, authority, "--register",
+                      "--accept-terms").returncode == 0
+    with host.product.namespace.listen("127.0.0.1", 31443):
+        result = dehydrated(host, authority, "--cron")
+    assert result.returncode != 0
+    assert "Address already in use" in result.stdout
+    host.assert_clean()
+
+
+def uacme(host, authority, *words):
+    return ("uacme", "--confdir", host.directory / "uacme", "--acme-url",
+            authority.directory_url, "--type", "EC", "--yes", *words)
+
+
+def test_uacme(host, authority, send_visitors):
+    visitors = send_visitors(4, rate=VISITOR_RATE)
+    visitors.wait_for_more(20)
+    host.succeed(*uacme(host, authority, "new", "you@example.test"))
+    host.succeed(*uacme(host, authority, "--hook", HOOKS / "uacme", "issue",
+                        NAME))
+    visitors.finish_without_failures()
+    host.assert_clean()
+    assert_issued(host.directory / f"uacme/{NAME}/cert.pem", [NAME])
+    assert host.challenges_answered() >= 1
+
+
+def test_uacme_with_several_names_in_one_run(host, authority, web):
+    host.succeed(*uacme(host, authority, "new", "you@example.test"))
+    host.succeed("acme-alpn-proxy", "--bpf", "--log-file", host.product.log,
+                 "run", "--", *uacme(host, authority, "--hook",
+                                     HOOKS / "uacme", "issue", *NAMES[:2]))
+    host.assert_clean()
+    assert_issued(host.directory / f"uacme/{NAME}/cert.pem", NAMES[:2])
+    assert host.product.log_text().count("ready: ") == 1
+
+
+def test_uacme_hook_after_one_that_was_killed(host, authority, web):
+    """It left a proxy, a responder and an authorization of no use."""
+    digest = "DEi0apzMOdMT2DAro57oIvn-wEzPiYcAYDh2Cvjra3I"
+    host.succeed(HOOKS / "uacme", "begin", "tls-alpn-01", NAME, "token",
+                 digest)
+    assert host.product.supervisor()
+    host.succeed(*uacme(host, authority, "new", "you@example.test"))
+    host.succeed(*uacme(host, authority, "--hook", HOOKS / "uacme", "issue",
+                        NAME))
+    host.assert_clean()
+    assert_issued(host.directory / f"uacme/{NAME}/cert.pem", [NAME])
+
+
+ACME_SH_RESPONDER = """\
+#!/bin/sh
+# What acme.sh --alpn --tlsport 31443 --local-address 127.0.0.1 does for a
+# challenge, in the words of a hook of uacme.
+set -eu
+[ "$2" = tls-alpn-01 ] || exit 1
+cd "$FOLDER"
+case $1 in
+begin)
+	digest=$(echo "$5=" | tr _- /+ | openssl base64 -d | od -An -v -tx1 |
+		tr -d ' \\n')
+	openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=tls.acme.sh \\
+		-addext "subjectAltName=DNS:$3" \\
+		-addext "1.3.6.1.5.5.7.1.31=critical,DER:0420$digest" \\
+		-keyout key -out certificate 2>/dev/null
+	openssl s_server -www -cert certificate -key key \\
+		-accept 127.0.0.1:31443 -alpn acme-tls/1 >log 2>&1 &
+	echo $! >pid
+	sleep 1
+	;;
+*) kill "$(cat pid)" ;;
+esac
+"""
+
+
+def test_acme_sh(host, authority, web):
+    folder = host.directory / "acme.sh"
+    folder.mkdir()
+    responder = folder / "responder"
+    responder.write_text(ACME_SH_RESPONDER)
+    responder.chmod(0o755)
+    host.environment["FOLDER"] = str(folder)
+    host.succeed(*uacme(host, authority, "new", "you@example.test"))
+    host.succeed("sh", "-c", "acme-alpn-proxy start --daemon $PROXY_OPTIONS")
+    host.succeed(*uacme(host, authority, "--hook", responder, "issue", NAME))
+    host.succeed("sh", "-c", "acme-alpn-proxy stop")
+    host.assert_clean()
+    assert_issued(host.directory / f"uacme/{NAME}/cert.pem", [NAME])
+    assert host.challenges_answered() >= 1
+
+
+def test_certbot(host, authority, send_visitors):
+    """It answers HTTP-01; what is shown is that its hooks do their part."""
+    visitors = send_visitors(4, rate=VISITOR_RATE)
+    visitors.wait_for_more(20)
+    folder = host.directory / "certbot"
+    host.succeed("certbot", "certonly", "--standalone", "--non-interactive",
+                 "--agree-tos", "--email", "you@example.test",
+                 "--no-eff-email", "--server", authority.directory_url, "--domain", NAME,
+                 "--config-dir", folder, "--work-dir", folder, "--logs-dir",
+                 folder, "--pre-hook",
+                 "acme-alpn-proxy start --daemon $PROXY_OPTIONS",
+                 "--post-hook", "acme-alpn-proxy stop")
+    totals = visitors.finish_without_failures()
+    assert totals["through_proxy"] > 0
+    host.assert_clean()
+    assert_issued(folder / f"live/{NAME}/cert.pem", [NAME])

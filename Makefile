@@ -136,7 +136,8 @@ $(BUILD)/unit/%: tests/unit/%.c $(modules)
 modules_of_fuzz_options	   := src/command/options.c
 modules_of_fuzz_rulespec   := src/redirect/rulespec.c
 modules_of_fuzz_rule_table := src/redirect/rule_table.c \
-			      src/redirect/rulespec.c src/redirect/dnat.c
+			      src/redirect/rulespec.c src/redirect/dnat.c \
+			      src/redirect/nat_check.c src/redirect/xtables.c
 
 .SECONDEXPANSION:
 $(BUILD)/fuzz/%: tests/fuzz/%.c $(wildcard src/peek/*.c src/support/*.c) \

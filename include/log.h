@@ -3,7 +3,8 @@
  * One line an event, to one descriptor that the process owns.
  *
  * Safe after fork: a line is one write(), so that supervisor and worker can
- * share the file. A failing write (disk full) is counted, never fatal.
+ * share the file. A line that cannot be written (a full disk, a halted
+ * terminal) is lost, and nothing waits for it.
  */
 #ifndef LOG_H
 #define LOG_H

@@ -31,13 +31,15 @@ struct supervisor_settings {
 	struct pidfile *pidfile;
 	/* Wait so long for the listen port to become free. */
 	unsigned int port_wait_ms;
-	/* Called once the redirect is in place and verified. */
-	void (*ready)(void *context);
+	/* Called once the redirect is in place and verified; an error (logged)
+	 * takes it away again. */
+	int (*ready)(void *context);
 	void *ready_context;
 };
 
 /*
- * Serve until told to stop and drained. Returns 0, or negative errno after
+ * Serve until told to stop and drained. The caller holds the stop signals (see
+ * stop_signals.h). Returns 0, or negative errno after
  * everything was undone and the reason logged.
  */
 int supervisor_run(const struct supervisor_settings *settings);

@@ -19,6 +19,12 @@ void free_at(void *pointer);
 /* Take the descriptor out of a cleanup_fd variable: returns it, leaves -1. */
 int steal_fd(int *fd);
 
+/*
+ * A close-on-exec descriptor that reads and writes nothing: /dev/null, or one
+ * that refuses both where that is missing. Negative errno if there is none.
+ */
+int open_null(void);
+
 /* CLOCK_MONOTONIC, the clock of bpf_ktime_get_ns() (kernel 4.1). */
 uint64_t monotonic_ns(void);
 

@@ -6,12 +6,12 @@
 #include <signal.h>
 #include <spawn.h>
 #include <sys/pidfd.h>
-#include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "log.h"
 #include "pidfile.h"
+#include "stop_signals.h"
 #include "support.h"
 
 static int wait_for_exit(pid_t child)
@@ -53,30 +53,33 @@ static void wait_and_forward(int process, int signal_fd)
 		{ .fd = process, .events = POLLIN },
 		{ .fd = signal_fd, .events = POLLIN },
 	};
-	struct signalfd_siginfo info;
+	int signal_number;
 
 	while (!(fds[0].revents & POLLIN)) {
 		if (poll(fds, ARRAY_SIZE(fds), -1) < 0 && errno != EINTR)
 			return;
-		if (read(signal_fd, &info, sizeof(info)) == sizeof(info))
-			pidfd_send_signal(process, (int)info.ssi_signo, NULL,
-					  0);
+		signal_number = stop_signals_read(signal_fd);
+		if (signal_number)
+			pidfd_send_signal(process, signal_number, NULL, 0);
 	}
 }
 
-static int run_command(char *const *command, const sigset_t *mask,
+static int run_command(char *const *command, const sigset_t *stop_signals,
 		       int signal_fd)
 {
 	cleanup_fd int process = -1;
 	posix_spawnattr_t attributes;
+	sigset_t changed = *stop_signals;
 	sigset_t none;
 	pid_t child;
 	int err;
 
+	sigaddset(&changed, SIGPIPE);
+	sigaddset(&changed, SIGXFSZ);
 	sigemptyset(&none);
 	posix_spawnattr_init(&attributes);
 	posix_spawnattr_setsigmask(&attributes, &none);
-	posix_spawnattr_setsigdefault(&attributes, mask);
+	posix_spawnattr_setsigdefault(&attributes, &changed);
 	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK |
 						      POSIX_SPAWN_SETSIGDEF);
 	err = posix_spawnp(&child, command[0], NULL, &attributes, command,
@@ -94,25 +97,22 @@ static int run_command(char *const *command, const sigset_t *mask,
 
 int command_run(const struct options *options)
 {
-	static const int signals[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
 	struct pidfile_holder holder = { .state = PIDFILE_FREE };
 	cleanup_fd int signal_fd = -1;
-	sigset_t mask;
+	sigset_t stop_signals;
 	int stop_code;
 	int code;
 
+	/* Before the start: one in the middle of it must not keep us from the
+	 * stop. It goes to the command then. */
+	stop_signals_hold(&stop_signals);
+	signal_fd = stop_signals_open();
 	pidfile_query(options->pidfile, &holder);
 	code = start_in_background(options);
 	if (code != EXIT_CODE_DONE)
 		return code;
 
-	sigemptyset(&mask);
-	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
-		sigaddset(&mask, signals[i]);
-	sigprocmask(SIG_BLOCK, &mask, NULL);
-	signal_fd = signalfd(-1, &mask, SFD_NONBLOCK | SFD_CLOEXEC);
-
-	code = run_command(options->command, &mask, signal_fd);
+	code = run_command(options->command, &stop_signals, signal_fd);
 	/* Whoever started it before us will stop it. */
 	if (holder.state == PIDFILE_RUNNING)
 		return code;

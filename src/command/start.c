@@ -3,16 +3,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "log.h"
 #include "recovery.h"
+#include "stop_signals.h"
 #include "supervisor.h"
 #include "support.h"
 
@@ -77,25 +78,33 @@ static int open_log(const struct options *options, struct caller *caller)
 	log_settings.echo_fd = STDERR_FILENO;
 	log_settings.fd = fd;
 	log_settings.timestamps = true;
+	/* The worker will not be able to read the time zone. */
+	tzset();
 	caller->detach = !terminal;
 	return 0;
 }
 
-/* The redirect is in place: release the hook runner, or our own parent. */
-static void tell_caller(void *context)
+/*
+ * The redirect is in place: release the hook runner, or our own parent. If that
+ * was killed meanwhile, nobody would ever take the redirect away again.
+ */
+static int tell_caller(void *context)
 {
 	struct caller *caller = context;
 	cleanup_fd int null_fd = -1;
 
 	log_settings.echo_fd = -1;
 	if (caller->detach) {
-		null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+		null_fd = open_null();
 		for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
 			dup2(null_fd, fd);
 	}
-	if (caller->notify_fd >= 0 && write(caller->notify_fd, "", 1) < 0)
-		log_warning("the process that started us is gone");
+	if (caller->notify_fd >= 0 && write(caller->notify_fd, "", 1) < 0) {
+		log_error("the process that started us is gone: stopping");
+		return -EPIPE;
+	}
 	close_fd_at(&caller->notify_fd);
+	return 0;
 }
 
 /*
@@ -118,7 +127,11 @@ static int wait_for_daemon(pid_t child, int notify_fd)
 		if (errno != EINTR)
 			return EXIT_CODE_FAILED;
 	}
-	return WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_CODE_FAILED;
+	if (WIFEXITED(status))
+		return WEXITSTATUS(status);
+	log_error("killed by signal %d before the redirect was in place",
+		  WTERMSIG(status));
+	return EXIT_CODE_FAILED;
 }
 
 /*
@@ -199,15 +212,18 @@ choose_redirect(const struct options *options,
 /*
  * Become the one instance of this pidfile. One that stops is waited for, one
  * that starts until it serves. Returns 0, -EALREADY (one runs; said so), or
- * negative errno (logged).
+ * negative errno (logged). Stop signals are held from before the pidfile is
+ * ours: whoever finds it held will send one.
  */
 static int become_instance(const struct options *options,
 			   struct pidfile *pidfile)
 {
 	uint64_t deadline = monotonic_ns() + OTHER_TIMEOUT_MS * NS_PER_MS;
 	struct pidfile_holder holder;
+	int signal_number;
 	int err;
 
+	stop_signals_hold(NULL);
 	for (;;) {
 		err = pidfile_acquire(pidfile, options->pidfile, &holder);
 		if (!err)
@@ -228,7 +244,11 @@ static int become_instance(const struct options *options,
 					  : "starting");
 			return -ETIMEDOUT;
 		}
-		poll(NULL, 0, 20);
+		signal_number = stop_signals_wait(20);
+		if (signal_number) {
+			log_error("signal %d: not started", signal_number);
+			return -EINTR;
+		}
 	}
 }
 

@@ -5,27 +5,29 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "log.h"
 #include "notify.h"
 #include "status_server.h"
+#include "stop_signals.h"
 #include "support.h"
 #include "worker.h"
 
 /* A worker says that it is ready within this time, or never. */
 #define READY_TIMEOUT_MS 5000
-/* Beyond the grace, for a worker on a busy machine to close its listeners. */
-#define SUPERVISOR_CLOSE_MS 2000
 /* How often a drain tells of its progress. */
 #define PROGRESS_INTERVAL_NS (10 * NS_PER_S)
 /* A heartbeat is due twice a second; a worker this late is hung. */
 #define HUNG_AFTER_NS (10 * NS_PER_S)
+/* The watchdog looks once a second; if it did not, we did not run either. */
+#define WATCH_GAP_NS (3 * NS_PER_S)
 /* So many workers may die in a row, each this young, until we give up. */
 #define RESPAWN_LIMIT	 5
 #define RESPAWN_YOUNG_NS (10 * NS_PER_S)
+/* Until a redirect that would not go away is told to do so again. */
+#define PAUSE_RETRY_MS 5000
 
 struct supervisor {
 	const struct supervisor_settings *settings;
@@ -39,8 +41,13 @@ struct supervisor {
 	/* New flows come to the listeners now; have done so at any time. */
 	bool attached;
 	bool served;
+	/* SIGQUIT: connections are not waited for. */
+	bool at_once;
 	unsigned int young_deaths;
 	uint64_t worker_started_ns;
+	/* When the watchdog looked last; since when it does so in time. */
+	uint64_t watched_ns;
+	uint64_t watching_since_ns;
 	/* The only ones that a worker may connect to. */
 	uint16_t backend_ports[2];
 };
@@ -48,37 +55,6 @@ struct supervisor {
 static const struct redirect_ops *ops_of(const struct supervisor *supervisor)
 {
 	return supervisor->settings->ops;
-}
-
-/* A hook's `start &` runs with SIGINT ignored, and an ignored signal never
- * reaches a signalfd: so the defaults first. */
-static int open_signal_fd(void)
-{
-	static const int stop_signals[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
-	const struct sigaction standard = { .sa_handler = SIG_DFL };
-	const struct sigaction ignore = { .sa_handler = SIG_IGN };
-	sigset_t mask;
-	int fd;
-
-	sigemptyset(&mask);
-	for (size_t i = 0; i < ARRAY_SIZE(stop_signals); i++) {
-		sigaction(stop_signals[i], &standard, NULL);
-		sigaddset(&mask, stop_signals[i]);
-	}
-	sigaction(SIGPIPE, &ignore, NULL);
-	sigprocmask(SIG_BLOCK, &mask, NULL);
-	fd = signalfd(-1, &mask, SFD_NONBLOCK | SFD_CLOEXEC);
-	return fd < 0 ? -errno : fd;
-}
-
-/* The number of a stop signal that has come, or 0. */
-static int take_signal(const struct supervisor *supervisor)
-{
-	struct signalfd_siginfo info;
-
-	if (read(supervisor->signal_fd, &info, sizeof(info)) != sizeof(info))
-		return 0;
-	return (int)info.ssi_signo;
 }
 
 static void describe_death(int status)
@@ -214,15 +190,22 @@ static int replace_worker(struct supervisor *supervisor)
 	return err;
 }
 
-/* A worker that is alive but does not turn is as good as dead. */
+/*
+ * A worker that is alive but does not turn is as good as dead. But whoever
+ * stopped it (Ctrl-Z, a frozen cgroup) may have stopped us as well: then it
+ * gets its time anew.
+ */
 static void kill_hung_worker(struct supervisor *supervisor)
 {
 	uint64_t now = monotonic_ns();
 	uint64_t beat = atomic_load(&supervisor->counters->heartbeat_ns);
 
-	/* After a stop of the whole machine both clocks stood still. */
+	if (now - supervisor->watched_ns > WATCH_GAP_NS)
+		supervisor->watching_since_ns = now;
+	supervisor->watched_ns = now;
 	if (beat + HUNG_AFTER_NS >= now ||
-	    supervisor->worker_started_ns + HUNG_AFTER_NS >= now)
+	    supervisor->worker_started_ns + HUNG_AFTER_NS >= now ||
+	    supervisor->watching_since_ns + HUNG_AFTER_NS >= now)
 		return;
 	log_error("worker: hung for %llu s, killing it",
 		  (unsigned long long)((now - beat) / NS_PER_S));
@@ -261,9 +244,10 @@ static int serve(struct supervisor *supervisor)
 		fds[3].fd = supervisor->worker.control_fd;
 		if (poll(fds, ARRAY_SIZE(fds), 1000) < 0 && errno != EINTR)
 			return -errno;
-		signal_number = take_signal(supervisor);
+		signal_number = stop_signals_read(supervisor->signal_fd);
 		if (signal_number) {
 			log_info("signal %d: stopping", signal_number);
+			supervisor->at_once = signal_number == SIGQUIT;
 			return 0;
 		}
 		if (worker_receive(&supervisor->worker, 0) == -EPIPE) {
@@ -273,7 +257,8 @@ static int serve(struct supervisor *supervisor)
 			continue;
 		}
 		kill_hung_worker(supervisor);
-		if (fds[1].revents & POLLIN) {
+		/* Also an error: of a queue that overflowed. */
+		if (fds[1].revents) {
 			err = ops->handle_event(supervisor->redirect);
 			if (err)
 				return err;
@@ -335,17 +320,18 @@ static void drain(struct supervisor *supervisor)
 	uint64_t next_report = now;
 	int signal_number;
 
-	while (supervisor->worker.pid && now < deadline) {
+	while (supervisor->worker.pid && now < deadline &&
+	       !supervisor->at_once) {
 		if (now >= next_report) {
 			report_drain(supervisor, deadline - now);
 			next_report = now + PROGRESS_INTERVAL_NS;
 		}
 		if (worker_receive(&supervisor->worker, 200) == -EPIPE)
 			return;
-		signal_number = take_signal(supervisor);
+		signal_number = stop_signals_read(supervisor->signal_fd);
 		if (signal_number == SIGQUIT)
-			break;
-		if (signal_number)
+			supervisor->at_once = true;
+		else if (signal_number)
 			log_info("signal %d: already stopping; SIGQUIT ends "
 				 "the remaining connections now",
 				 signal_number);
@@ -394,8 +380,20 @@ static int announce(struct supervisor *supervisor)
 	if (err < 0)
 		log_warning("cannot tell the service manager: %s",
 			    error_text(err));
-	settings->ready(settings->ready_context);
-	return 0;
+	return settings->ready(settings->ready_context);
+}
+
+/* Let a worker serve for as long as a pause is tried again. */
+static void serve_meanwhile(struct supervisor *supervisor)
+{
+	struct worker *worker = &supervisor->worker;
+
+	if (worker->pid && worker_receive(worker, PAUSE_RETRY_MS) != -EPIPE)
+		return;
+	if (worker->pid)
+		describe_death(worker_reap(worker));
+	if (start_worker(supervisor))
+		poll(NULL, 0, PAUSE_RETRY_MS);
 }
 
 /*
@@ -408,8 +406,9 @@ static void stop_redirecting(struct supervisor *supervisor)
 	notify("STOPPING=1\nSTATUS=taking the redirect away");
 	while (pause_redirect(supervisor) < 0) {
 		log_error("the redirect is still there: serving on, and trying "
-			  "again in 5 s");
-		worker_receive(&supervisor->worker, 5000);
+			  "again in %d s",
+			  PAUSE_RETRY_MS / 1000);
+		serve_meanwhile(supervisor);
 	}
 }
 
@@ -447,6 +446,17 @@ static int set_up_confinement(struct supervisor *supervisor)
 	return -ENOENT;
 }
 
+/* A stop that came while all this was prepared: nothing is in place yet. */
+static int stopped_already(const struct supervisor *supervisor)
+{
+	int signal_number = stop_signals_read(supervisor->signal_fd);
+
+	if (!signal_number)
+		return 0;
+	log_error("signal %d: not started", signal_number);
+	return -EINTR;
+}
+
 static void release(struct supervisor *supervisor)
 {
 	worker_reap(&supervisor->worker);
@@ -470,13 +480,13 @@ int supervisor_run(const struct supervisor_settings *settings)
 		.worker_settings = {
 			.config = &settings->proxy,
 			.listeners = &supervisor.listeners,
-			.drain_when_orphaned = settings->ops != &redirect_iptables,
+			.drain_when_orphaned = settings->ops->lease != NULL,
 			.pidfile = settings->pidfile,
 		},
 	};
 	int err;
 
-	supervisor.signal_fd = open_signal_fd();
+	supervisor.signal_fd = stop_signals_open();
 	err = supervisor.signal_fd < 0 ? supervisor.signal_fd : 0;
 	if (!err)
 		err = allocate_counters(&supervisor);
@@ -484,6 +494,8 @@ int supervisor_run(const struct supervisor_settings *settings)
 		err = set_up_confinement(&supervisor);
 	if (!err)
 		err = prepare(&supervisor);
+	if (!err)
+		err = stopped_already(&supervisor);
 	if (!err)
 		err = attach(&supervisor);
 	if (!err)

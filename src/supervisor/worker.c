@@ -57,7 +57,7 @@ static void close_all_but(int *kept, size_t count)
  */
 static void detach_standard_fds(void)
 {
-	cleanup_fd int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	cleanup_fd int null_fd = open_null();
 
 	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
 		if (fd != log_settings.fd && null_fd >= 0)
@@ -66,17 +66,19 @@ static void detach_standard_fds(void)
 }
 
 /*
- * The terminal's signals are for the supervisor, which then tells us; SIGTERM
- * is the proxy's own.
+ * The terminal's signals are for the supervisor, which then tells us: in a
+ * session of our own, not even Ctrl-Z keeps us from serving. SIGTERM is the
+ * proxy's own.
  */
-static void set_worker_signals(void)
+static void leave_terminal(void)
 {
 	const struct sigaction ignore = { .sa_handler = SIG_IGN };
 	sigset_t none;
 
+	setsid();
 	sigaction(SIGINT, &ignore, NULL);
 	sigaction(SIGHUP, &ignore, NULL);
-	sigaction(SIGPIPE, &ignore, NULL);
+	sigaction(SIGQUIT, &ignore, NULL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
@@ -94,7 +96,7 @@ run_worker(const struct worker_settings *settings, int control_fd)
 	};
 	int err;
 
-	set_worker_signals();
+	leave_terminal();
 	/* The hook runner waits for the end of file on this one. */
 	log_settings.echo_fd = -1;
 	detach_standard_fds();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "log.h"
 
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -48,11 +49,18 @@ static size_t append_timestamp(char *line)
 	return strftime(line, LINE_SIZE, "%Y-%m-%d %H:%M:%S ", &local);
 }
 
+/*
+ * A terminal that was halted (Ctrl-S), a pipe that nobody reads, a full disk:
+ * none may stop the service. The line is lost, there is nowhere to report it.
+ * What a pipe says it has room for takes a whole line (PIPE_BUF).
+ */
 static void write_line(int fd, const char *line, size_t length)
 {
-	/* A full disk or a closed terminal must not stop the service, and
-	 * there is nowhere left to report it. */
-	if (fd >= 0 && write(fd, line, length) < 0)
+	struct pollfd target = { .fd = fd, .events = POLLOUT };
+
+	if (fd < 0 || poll(&target, 1, 0) < 1 || !(target.revents & POLLOUT))
+		return;
+	if (write(fd, line, length) < 0)
 		return;
 }
 

@@ -138,11 +138,11 @@ static int capture_open(struct capture *capture, int *write_end)
 }
 
 /* posix_spawn functions return positive errno. */
-static int set_streams(posix_spawn_file_actions_t *actions, int output,
-		       int error)
+static int set_streams(posix_spawn_file_actions_t *actions, int input,
+		       int output, int error)
 {
-	int err = posix_spawn_file_actions_addopen(actions, STDIN_FILENO,
-						   "/dev/null", O_RDONLY, 0);
+	int err =
+		posix_spawn_file_actions_adddup2(actions, input, STDIN_FILENO);
 
 	if (!err)
 		err = posix_spawn_file_actions_adddup2(actions, output,
@@ -181,11 +181,14 @@ static int set_signals(posix_spawnattr_t *attributes)
 /* Start the program with these streams; returns its pid or negative errno. */
 static pid_t start(const char *path, char *const argv[], int output, int error)
 {
+	cleanup_fd int input = open_null();
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attributes;
 	pid_t pid;
 	int err;
 
+	if (input < 0)
+		return input;
 	err = posix_spawn_file_actions_init(&actions);
 	if (err)
 		return -err;
@@ -193,7 +196,7 @@ static pid_t start(const char *path, char *const argv[], int output, int error)
 	if (err)
 		goto out_actions;
 
-	err = set_streams(&actions, output, error);
+	err = set_streams(&actions, input, output, error);
 	if (!err)
 		err = set_signals(&attributes);
 	if (!err)

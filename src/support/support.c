@@ -2,6 +2,7 @@
 #include "support.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
@@ -27,6 +28,15 @@ int steal_fd(int *fd)
 
 	*fd = -1;
 	return stolen;
+}
+
+int open_null(void)
+{
+	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		fd = open("/", O_PATH | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
 }
 
 uint64_t monotonic_ns(void)

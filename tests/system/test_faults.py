@@ -1,0 +1,372 @@
+# SPDX-License-Identifier: MIT
+"""Odd parents, odd hosts, odd moments: no worse than without the program."""
+
+import contextlib
+import os
+import select
+import shutil
+import signal
+import struct
+import time
+
+import pytest
+
+from harness import hello, residue
+from harness.namespace import wait_until
+from harness.network import Network
+from harness.visitors import LongVisitor
+
+DONE, FAILED = 0, 1
+CLOSED = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"]
+
+
+@pytest.fixture
+def clean(network, web):
+    return residue.snapshot(network.server)
+
+
+@pytest.fixture
+def prefixed(product):
+    """Call it to run the program behind other words, like env or sh -c."""
+    def run(prefix, *words, **options):
+        options.setdefault("env", product.environment)
+        options.setdefault("check", False)
+        return product.namespace.run(*prefix, *product.command(*words),
+                                     **options)
+    return run
+
+
+@pytest.fixture
+def wrap_iptables(product, tmp_path):
+    """Call it with shell code that runs before iptables itself."""
+    def wrap(code):
+        folder = tmp_path / "wrapped"
+        folder.mkdir(exist_ok=True)
+        tool = folder / "iptables"
+        tool.write_text(f'#!/bin/sh\n{code}\n'
+                        f'exec {shutil.which("iptables")} "$@"\n')
+        tool.chmod(0o755)
+        path = product.environment["PATH"]
+        product.environment["PATH"] = f"{folder}:{path}"
+        return tool
+    return wrap
+
+
+def visit(network, web, through_proxy=None, family=4):
+    visitor = LongVisitor(network.client, Network.SERVER[family], web)
+    visitor.visit()
+    if through_proxy is not None:
+        assert visitor.through_proxy == through_proxy
+    return visitor
+
+
+def only_worker(product):
+    """Its pid; programs that the supervisor runs come and go beside it."""
+    def find():
+        found = set(product.workers()) & set(product.pids())
+        return found.pop() if len(found) == 1 else None
+    return wait_until(find, 20, "a worker")
+
+
+def processor_ticks(pid):
+    fields = open(f"/proc/{pid}/stat", "rb").read().rsplit(b")", 1)[1].split()
+    return int(fields[11]) + int(fields[12])
+
+
+# Parents.
+
+def test_closed_standard_descriptors(redirect, network, product, web, prefixed,
+                                     clean):
+    """Numbers 0 to 2 must not go to the log, the pidfile or a pipe."""
+    assert prefixed(CLOSED, "start", "--daemon",
+                    f"--{redirect}").returncode == DONE
+    assert product.pidfile_locked()
+    visit(network, web, through_proxy=True).close()
+    assert prefixed(CLOSED, "status").returncode == DONE
+    assert prefixed(CLOSED, "stop").returncode == DONE
+    product.wait_gone()
+    assert residue.snapshot(network.server) == clean
+
+
+def test_closed_standard_descriptors_hide_no_failure(network, prefixed):
+    with network.server.listen("127.0.0.1", 21443):
+        assert prefixed(CLOSED, "start", "--daemon",
+                        "--bpf").returncode == FAILED
+
+
+def test_ignored_child_signal(network, product, web, prefixed):
+    """Then the kernel forgets children's exit codes, and iptables' matters."""
+    assert prefixed(["env", "--ignore-signal=CHLD"], "start", "--daemon",
+                    "--iptables").returncode == DONE
+    visit(network, web, through_proxy=True).close()
+    product.stop()
+
+
+def test_limited_file_size(product, web, prefixed):
+    """`ulimit -f` of a hook: a line of log too many is no reason to die."""
+    product.log.write_bytes(b"x" * 4096)
+    result = prefixed(["sh", "-c", 'ulimit -f 8; exec "$@"', "sh"], "start",
+                      "--daemon", "--bpf", "-v")
+    assert result.returncode == DONE, result.stdout
+    product.stop()
+
+
+def test_caller_that_stops_reading(product, web, prefixed):
+    """`stop 2>&1 | true`: it must not die of its own message."""
+    product.start("--bpf")
+    product.kill_all()
+    assert product.pidfile.exists()
+    reader, writer = os.pipe()
+    os.close(reader)
+    stop = product.popen("stop", stdout=writer, stderr=writer)
+    os.close(writer)
+    assert stop.wait(20) == DONE
+    assert not product.pidfile.exists()
+
+
+def test_caller_killed_while_it_waits(redirect, product, web, wrap_iptables,
+                                      clean):
+    """Who would take the redirect away again?"""
+    if redirect == "iptables":
+        wrap_iptables("sleep 0.3")
+        words = ["--iptables"]
+    else:
+        words = ["--bpf"]
+    parent = product.popen("start", "--daemon", *words)
+    wait_until(product.pidfile_locked, what="a starting instance")
+    os.kill(parent.pid, signal.SIGKILL)
+    parent.wait()
+    product.wait_gone(30)
+    assert not product.pidfile.exists()
+    assert residue.snapshot(product.namespace) == clean
+
+
+def test_stop_of_a_hook_that_still_starts(product, web, wrap_iptables, clean):
+    """`start &` of a script ignores SIGINT, which must not be lost."""
+    wrap_iptables("sleep 0.3")
+    start = product.namespace.popen(
+        "env", "--ignore-signal=INT", *product.command("start", "--iptables"),
+        env=product.environment)
+    wait_until(product.pidfile_locked, what="a starting instance")
+    product.stop()
+    assert start.wait(20) == FAILED
+    assert "not started" in product.log_text()
+    assert not product.pidfile.exists()
+    assert residue.snapshot(product.namespace) == clean
+
+
+def test_run_is_stopped_while_it_starts(product, web, wrap_iptables, clean,
+                                        tmp_path):
+    wrap_iptables("sleep 0.2")
+    run = product.popen("run", "--iptables", "--", "sleep", "60")
+    wait_until(product.pidfile_locked, what="a starting instance")
+    run.send_signal(signal.SIGTERM)
+    assert run.wait(30) == 128 + signal.SIGTERM
+    product.wait_gone()
+    assert residue.snapshot(product.namespace) == clean
+
+
+def test_status_that_cannot_be_written(product, web):
+    product.start("--bpf")
+    with open("/dev/full", "wb") as full:
+        status = product.popen("status", stdout=full, stderr=full)
+        assert status.wait(10) == FAILED
+
+
+def test_worker_tells_local_time(network, product, web, tmp_path):
+    """It has no files, so the time zone must be known before."""
+    zone = tmp_path / "zone"
+    # TZif (RFC 8536) with one type, 9 hours east.
+    counts = struct.pack(">6l", 0, 0, 0, 0, 1, 4)
+    header = b"TZif2" + bytes(15) + counts
+    types = struct.pack(">lbB", 9 * 3600, 0, 0) + b"XYZ\0"
+    zone.write_bytes(header + types + header + types + b"\nXYZ-9\n")
+    product.environment["TZ"] = f":{zone}"
+    product.start("--bpf")
+    with network.client.connect(Network.SERVER[4], 443) as challenge:
+        challenge.sendall(hello.hello(hello.alpn(hello.ACME)))
+        line = wait_until(lambda: [
+            line for line in product.log_text().splitlines()
+            if "127.0.0.1:31443" in line and "ready" not in line],
+            what="the worker's word that no responder is there")[0]
+    logged = time.mktime(time.strptime(line[:19], "%Y-%m-%d %H:%M:%S"))
+    local = time.mktime(time.gmtime(time.time() + 9 * 3600))
+    assert abs(logged - local) < 60
+    product.stop()
+
+
+# Hosts.
+
+def test_first_process_of_a_container(network, product, web, prefixed, clean):
+    """As pid 1, with a /proc of its own; stopped from outside of it."""
+    start = product.namespace.popen(
+        "unshare", "--pid", "--fork", "--kill-child", "--mount-proc",
+        *product.command("start", "--bpf"), env=product.environment)
+    product.wait_running()
+    visit(network, web, through_proxy=True).close()
+    assert product.pidfile.read_text() == "1\n"
+    product.stop("--wait")
+    assert start.wait(10) == DONE
+    assert residue.snapshot(network.server) == clean
+
+
+@pytest.mark.parametrize("redirect, missing", [
+    ("bpf", "/proc /dev /run"), ("iptables", "/proc /dev")])
+def test_missing_file_systems(redirect, missing, network, product, web,
+                              prefixed, clean):
+    """As in a small chroot. (iptables keeps its lock in /run.)"""
+    hide = ["sh", "-ec", f"for folder in {missing}; do "
+            'mount -t tmpfs -o ro none $folder; done; exec "$@"', "sh"]
+    result = prefixed(hide, "start", "--daemon", f"--{redirect}")
+    assert result.returncode == DONE, result.stdout
+    visit(network, web, through_proxy=True).close()
+    result = prefixed(hide, "stop")
+    assert result.returncode == DONE, result.stdout
+    product.wait_gone()
+    assert residue.snapshot(network.server) == clean
+
+
+@pytest.mark.parametrize("limit", [4, 16, 40])
+def test_few_descriptors(limit, network, product, web, prefixed, clean):
+    """It works or says why not; nothing in between."""
+    result = prefixed(["prlimit", f"--nofile={limit}"], "start", "--daemon",
+                      "--bpf")
+    if result.returncode == DONE:
+        visit(network, web, through_proxy=True).close()
+        product.stop()
+        product.wait_gone()
+    else:
+        assert "open files" in result.stdout + product.log_text()
+        assert not product.pids()
+        assert not product.pidfile.exists()
+    assert residue.snapshot(network.server) == clean
+
+
+# Processes that stop, hang and die.
+
+def test_hung_worker_is_replaced(network, product, web, clean):
+    product.start("--bpf")
+    hung = only_worker(product)
+    os.kill(hung, signal.SIGSTOP)
+    # The lease runs out long before the watchdog bites.
+    time.sleep(3)
+    visit(network, web, through_proxy=False).close()
+    wait_until(lambda: "replaced" in product.log_text(), 20, "another worker")
+    assert "hung" in product.log_text()
+    assert only_worker(product) != hung
+    visit(network, web, through_proxy=True).close()
+    product.stop()
+    product.wait_gone()
+    assert residue.snapshot(network.server) == clean
+
+
+def test_frozen_together_and_thawed(network, product, web):
+    """Ctrl-Z and fg, a frozen cgroup: the worker is not to blame."""
+    product.start("--iptables")
+    during = visit(network, web, through_proxy=True)
+    supervisor, worker = product.supervisor(), only_worker(product)
+    for pid in (worker, supervisor):
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(11)
+    os.kill(supervisor, signal.SIGCONT)
+    time.sleep(1)
+    os.kill(worker, signal.SIGCONT)
+    during.visit()
+    assert only_worker(product) == worker
+    during.close()
+    product.stop()
+
+
+def test_terminal_cannot_stop_the_worker(network, product, web):
+    """Ctrl-Z and Ctrl-\\ go to all processes of a terminal's job."""
+    start = product.popen("start", "--iptables", start_new_session=True)
+    product.wait_running()
+    during = visit(network, web, through_proxy=True)
+    os.killpg(start.pid, signal.SIGTSTP)
+    os.kill(start.pid, signal.SIGSTOP)
+    visit(network, web, through_proxy=True).close()
+    os.killpg(start.pid, signal.SIGCONT)
+    os.killpg(start.pid, signal.SIGQUIT)
+    # Not for the worker: the handshakes under way come to their end.
+    during.visit()
+    wait_until(lambda: not product.pidfile.exists(), what="the end")
+    assert start.wait(5) == DONE
+    assert not product.pids()
+
+
+def test_redirect_that_will_not_go(network, product, web, wrap_iptables,
+                                   tmp_path):
+    """Visitors still come: they are served, whatever dies meanwhile."""
+    broken = tmp_path / "broken"
+    wrap_iptables(f'case " $* " in *" -D "*) [ ! -e {broken} ] || exit 4;; '
+                  'esac')
+    product.start("--iptables")
+    supervisor = product.supervisor()
+    broken.touch()
+    os.kill(supervisor, signal.SIGTERM)
+    wait_until(lambda: "still there" in product.log_text(), what="a complaint")
+    for _ in range(2):
+        product.kill(only_worker(product))
+        visit(network, web, through_proxy=True).close()
+    before = processor_ticks(supervisor)
+    time.sleep(1)
+    assert processor_ticks(supervisor) - before < 20
+    broken.unlink()
+    product.wait_gone(20)
+    visit(network, web, through_proxy=False).close()
+
+
+def test_orphan_behind_a_redirect_of_the_users(network, product):
+    """Nobody would take that away: its worker serves on."""
+    listener = network.server.listen("127.0.0.1", 443)
+    product.start("--no-redirect")
+    product.kill(product.supervisor())
+    time.sleep(4)
+    with network.server.connect("127.0.0.1", 21443) as visitor:
+        visitor.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        backend, _ = listener.accept()
+        assert backend.recv(100) == b"GET / HTTP/1.0\r\n\r\n"
+        backend.close()
+    product.stop("--no-redirect")
+    product.wait_gone()
+    listener.close()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "terminal"])
+def test_log_that_nobody_reads(kind, network, product, web):
+    """A halted terminal (Ctrl-S), a stalled ssh: no reason to stall."""
+    ours, theirs = os.pipe() if kind == "pipe" else os.openpty()
+    product.log = "-"
+    start = product.popen("start", "--bpf", "-v", stdout=theirs, stderr=theirs)
+    product.wait_running()
+    with contextlib.suppress(BlockingIOError):
+        os.set_blocking(theirs, False)
+        while True:
+            os.write(theirs, b"x" * 1000)
+    os.set_blocking(theirs, True)
+    assert not select.select([], [theirs], [], 0)[1]
+    for _ in range(5):
+        visit(network, web, through_proxy=True).close()
+    start.terminate()
+    assert start.wait(20) == DONE
+    os.close(ours)
+    os.close(theirs)
+
+
+def test_signal_storm(redirect, network, product, web, clean):
+    """More than one is no more than one; the log stays small."""
+    product.start(f"--{redirect}")
+    supervisor = product.supervisor()
+    during = visit(network, web, through_proxy=True)
+    stop = product.popen("stop")
+    deadline = time.monotonic() + 4
+    while time.monotonic() < deadline:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            os.kill(supervisor, number)
+        time.sleep(0.001)
+    assert stop.wait(20) == DONE
+    during.visit()
+    during.close()
+    product.wait_gone()
+    assert len(product.log_text().splitlines()) < 50
+    assert residue.snapshot(network.server) == clean

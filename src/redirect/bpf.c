@@ -28,6 +28,8 @@
 #define LIST_GROWTH 16
 /* The interfaces' names in one line of log. */
 #define NAMES_SIZE 512
+/* Asking for NAT rules starts programs: not for each of a thousand events. */
+#define DNAT_INTERVAL_NS (500 * NS_PER_MS)
 
 /* One interface that fits. */
 struct attachment {
@@ -42,8 +44,13 @@ struct bpf_redirect {
 	const struct redirect_config *config;
 	const struct listeners *listeners;
 	struct steering steering;
-	struct steer_switch wanted;
+	/* From attach to pause. */
+	bool enabled;
+	bool shared_devices;
 	bool conntrack;
+	/* A NAT rule publishes the port, found at that time. */
+	bool published;
+	uint64_t looked_for_dnat_ns;
 	enum tc_way way;
 	/* Notifications of interfaces and addresses. */
 	int watch_fd;
@@ -290,12 +297,44 @@ static int attach_missing(struct bpf_redirect *bpf,
 
 static int apply_switch(struct bpf_redirect *bpf)
 {
-	int err = steering_switch(&bpf->steering, &bpf->wanted);
+	const struct steer_switch wanted = {
+		.enabled = bpf->enabled && !bpf->published,
+		.shared_devices = bpf->shared_devices,
+	};
+	int err = steering_switch(&bpf->steering, &wanted);
 
 	if (err)
 		log_error("cannot switch the eBPF program: %s",
 			  error_text(err));
 	return err;
+}
+
+/*
+ * A container engine that starts after us, where the pin cannot be had: its
+ * rules come with interfaces. Until we look, the program lets a visitor wait
+ * for no more than the second SYN (STEER_UNANSWERED).
+ */
+static int follow_dnat(struct bpf_redirect *bpf)
+{
+	const uint64_t now = monotonic_ns();
+	char rule[DNAT_RULE_SIZE];
+	bool published;
+
+	if (bpf->conntrack || now - bpf->looked_for_dnat_ns < DNAT_INTERVAL_NS)
+		return 0;
+	bpf->looked_for_dnat_ns = now;
+	published = dnat_find(bpf->config->service_port, rule);
+	if (published == bpf->published)
+		return 0;
+	bpf->published = published;
+	if (published)
+		log_warning("port %u is published by a NAT rule now (%s): "
+			    "steering stops until it is gone",
+			    bpf->config->service_port, rule);
+	else
+		log_info("no NAT rule publishes port %u any more: steering",
+			 bpf->config->service_port);
+	return apply_switch(bpf);
 }
 
 /*
@@ -308,7 +347,7 @@ static int follow_shared_devices(struct bpf_redirect *bpf)
 	const bool shared = features_have_shared_devices();
 	int err;
 
-	if (!shared && !bpf->wanted.shared_devices)
+	if (!shared && !bpf->shared_devices)
 		return 0;
 	err = steering_list_addresses(&bpf->steering);
 	if (err) {
@@ -317,9 +356,9 @@ static int follow_shared_devices(struct bpf_redirect *bpf)
 			  error_text(err));
 		return err;
 	}
-	if (shared == bpf->wanted.shared_devices)
+	if (shared == bpf->shared_devices)
 		return 0;
-	bpf->wanted.shared_devices = shared;
+	bpf->shared_devices = shared;
 	log_debug("ipvlan or macvlan may be in use: where forwarding is off, "
 		  "only addresses of interfaces are steered");
 	return apply_switch(bpf);
@@ -466,7 +505,7 @@ static int attach(struct redirect *redirect)
 	if (!err && !resumed)
 		err = report(bpf);
 	if (!err) {
-		bpf->wanted.enabled = true;
+		bpf->enabled = true;
 		err = apply_switch(bpf);
 	}
 	if (err && !resumed)
@@ -480,7 +519,7 @@ static int pause_steering(struct redirect *redirect)
 {
 	struct bpf_redirect *bpf = from_redirect(redirect);
 
-	bpf->wanted.enabled = false;
+	bpf->enabled = false;
 	return apply_switch(bpf);
 }
 
@@ -511,8 +550,10 @@ static int handle_event(struct redirect *redirect)
 			  error_text(changed));
 		return changed;
 	}
-	if (changed && bpf->in_place)
+	if (changed && bpf->in_place) {
 		reconcile(bpf);
+		follow_dnat(bpf);
+	}
 	return 0;
 }
 

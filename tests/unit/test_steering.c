@@ -1,0 +1,685 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The steering program on packets made by hand: a tap device in a network
+ * namespace of this test's own carries them through the kernel, and the
+ * program's counters tell what became of them. As root.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <linux/virtio_net.h>
+#include <net/if.h>
+#include <netinet/ether.h>
+#include <netinet/ip.h>
+#include <netinet/ip6.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "features.h"
+#include "interfaces.h"
+#include "listener.h"
+#include "steering.h"
+#include "support.h"
+#include "tc.h"
+
+#define SERVICE_PORT 443
+#define LISTEN_PORT  21443
+#define FRAME_SIZE   8192
+/* Larger than a page, so that the tap device leaves it in fragments. */
+#define LONG_PAYLOAD 5000
+
+static const uint8_t host_mac[ETH_ALEN] = { 2, 0, 0, 0, 0, 1 };
+static const uint8_t client_mac[ETH_ALEN] = { 2, 0, 0, 0, 0, 2 };
+
+struct scene {
+	int tap_fd;
+	unsigned int ifindex;
+	struct listeners listeners;
+	struct steering steering;
+	struct tc_attachment attachment;
+	uint16_t client_port;
+};
+
+/* A TCP segment to the host, and what surrounds it. */
+struct packet {
+	int family;
+	uint8_t flags;
+	uint16_t port;
+	uint32_t sequence;
+	uint32_t acknowledged;
+	/* Network header options or extension headers, as they stand. */
+	const uint8_t *extension;
+	size_t extension_size;
+	/* The type of the first extension header. */
+	uint8_t next_header;
+	/* NULL: the host's. */
+	const char *destination;
+	const uint8_t *mac;
+	/* A tag's, 0 for no tag; 0x1000 stands for VLAN 0. */
+	uint16_t vlan;
+	uint16_t fragment_offset;
+	size_t payload;
+	/* How much of it the device leaves in one piece. */
+	uint16_t linear;
+};
+
+static void run(const char *command)
+{
+	assert_int_equal(system(command), 0);
+}
+
+static uint32_t sum(const void *data, size_t size, uint32_t start)
+{
+	const uint8_t *bytes = data;
+
+	for (size_t i = 0; i < size; i++)
+		start += i % 2 ? bytes[i] : (uint32_t)bytes[i] << 8;
+	return start;
+}
+
+static uint16_t fold(uint32_t value)
+{
+	while (value >> 16)
+		value = (value & 0xffff) + (value >> 16);
+	return htons((uint16_t)~value);
+}
+
+static size_t put_ipv4(uint8_t *to, const struct packet *packet,
+		       size_t tcp_size, uint32_t *pseudo)
+{
+	const char *destination = packet->destination ? packet->destination
+						      : "192.0.2.1";
+	size_t size = sizeof(struct iphdr) + packet->extension_size;
+	struct iphdr ip = {
+		.version = 4,
+		.ihl = (unsigned int)(size / 4) & 0xf,
+		.ttl = 64,
+		.protocol = IPPROTO_TCP,
+		.tot_len = htons((uint16_t)(size + tcp_size)),
+		.frag_off = htons(packet->fragment_offset),
+	};
+
+	inet_pton(AF_INET, "192.0.2.2", &ip.saddr);
+	inet_pton(AF_INET, destination, &ip.daddr);
+	*pseudo = sum(&ip.saddr, 8, IPPROTO_TCP + (uint32_t)tcp_size);
+	memcpy(to, &ip, sizeof(ip));
+	if (packet->extension_size)
+		memcpy(to + sizeof(ip), packet->extension,
+		       packet->extension_size);
+	ip.check = fold(sum(to, size, 0));
+	memcpy(to, &ip, sizeof(ip));
+	return size;
+}
+
+static size_t put_ipv6(uint8_t *to, const struct packet *packet,
+		       size_t tcp_size, uint32_t *pseudo)
+{
+	const char *destination = packet->destination ? packet->destination
+						      : "2001:db8::1";
+	size_t size = sizeof(struct ip6_hdr) + packet->extension_size;
+	struct ip6_hdr ip = {
+		.ip6_flow = htonl(6U << 28),
+		.ip6_plen =
+			htons((uint16_t)(packet->extension_size + tcp_size)),
+		.ip6_nxt = packet->extension_size ? packet->next_header
+						  : IPPROTO_TCP,
+		.ip6_hlim = 64,
+	};
+
+	inet_pton(AF_INET6, "2001:db8::2", &ip.ip6_src);
+	inet_pton(AF_INET6, destination, &ip.ip6_dst);
+	*pseudo = sum(&ip.ip6_src, 32, IPPROTO_TCP + (uint32_t)tcp_size);
+	memcpy(to, &ip, sizeof(ip));
+	if (packet->extension_size)
+		memcpy(to + sizeof(ip), packet->extension,
+		       packet->extension_size);
+	return size;
+}
+
+static void send_packet(const struct scene *scene, const struct packet *packet)
+{
+	static uint8_t buffer[FRAME_SIZE];
+	struct virtio_net_hdr *offload = (struct virtio_net_hdr *)buffer;
+	uint8_t *frame = buffer + sizeof(*offload);
+	uint8_t *end = frame;
+	const uint16_t type = htons(packet->family == AF_INET ? ETHERTYPE_IP
+							      : ETHERTYPE_IPV6);
+	struct tcphdr tcp = {
+		.source = htons(scene->client_port),
+		.dest = htons(packet->port ? packet->port : SERVICE_PORT),
+		.seq = htonl(packet->sequence),
+		.ack_seq = htonl(packet->acknowledged),
+		.doff = 5,
+		.window = htons(65535),
+	};
+	size_t tcp_size = sizeof(tcp) + packet->payload;
+	uint32_t pseudo;
+
+	memset(buffer, 0, sizeof(buffer));
+	offload->hdr_len = packet->linear;
+	memcpy(end, packet->mac ? packet->mac : host_mac, ETH_ALEN);
+	memcpy(end + ETH_ALEN, client_mac, ETH_ALEN);
+	end += 2 * ETH_ALEN;
+	if (packet->vlan) {
+		const uint16_t tag[2] = { htons(ETHERTYPE_VLAN),
+					  htons(packet->vlan & 0xfff) };
+
+		memcpy(end, tag, sizeof(tag));
+		end += sizeof(tag);
+	}
+	memcpy(end, &type, sizeof(type));
+	end += sizeof(type);
+	end += packet->family == AF_INET
+		       ? put_ipv4(end, packet, tcp_size, &pseudo)
+		       : put_ipv6(end, packet, tcp_size, &pseudo);
+	tcp.th_flags = packet->flags;
+	tcp.check = fold(sum(&tcp, sizeof(tcp), pseudo));
+	memcpy(end, &tcp, sizeof(tcp));
+	end += tcp_size;
+	assert_int_equal(write(scene->tap_fd, buffer, (size_t)(end - buffer)),
+			 end - buffer);
+}
+
+/* Wait for a segment of the host to our client port; false after 2 s. */
+static bool receive_segment(const struct scene *scene, struct tcphdr *tcp)
+{
+	uint8_t buffer[FRAME_SIZE];
+	const uint8_t *frame = buffer + sizeof(struct virtio_net_hdr);
+	struct pollfd readable = { .fd = scene->tap_fd, .events = POLLIN };
+
+	while (poll(&readable, 1, 2000) == 1) {
+		uint16_t type;
+
+		assert_true(read(scene->tap_fd, buffer, sizeof(buffer)) > 0);
+		memcpy(&type, frame + 2 * (size_t)ETH_ALEN, sizeof(type));
+		memcpy(tcp,
+		       frame + ETH_HLEN +
+			       (ntohs(type) == ETHERTYPE_IP
+					? sizeof(struct iphdr)
+					: sizeof(struct ip6_hdr)),
+		       sizeof(*tcp));
+		if ((ntohs(type) == ETHERTYPE_IP ||
+		     ntohs(type) == ETHERTYPE_IPV6) &&
+		    ntohs(tcp->dest) == scene->client_port)
+			return true;
+	}
+	return false;
+}
+
+static uint64_t total(const struct steer_counters *counters)
+{
+	uint64_t packets = 0;
+
+	for (int i = 0; i < STEER_VERDICTS; i++)
+		packets += counters->packets[i];
+	return packets;
+}
+
+/* A packet of a new flow must get @verdict; STEER_VERDICTS: none at all. */
+static void expect(struct scene *scene, const struct packet *packet,
+		   enum steer_verdict verdict)
+{
+	struct steer_counters before =
+		steering_read(&scene->steering, scene->ifindex);
+	struct steer_counters after;
+
+	scene->client_port++;
+	send_packet(scene, packet);
+	after = steering_read(&scene->steering, scene->ifindex);
+	assert_int_equal(total(&after) - total(&before),
+			 verdict == STEER_VERDICTS ? 0 : 1);
+	if (verdict != STEER_VERDICTS)
+		assert_int_equal(after.packets[verdict],
+				 before.packets[verdict] + 1);
+}
+
+/* The same again for a packet of the flow before. */
+static void expect_again(struct scene *scene, const struct packet *packet,
+			 enum steer_verdict verdict)
+{
+	scene->client_port--;
+	expect(scene, packet, verdict);
+}
+
+static struct packet syn(int family)
+{
+	return (struct packet){ .family = family, .flags = TH_SYN };
+}
+
+static void set_enabled(const struct scene *scene, bool enabled)
+{
+	const struct steer_switch wanted = { .enabled = enabled };
+
+	assert_int_equal(steering_switch(&scene->steering, &wanted), 0);
+}
+
+static const int families[] = { AF_INET, AF_INET6 };
+
+static void test_syn_is_steered(void **state)
+{
+	struct scene *scene = *state;
+	struct tcphdr answer;
+
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
+		struct packet packet = syn(families[i]);
+
+		expect(scene, &packet, STEER_STEERED);
+		assert_true(receive_segment(scene, &answer));
+		assert_int_equal(answer.th_flags, TH_SYN | TH_ACK);
+		assert_int_equal(ntohs(answer.source), SERVICE_PORT);
+		/* Its duplicate belongs to the handshake. */
+		expect_again(scene, &packet, STEER_EXISTING_FLOW);
+	}
+}
+
+static void test_other_segments_pass(void **state)
+{
+	static const uint8_t flags[] = {
+		TH_SYN | TH_ACK, TH_SYN | TH_RST, TH_SYN | TH_FIN, TH_ACK,
+		TH_FIN | TH_ACK, TH_RST,	  TH_RST | TH_ACK, 0,
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
+		struct packet packet = syn(families[i]);
+
+		packet.port = SERVICE_PORT + 1;
+		expect(*state, &packet, STEER_VERDICTS);
+		packet.port = 0;
+		for (size_t j = 0; j < ARRAY_SIZE(flags); j++) {
+			packet.flags = flags[j];
+			expect(*state, &packet, STEER_VERDICTS);
+		}
+	}
+}
+
+static void test_ipv4_options(void **state)
+{
+	/* The longest there are: a record route and the end of the list. */
+	static const uint8_t options[40] = { 7, 39, 4 };
+	struct packet packet = syn(AF_INET);
+
+	packet.extension = options;
+	packet.extension_size = sizeof(options);
+	expect(*state, &packet, STEER_STEERED);
+}
+
+static void test_ipv6_extension_headers(void **state)
+{
+	/* Hop-by-hop, destination options of 16 bytes, then TCP; padding. */
+	static const uint8_t options[] = {
+		IPPROTO_DSTOPTS,
+		0,
+		1,
+		4,
+		0,
+		0,
+		0,
+		0,
+		IPPROTO_TCP,
+		1,
+		1,
+		12,
+		0,
+		0,
+		0,
+		0,
+		0,
+		0,
+		0,
+		0,
+		0,
+		0,
+		0,
+		0,
+	};
+	/* A routing header that is not at its end. */
+	static const uint8_t routing[] = {
+		IPPROTO_TCP, 2, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0,
+		0,	     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+	};
+	/* An atomic fragment. */
+	static const uint8_t fragment[] = { IPPROTO_TCP, 0, 0, 0, 0, 0, 0, 1 };
+	/* More headers than anyone sends. */
+	uint8_t many[7 * 8] = { 0 };
+	struct packet packet = syn(AF_INET6);
+
+	packet.next_header = IPPROTO_HOPOPTS;
+	packet.extension = options;
+	packet.extension_size = sizeof(options);
+	expect(*state, &packet, STEER_STEERED);
+
+	packet.next_header = IPPROTO_ROUTING;
+	packet.extension = routing;
+	packet.extension_size = sizeof(routing);
+	expect(*state, &packet, STEER_VERDICTS);
+
+	packet.next_header = IPPROTO_FRAGMENT;
+	packet.extension = fragment;
+	packet.extension_size = sizeof(fragment);
+	expect(*state, &packet, STEER_VERDICTS);
+
+	for (size_t i = 0; i < sizeof(many); i += 8) {
+		many[i] = i + 8 < sizeof(many) ? IPPROTO_DSTOPTS : IPPROTO_TCP;
+		many[i + 2] = 1;
+		many[i + 3] = 4;
+	}
+	packet.next_header = IPPROTO_DSTOPTS;
+	packet.extension = many;
+	packet.extension_size = sizeof(many);
+	expect(*state, &packet, STEER_VERDICTS);
+}
+
+static void test_fragments_pass(void **state)
+{
+	struct packet packet = syn(AF_INET);
+
+	packet.fragment_offset = IP_MF;
+	expect(*state, &packet, STEER_VERDICTS);
+	packet.fragment_offset = 1;
+	expect(*state, &packet, STEER_VERDICTS);
+	packet.fragment_offset = IP_DF;
+	expect(*state, &packet, STEER_STEERED);
+}
+
+static void test_headers_in_page_fragments(void **state)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
+		struct packet packet = syn(families[i]);
+
+		packet.payload = LONG_PAYLOAD;
+		packet.linear = ETH_HLEN;
+		expect(*state, &packet, STEER_STEERED);
+	}
+}
+
+static void test_frames_of_others_pass(void **state)
+{
+	static const uint8_t stranger[ETH_ALEN] = { 2, 0, 0, 0, 0, 9 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
+		struct packet packet = syn(families[i]);
+
+		packet.mac = stranger;
+		expect(*state, &packet, STEER_VERDICTS);
+		packet.mac = NULL;
+		/* A VLAN device's, whoever has it. */
+		packet.vlan = 7;
+		expect(*state, &packet, STEER_VERDICTS);
+		/* A priority is no VLAN. */
+		packet.vlan = 0x1000;
+		expect(*state, &packet, STEER_STEERED);
+	}
+}
+
+static void test_destinations_elsewhere_pass(void **state)
+{
+	struct packet ipv4 = syn(AF_INET);
+	struct packet ipv6 = syn(AF_INET6);
+
+	ipv4.destination = "198.51.100.1";
+	ipv6.destination = "2001:db8:1::1";
+	expect(*state, &ipv4, STEER_NOT_LOCAL);
+	expect(*state, &ipv6, STEER_NOT_LOCAL);
+}
+
+/* Where forwarding is off and devices are shared, the list of addresses. */
+static void test_shared_devices(void **state)
+{
+	struct scene *scene = *state;
+	const struct steer_switch shared = { .enabled = 1,
+					     .shared_devices = 1 };
+	struct packet neighbour4 = syn(AF_INET);
+	struct packet neighbour6 = syn(AF_INET6);
+
+	neighbour4.destination = "192.0.2.3";
+	neighbour6.destination = "2001:db8::3";
+	run("sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0");
+	assert_int_equal(steering_list_addresses(&scene->steering), 0);
+	assert_int_equal(steering_switch(&scene->steering, &shared), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
+		struct packet packet = syn(families[i]);
+
+		expect(scene, &packet, STEER_STEERED);
+	}
+	expect(scene, &neighbour4, STEER_NOT_LOCAL);
+	expect(scene, &neighbour6, STEER_NOT_LOCAL);
+
+	run("ip address add 192.0.2.3/24 dev tap0");
+	assert_int_equal(steering_list_addresses(&scene->steering), 0);
+	expect(scene, &neighbour4, STEER_STEERED);
+	run("ip address del 192.0.2.3/24 dev tap0");
+	assert_int_equal(steering_list_addresses(&scene->steering), 0);
+	expect(scene, &neighbour4, STEER_NOT_LOCAL);
+	run("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1");
+	set_enabled(scene, true);
+}
+
+static void test_switches(void **state)
+{
+	struct scene *scene = *state;
+	const struct listeners only_ipv6 = { .ipv4 = -1,
+					     .ipv6 = scene->listeners.ipv6 };
+	struct packet ipv4 = syn(AF_INET);
+	struct packet ipv6 = syn(AF_INET6);
+
+	set_enabled(scene, false);
+	expect(scene, &ipv4, STEER_NOT_STEERING);
+	set_enabled(scene, true);
+
+	*scene->steering.lease = monotonic_ns() - 1;
+	expect(scene, &ipv4, STEER_NOT_STEERING);
+	*scene->steering.lease = monotonic_ns() + 60 * NS_PER_S;
+	expect(scene, &ipv4, STEER_STEERED);
+
+	assert_int_equal(steering_set_listeners(&scene->steering, &only_ipv6),
+			 0);
+	expect(scene, &ipv4, STEER_NOT_STEERING);
+	expect(scene, &ipv6, STEER_STEERED);
+	assert_int_equal(
+		steering_set_listeners(&scene->steering, &scene->listeners), 0);
+}
+
+/* The handshake by cookie, also while steering is paused. */
+static void test_syn_cookies(void **state)
+{
+	struct scene *scene = *state;
+	struct sockaddr_storage local;
+	socklen_t size = sizeof(local);
+	struct tcphdr answer;
+
+	run("sysctl -qw net.ipv4.tcp_syncookies=2");
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
+		const int listener = families[i] == AF_INET
+					     ? scene->listeners.ipv4
+					     : scene->listeners.ipv6;
+		struct packet packet = syn(families[i]);
+		struct pollfd ready = { .fd = listener, .events = POLLIN };
+		int fd;
+
+		packet.sequence = 1000;
+		expect(scene, &packet, STEER_STEERED);
+		assert_true(receive_segment(scene, &answer));
+		packet.flags = TH_ACK;
+		packet.sequence = 1001;
+		packet.acknowledged = ntohl(answer.seq);
+		/* A cookie that is none. */
+		expect_again(scene, &packet, STEER_VERDICTS);
+		set_enabled(scene, false);
+		packet.acknowledged = ntohl(answer.seq) + 1;
+		expect_again(scene, &packet, STEER_COOKIE);
+		set_enabled(scene, true);
+		assert_int_equal(poll(&ready, 1, 2000), 1);
+		fd = accept(listener, NULL, NULL);
+		assert_true(fd >= 0);
+		assert_int_equal(
+			getsockname(fd, (struct sockaddr *)&local, &size), 0);
+		assert_int_equal(
+			ntohs(((struct sockaddr_in *)&local)->sin_port),
+			SERVICE_PORT);
+		close(fd);
+	}
+	run("sysctl -qw net.ipv4.tcp_syncookies=1");
+}
+
+/* A steered SYN that the firewall drops: the next one goes its own way. */
+static void test_unanswered_flow_is_given_up(void **state)
+{
+	struct scene *scene = *state;
+	struct packet packet = syn(AF_INET);
+	struct packet other = syn(AF_INET);
+
+	/* The second rule is there to have conntrack at work. */
+	run("nft 'add table ip t; add chain ip t c "
+	    "{ type filter hook input priority 0; }; "
+	    "add rule ip t c ct state invalid drop; "
+	    "add rule ip t c tcp dport 443 drop'");
+	expect(scene, &packet, STEER_STEERED);
+	poll(NULL, 0, 600);
+	expect_again(scene, &packet, STEER_UNANSWERED);
+	run("nft delete table ip t");
+	expect(scene, &other, STEER_STEERED);
+}
+
+/* What conntrack sends elsewhere stays there; new flows are kept from it. */
+static void test_published_port(void **state)
+{
+	struct scene *scene = *state;
+	struct packet before = syn(AF_INET);
+	struct packet after = syn(AF_INET);
+	struct tcphdr answer;
+
+	run("nft 'add table ip t; add chain ip t c "
+	    "{ type nat hook prerouting priority dstnat; }; "
+	    "add rule ip t c tcp dport 443 dnat to 198.51.100.1'");
+	set_enabled(scene, false);
+	expect(scene, &before, STEER_NOT_STEERING);
+	set_enabled(scene, true);
+	expect_again(scene, &before, STEER_CONTAINER_FLOW);
+	expect(scene, &after, STEER_STEERED);
+	assert_true(receive_segment(scene, &answer));
+	assert_int_equal(answer.th_flags, TH_SYN | TH_ACK);
+	run("nft delete table ip t");
+}
+
+static void open_tap(struct scene *scene)
+{
+	struct ifreq request = {
+		.ifr_name = "tap0",
+		.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR,
+	};
+
+	scene->tap_fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+	assert_true(scene->tap_fd >= 0);
+	assert_int_equal(ioctl(scene->tap_fd, TUNSETIFF, &request), 0);
+	run("ip link set lo up; "
+	    "ip link set tap0 address 02:00:00:00:00:01 up; "
+	    "ip address add 192.0.2.1/24 dev tap0; "
+	    "ip address add 2001:db8::1/64 dev tap0 nodad; "
+	    "ip neighbour add 192.0.2.2 lladdr 02:00:00:00:00:02 dev tap0; "
+	    "ip neighbour add 2001:db8::2 lladdr 02:00:00:00:00:02 dev tap0; "
+	    "ip route add 198.51.100.0/24 via 192.0.2.2; "
+	    "ip route add 2001:db8:1::/48 via 2001:db8::2; "
+	    "sysctl -qw net.ipv4.ip_forward=1 "
+	    "net.ipv6.conf.all.forwarding=1");
+	scene->ifindex = if_nametoindex("tap0");
+}
+
+static void set_up(void **state, bool conntrack, enum tc_way way)
+{
+	struct scene *scene = calloc(1, sizeof(*scene));
+
+	assert_non_null(scene);
+	*state = scene;
+	assert_int_equal(unshare(CLONE_NEWNET), 0);
+	open_tap(scene);
+	features_raise_memlock();
+	assert_int_equal(listeners_open(&scene->listeners, LISTENER_STEERED,
+					LISTEN_PORT, true),
+			 0);
+	assert_int_equal(
+		steering_load(&scene->steering, SERVICE_PORT, conntrack), 0);
+	steering_count(&scene->steering, scene->ifindex);
+	assert_int_equal(
+		steering_set_listeners(&scene->steering, &scene->listeners), 0);
+	assert_int_equal(tc_attach(&scene->attachment, way, scene->ifindex,
+				   scene->steering.program_fd, LISTEN_PORT),
+			 0);
+	assert_true(
+		tc_is_attached(&scene->attachment, scene->steering.program_id));
+	*scene->steering.lease = monotonic_ns() + 60 * NS_PER_S;
+	set_enabled(scene, true);
+	scene->client_port = 40000;
+}
+
+static int set_up_plain(void **state)
+{
+	set_up(state, false, TC_CLSACT);
+	return 0;
+}
+
+static int set_up_conntrack(void **state)
+{
+	set_up(state, true, tc_best_way());
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct scene *scene = *state;
+
+	assert_int_equal(tc_detach(&scene->attachment), 0);
+	assert_false(
+		tc_is_attached(&scene->attachment, scene->steering.program_id));
+	steering_unload(&scene->steering);
+	listeners_close(&scene->listeners);
+	close(scene->tap_fd);
+	free(scene);
+	return 0;
+}
+
+#define COMMON_TESTS                                                \
+	cmocka_unit_test(test_syn_is_steered),                      \
+		cmocka_unit_test(test_other_segments_pass),         \
+		cmocka_unit_test(test_ipv4_options),                \
+		cmocka_unit_test(test_ipv6_extension_headers),      \
+		cmocka_unit_test(test_fragments_pass),              \
+		cmocka_unit_test(test_headers_in_page_fragments),   \
+		cmocka_unit_test(test_frames_of_others_pass),       \
+		cmocka_unit_test(test_destinations_elsewhere_pass), \
+		cmocka_unit_test(test_shared_devices),              \
+		cmocka_unit_test(test_switches),                    \
+		cmocka_unit_test(test_syn_cookies),                 \
+		cmocka_unit_test(test_unanswered_flow_is_given_up)
+
+int main(void)
+{
+	const struct CMUnitTest plain[] = { COMMON_TESTS };
+	const struct CMUnitTest conntrack[] = {
+		COMMON_TESTS,
+		cmocka_unit_test(test_published_port),
+	};
+	char reason[128];
+	int failed;
+
+	failed = cmocka_run_group_tests_name("plain", plain, set_up_plain,
+					     tear_down);
+	/* Where this kernel has no kfuncs, the program is not loaded so. */
+	if (features_have_conntrack(reason, sizeof(reason)))
+		failed += cmocka_run_group_tests_name(
+			"conntrack", conntrack, set_up_conntrack, tear_down);
+	return failed;
+}

@@ -159,8 +159,21 @@ tests-build: $(program) $(unit_tests) $(fuzz_targets) $(tools)
 .PHONY: check
 check:
 	$(Q)tests/install-packages build test
-	$(Q)$(MAKE) --no-print-directory tests-build
+	$(Q)$(MAKE) --no-print-directory -j$$(nproc) tests-build
 	$(Q)BUILD=$(BUILD) PYTHON=$(PYTHON) tests/run
+
+# The redirect on Debian's kernels from 5.10 to the newest, booted in QEMU.
+.PHONY: check-kernels
+check-kernels:
+	$(Q)tests/install-packages build kernels
+	$(Q)$(MAKE) --no-print-directory STATIC=1
+	$(Q)BUILD=$(BUILD) tests/kernels/run
+
+.PHONY: bench
+bench:
+	$(Q)tests/install-packages build bench
+	$(Q)$(MAKE) --no-print-directory $(program)
+	$(Q)BUILD=$(CURDIR)/$(BUILD) PROGRAM=$(CURDIR)/$(program) tests/bench/run
 
 .PHONY: demo
 demo:
@@ -211,6 +224,8 @@ help:
 	@echo 'make demo           as root: install what is missing, then a'
 	@echo '                    certificate through port 443, in namespaces'
 	@echo 'make check          as root: install what is missing, run all tests'
+	@echo 'make check-kernels  the redirect on kernels 5.10 to newest, in QEMU'
+	@echo 'make bench          beside HAProxy, nginx, ...; QUICK=1 for 3 min'
 	@echo 'make lint           clang-format, clang-tidy, cppcheck, shellcheck'
 	@echo 'make install        to DESTDIR= PREFIX=/usr/local'
 	@echo 'make clean          remove build/'

@@ -68,10 +68,9 @@ void connection_open(struct engine *engine, int client_fd,
 void connection_event(struct engine *engine, struct connection *connection,
 		      int fd, unsigned int events);
 
-/* The backend is connected: deliver what the client has sent so far, held or
- * fresh (see flow_deliver()), and relay. */
-void connection_relay(struct engine *engine, struct connection *connection,
-		      const uint8_t *bytes, size_t length);
+/* The backend is connected and from_client has made its first delivery: relay
+ * from now on. */
+void connection_relay(struct engine *engine, struct connection *connection);
 
 /* Both directions have ended. */
 void connection_close(struct engine *engine, struct connection *connection);

@@ -56,28 +56,16 @@ static void report_unreachable(struct engine *engine,
 			    error_text(error));
 }
 
-/* Keep the fresh bytes until there is a backend. */
-static bool hold(struct engine *engine, struct connection *connection,
-		 const uint8_t *bytes, size_t length)
-{
-	if (length == 0 ||
-	    flow_hold(&connection->from_client, bytes, length) == 0)
-		return true;
-	connection_abort(engine, connection);
-	return false;
-}
-
 /* No address is left to try. */
 static void give_up(struct engine *engine, struct connection *connection,
 		    int error, const uint8_t *bytes, size_t length)
 {
 	uint64_t age = engine->now_ns - connection->accepted_ns;
 
-	if (is_shortage(error) && age < SHORTAGE_PATIENCE_NS) {
-		if (hold(engine, connection, bytes, length))
-			deadline_start(&connection->deadline,
-				       &engine->retry_deadlines,
-				       engine->now_ns);
+	if (is_shortage(error) && age < SHORTAGE_PATIENCE_NS &&
+	    flow_hold(&connection->from_client, bytes, length) == 0) {
+		deadline_start(&connection->deadline, &engine->retry_deadlines,
+			       engine->now_ns);
 		return;
 	}
 	report_unreachable(engine, connection->backend, error);
@@ -106,19 +94,36 @@ static int open_backend(struct engine *engine, struct connection *connection)
 	return -errno;
 }
 
+/*
+ * Connect to the current address and send what there is to send. On the
+ * loopback device the handshake is over when connect() returns, even if that
+ * says EINPROGRESS: it only came while the socket was locked by the call. So
+ * sending is tried in any case; where the handshake does take its time, the
+ * kernel says EAGAIN. Returns 0 if connected, -EINPROGRESS with all bytes
+ * held, or why not, with nothing sent.
+ */
+static int reach(struct engine *engine, struct connection *connection,
+		 const uint8_t *bytes, size_t length)
+{
+	struct flow *flow = &connection->from_client;
+	int error = open_backend(engine, connection);
+
+	if (error && error != -EINPROGRESS)
+		return error;
+	if (flow_deliver(flow, &engine->tools, connection->backend_fd, bytes,
+			 length) != FLOW_OK)
+		return -errno;
+	return flow->bytes > 0 ? 0 : error;
+}
+
 /* Try the addresses from address_index on. */
 static void try_addresses(struct engine *engine, struct connection *connection,
 			  const uint8_t *bytes, size_t length)
 {
-	for (;;) {
-		int error = open_backend(engine, connection);
+	int error;
 
-		if (error == 0) {
-			connection_relay(engine, connection, bytes, length);
-			return;
-		}
-		if (error == -EINPROGRESS)
-			break;
+	while ((error = reach(engine, connection, bytes, length)) != 0 &&
+	       error != -EINPROGRESS) {
 		forget_backend(engine, connection);
 		if (!has_next_address(connection)) {
 			give_up(engine, connection, error, bytes, length);
@@ -126,9 +131,10 @@ static void try_addresses(struct engine *engine, struct connection *connection,
 		}
 		connection->address_index++;
 	}
-
-	if (!hold(engine, connection, bytes, length))
+	if (error == 0) {
+		connection_relay(engine, connection);
 		return;
+	}
 	readiness_watch(&engine->readiness, connection->backend_fd,
 			READINESS_WRITE);
 	/* The last address has all the time that the kernel gives it. */
@@ -171,8 +177,12 @@ void connect_finish(struct engine *engine, struct connection *connection)
 		       &size) != 0)
 		error = errno;
 	deadline_stop(&connection->deadline);
+	if (error == 0 &&
+	    flow_deliver(&connection->from_client, &engine->tools,
+			 connection->backend_fd, NULL, 0) != FLOW_OK)
+		error = errno;
 	if (error == 0)
-		connection_relay(engine, connection, NULL, 0);
+		connection_relay(engine, connection);
 	else
 		try_next(engine, connection, -error);
 }

@@ -234,17 +234,11 @@ static bool run(struct engine *engine, struct connection *connection,
 	return settle(engine, connection, flow, result);
 }
 
-void connection_relay(struct engine *engine, struct connection *connection,
-		      const uint8_t *bytes, size_t length)
+void connection_relay(struct engine *engine, struct connection *connection)
 {
-	struct flow *flow = &connection->from_client;
-	enum flow_result result;
-
 	connection->state = CONNECTION_RELAY;
-	result = flow_deliver(flow, &engine->tools, connection->backend_fd,
-			      bytes, length);
-	count_bytes(engine, connection, flow, 0);
-	settle(engine, connection, flow, result);
+	count_bytes(engine, connection, &connection->from_client, 0);
+	settle(engine, connection, &connection->from_client, FLOW_OK);
 }
 
 static void relay_event(struct engine *engine, struct connection *connection,

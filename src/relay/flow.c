@@ -33,6 +33,8 @@ int flow_hold(struct flow *flow, const uint8_t *bytes, size_t length)
 	size_t used = flow->held_offset + flow->held_length;
 	size_t needed = held_capacity(used + length);
 
+	if (length == 0)
+		return 0;
 	if (used == 0 || needed > held_capacity(used)) {
 		uint8_t *memory = realloc(flow->held.memory, needed);
 

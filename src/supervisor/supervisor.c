@@ -431,6 +431,7 @@ static int set_up_confinement(struct supervisor *supervisor)
 	struct confinement_settings *confinement =
 		&supervisor->worker_settings.confinement;
 	const char *user = settings->options->user;
+	int err;
 
 	supervisor->backend_ports[0] =
 		endpoint_port(&settings->proxy.alpn.addresses[0]);
@@ -439,11 +440,13 @@ static int set_up_confinement(struct supervisor *supervisor)
 	confinement->ports = supervisor->backend_ports;
 	confinement->port_count = ARRAY_SIZE(supervisor->backend_ports);
 
-	if (geteuid() != 0 ||
-	    worker_find_user(user, &confinement->uid, &confinement->gid) == 0)
+	if (geteuid() != 0)
 		return 0;
-	log_error("user %s does not exist: name one with --user", user);
-	return -ENOENT;
+	err = worker_find_user(user, &confinement->uid, &confinement->gid);
+	if (err)
+		log_error("user %s %s: name one with --user, or a number", user,
+			  err == -ENOENT ? "does not exist" : "has all rights");
+	return err;
 }
 
 /* A stop that came while all this was prepared: nothing is in place yet. */

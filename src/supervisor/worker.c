@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <pwd.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -15,9 +16,31 @@
 #include "log.h"
 #include "support.h"
 
+/* A number needs no /etc/passwd, which a container from scratch has not. */
+static bool read_id(const char *name, uid_t *id)
+{
+	unsigned long value;
+	char *end;
+
+	if (*name < '0' || *name > '9')
+		return false;
+	errno = 0;
+	value = strtoul(name, &end, 10);
+	/* The last number means "none" (setresuid(2)). */
+	if (errno || *end || value >= (uid_t)-1)
+		return false;
+	*id = (uid_t)value;
+	return true;
+}
+
 int worker_find_user(const char *name, uid_t *uid, gid_t *gid)
 {
 	const struct passwd *entry;
+
+	if (read_id(name, uid)) {
+		*gid = *uid;
+		return *uid ? 0 : -EPERM;
+	}
 
 	/* See backend_resolve(): no NSS modules of another C library. */
 	__nss_configure_lookup("passwd", "files");
@@ -26,7 +49,7 @@ int worker_find_user(const char *name, uid_t *uid, gid_t *gid)
 		return -ENOENT;
 	*uid = entry->pw_uid;
 	*gid = entry->pw_gid;
-	return 0;
+	return *uid ? 0 : -EPERM;
 }
 
 static int compare_fds(const void *left, const void *right)
@@ -116,11 +139,14 @@ run_worker(const struct worker_settings *settings, int control_fd)
 			    settings->pidfile->path, error_text(err));
 
 	err = confine(&settings->confinement);
-	if (err >= 0) {
-		atomic_store(&settings->counters->confinement,
-			     (unsigned int)err);
-		err = proxy_run(&environment);
+	if (err < 0) {
+		log_error("worker: cannot give up its rights (CAP_SETUID and "
+			  "CAP_SETGID are needed): %s",
+			  error_text(err));
+		_exit(EXIT_FAILURE);
 	}
+	atomic_store(&settings->counters->confinement, (unsigned int)err);
+	err = proxy_run(&environment);
 	if (err)
 		log_error("worker: %s", error_text(err));
 	_exit(err ? EXIT_FAILURE : EXIT_SUCCESS);

@@ -226,6 +226,31 @@ def test_missing_file_systems(redirect, missing, network, product, web,
     assert residue.snapshot(network.server) == clean
 
 
+def test_users(network, product, web, prefixed):
+    """Root is none; a number is one, where nobody has a name."""
+    for name in ("root", "0"):
+        result = product.run("start", "--daemon", "--bpf", "--user", name)
+        assert result.returncode == FAILED
+        assert "--user" in result.stdout
+    nameless = ["sh", "-c", 'mount --bind /dev/null /etc/passwd && exec "$@"',
+                "sh"]
+    result = prefixed(nameless, "start", "--daemon", "--bpf", "--user", "4711")
+    assert result.returncode == DONE, result.stdout
+    status = open(f"/proc/{only_worker(product)}/status").read()
+    assert "\nUid:\t4711\t4711\t4711\t4711\n" in status
+    visit(network, web, through_proxy=True).close()
+    product.stop()
+
+
+def test_rights_that_cannot_be_given_up(network, product, prefixed, clean):
+    result = prefixed(["setpriv", "--bounding-set", "-setuid,-setgid"],
+                      "start", "--daemon", "--bpf")
+    assert result.returncode == FAILED
+    assert "CAP_SETUID" in result.stdout + product.log_text()
+    assert not product.pids()
+    assert residue.snapshot(network.server) == clean
+
+
 @pytest.mark.parametrize("limit", [4, 16, 40])
 def test_few_descriptors(limit, network, product, web, prefixed, clean):
     """It works or says why not; nothing in between."""

@@ -1,0 +1,587 @@
+// SPDX-License-Identifier: MIT
+/*
+ * A worker that misbehaves: each attempt runs in a process of its own, confined
+ * as a worker is, and must fail as intended; what the proxy needs must work.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/select.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "confinement.h"
+#include "support.h"
+
+#define NOBODY 65534
+
+#ifndef IPPROTO_MPTCP
+#define IPPROTO_MPTCP 262
+#endif
+
+/* Made before the confinement. */
+static struct {
+	int backend;
+	int other;
+	uint16_t backend_port;
+	uint16_t other_port;
+	int root;
+	/* Another process of the same user. */
+	pid_t victim;
+	unsigned int in_force;
+} world;
+
+static bool is_root(void)
+{
+	return geteuid() == 0;
+}
+
+static struct sockaddr_in loopback(uint16_t port)
+{
+	return (struct sockaddr_in){
+		.sin_family = AF_INET,
+		.sin_port = htons(port),
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+	};
+}
+
+static int listen_somewhere(uint16_t *port)
+{
+	struct sockaddr_in address = loopback(0);
+	socklen_t size = sizeof(address);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_true(fd >= 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&address, size), 0);
+	assert_int_equal(listen(fd, 16), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size),
+			 0);
+	*port = ntohs(address.sin_port);
+	return fd;
+}
+
+static unsigned int confine_like_a_worker(void)
+{
+	const struct confinement_settings settings = {
+		.uid = NOBODY,
+		.gid = NOBODY,
+		.ports = &world.backend_port,
+		.port_count = 1,
+	};
+	int bits = confine(&settings);
+
+	if (bits < 0)
+		_exit(100);
+	return (unsigned int)bits;
+}
+
+/* The wait status of a confined process that does @work. */
+static int run_confined(int (*work)(void))
+{
+	pid_t child = fork();
+	int status;
+
+	assert_true(child >= 0);
+	if (child == 0) {
+		/* cmocka catches it. */
+		signal(SIGSEGV, SIG_DFL);
+		world.in_force = confine_like_a_worker();
+		_exit(work());
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	return status;
+}
+
+/* @work returns 0, or which of its steps went wrong. */
+static void expect_good(int (*work)(void))
+{
+	int status = run_confined(work);
+
+	if (!WIFEXITED(status) || WEXITSTATUS(status))
+		print_error("wait status %#x: step %d\n", (unsigned int)status,
+			    WEXITSTATUS(status));
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+static bool refused(long result)
+{
+	return result == -1 && (errno == EPERM || errno == EACCES);
+}
+
+static int open_files(void)
+{
+	if (!refused(open("/etc/passwd", O_RDONLY | O_CLOEXEC)))
+		return 1;
+	if (!refused(open(".", O_RDONLY | O_CLOEXEC)))
+		return 2;
+	if (!refused(open("made", O_WRONLY | O_CREAT | O_CLOEXEC, 0600)))
+		return 3;
+	if (!refused(openat(world.root, "etc/passwd", O_RDONLY | O_CLOEXEC)))
+		return 4;
+	if (!refused(access("/", F_OK)) || !refused(unlink("/etc/passwd")))
+		return 5;
+	return 0;
+}
+
+static int leave_its_root(void)
+{
+	if (!refused(chdir("..")) || !refused(chdir("/")))
+		return 1;
+	if (!refused(fchdir(world.root)))
+		return 2;
+	if (!refused(chroot(".")) || !refused(chroot("..")))
+		return 3;
+	return 0;
+}
+
+static int start_programs(void)
+{
+	char name[] = "true";
+	char *const argv[] = { name, NULL };
+	pid_t child;
+
+	if (!refused(execv("/bin/true", argv)))
+		return 1;
+	child = fork();
+	if (child == 0)
+		_exit(0);
+	if (!refused(child))
+		return 2;
+	if (!refused(syscall(SYS_execveat, world.root, "bin/true", argv, NULL,
+			     0)))
+		return 3;
+	return 0;
+}
+
+static int open_other_sockets(void)
+{
+	static const struct {
+		int family;
+		int type;
+		int protocol;
+	} others[] = {
+		{ AF_UNIX, SOCK_STREAM, 0 },
+		{ AF_NETLINK, SOCK_RAW, 0 },
+		{ AF_PACKET, SOCK_RAW, 0 },
+		{ AF_ALG, SOCK_SEQPACKET, 0 },
+		{ AF_VSOCK, SOCK_STREAM, 0 },
+		{ AF_INET, SOCK_DGRAM, 0 },
+		{ AF_INET, SOCK_RAW, IPPROTO_TCP },
+		{ AF_INET6, SOCK_DGRAM | SOCK_NONBLOCK, 0 },
+		{ AF_INET, SOCK_STREAM, IPPROTO_SCTP },
+		{ AF_INET, SOCK_STREAM, IPPROTO_MPTCP },
+	};
+	int pair[2];
+
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+		if (!refused(socket(others[i].family, others[i].type,
+				    others[i].protocol)))
+			return (int)i + 1;
+	}
+	return refused(socketpair(AF_UNIX, SOCK_STREAM, 0, pair)) ? 0 : 50;
+}
+
+static int take_connections(void)
+{
+	const struct sockaddr_in address = loopback(0);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	if (fd < 0)
+		return 1;
+	if (!refused(bind(fd, (const struct sockaddr *)&address,
+			  sizeof(address))))
+		return 2;
+	return refused(listen(fd, 1)) ? 0 : 3;
+}
+
+static int connect_elsewhere(void)
+{
+	const struct sockaddr_in other = loopback(world.other_port);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	if (fd < 0)
+		return 1;
+	/* A way around connect(). */
+	if (!refused(sendto(fd, "x", 1, MSG_FASTOPEN | MSG_NOSIGNAL,
+			    (const struct sockaddr *)&other, sizeof(other))))
+		return 2;
+	if (world.in_force & CONFINED_PORTS &&
+	    !refused(connect(fd, (const struct sockaddr *)&other,
+			     sizeof(other))))
+		return 3;
+	return 0;
+}
+
+static int harm_others(void)
+{
+	const struct rlimit none = { 0, 0 };
+
+	if (!refused(kill(world.victim, SIGKILL)) ||
+	    !refused(syscall(SYS_tgkill, world.victim, world.victim, SIGKILL)))
+		return 1;
+	if (!refused(syscall(SYS_pidfd_open, world.victim, 0)))
+		return 2;
+	if (!refused(ptrace(PTRACE_ATTACH, world.victim, NULL, NULL)))
+		return 3;
+	if (!refused(fcntl(world.backend, F_SETOWN, world.victim)))
+		return 4;
+	if (!refused(syscall(SYS_prlimit64, world.victim, RLIMIT_CPU, &none,
+			     NULL)))
+		return 5;
+	return 0;
+}
+
+static int regain_rights(void)
+{
+	if (!refused(setuid(0)) || !refused(setgid(0)) ||
+	    !refused(setresuid(0, 0, 0)))
+		return 1;
+	if (!refused(prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)))
+		return 2;
+	if (!refused(syscall(SYS_capset, NULL, NULL)))
+		return 3;
+	return 0;
+}
+
+static int ask_the_kernel(void)
+{
+	static const long numbers[] = {
+		SYS_bpf,     SYS_mount,		 SYS_umount2,
+		SYS_unshare, SYS_setns,		 SYS_perf_event_open,
+		SYS_keyctl,  SYS_userfaultfd,	 SYS_init_module,
+		SYS_reboot,  SYS_io_uring_setup, SYS_process_vm_writev,
+		SYS_clone,   SYS_clone3,	 SYS_ioctl,
+		SYS_seccomp, SYS_personality,	 SYS_sethostname,
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
+		if (!refused(syscall(numbers[i], 0, 0, 0, 0, 0)))
+			return (int)i + 1;
+	}
+	return 0;
+}
+
+static int make_code(void)
+{
+	void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (page == MAP_FAILED)
+		return 1;
+	if (!refused(mprotect(page, 4096, PROT_READ | PROT_EXEC)))
+		return 2;
+	page = mmap(NULL, 4096, PROT_READ | PROT_EXEC,
+		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	return page == MAP_FAILED && errno == EPERM ? 0 : 3;
+}
+
+#define MISBEHAVES(work)                        \
+	static void cannot_##work(void **state) \
+	{                                       \
+		(void)state;                    \
+		if (!is_root())                 \
+			skip();                 \
+		expect_good(work);              \
+	}
+
+MISBEHAVES(open_files)
+MISBEHAVES(leave_its_root)
+MISBEHAVES(start_programs)
+MISBEHAVES(open_other_sockets)
+MISBEHAVES(take_connections)
+MISBEHAVES(connect_elsewhere)
+MISBEHAVES(harm_others)
+MISBEHAVES(regain_rights)
+MISBEHAVES(ask_the_kernel)
+MISBEHAVES(make_code)
+
+static int aborts(void)
+{
+	abort();
+}
+
+#ifdef __x86_64__
+/* 32-bit calls have numbers of their own; 1 is exit there. */
+static int calls_as_another_machine(void)
+{
+	__asm__ volatile("int $0x80" : : "a"(1), "b"(0) : "memory");
+	return 1;
+}
+#endif
+
+static void dies_where_it_must(void **state)
+{
+	(void)state;
+	if (!is_root())
+		skip();
+	/* It cannot raise SIGABRT, and must end all the same. */
+	assert_true(WIFSIGNALED(run_confined(aborts)));
+#ifdef __x86_64__
+	int status = run_confined(calls_as_another_machine);
+
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS);
+#endif
+}
+
+static int relays(void)
+{
+	const struct sockaddr_in address = loopback(world.backend_port);
+	struct epoll_event event = { .events = EPOLLIN };
+	struct timeval patience = { .tv_sec = 5 };
+	int client, backend, epoll_fd, pipe_fds[2];
+	const int on = 1;
+	char byte = 0;
+	fd_set readable;
+
+	client = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (client < 0 || (connect(client, (const struct sockaddr *)&address,
+				   sizeof(address)) < 0 &&
+			   errno != EINPROGRESS))
+		return 1;
+	backend = accept4(world.backend, NULL, NULL, SOCK_CLOEXEC);
+	if (backend < 0)
+		return 2;
+	if (setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0)
+		return 3;
+	if (send(client, "x", 1, MSG_NOSIGNAL) != 1)
+		return 4;
+
+	epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (epoll_fd < 0 ||
+	    epoll_ctl(epoll_fd, EPOLL_CTL_ADD, backend, &event) < 0 ||
+	    epoll_wait(epoll_fd, &event, 1, 5000) != 1)
+		return 5;
+	FD_ZERO(&readable);
+	FD_SET(epoll_fd, &readable);
+	if (select(epoll_fd + 1, &readable, NULL, NULL, &patience) != 1)
+		return 6;
+
+	if (pipe2(pipe_fds, O_NONBLOCK | O_CLOEXEC) < 0 ||
+	    fcntl(pipe_fds[1], F_SETPIPE_SZ, 65536) < 0 ||
+	    splice(backend, NULL, pipe_fds[1], NULL, 1, SPLICE_F_NONBLOCK) !=
+		    1 ||
+	    splice(pipe_fds[0], NULL, backend, NULL, 1, SPLICE_F_NONBLOCK) != 1)
+		return 7;
+	if (shutdown(backend, SHUT_WR) < 0)
+		return 8;
+	while (recv(client, &byte, 1, 0) < 0 && errno == EAGAIN)
+		continue;
+	return byte == 'x' ? 0 : 9;
+}
+
+static int lives(void)
+{
+	struct rlimit limit;
+	sigset_t set;
+	char *memory;
+	int fd;
+
+	memory = malloc(64 << 20);
+	if (!memory)
+		return 1;
+	memset(memory, 1, 64 << 20);
+	memory = realloc(memory, 80 << 20);
+	if (!memory)
+		return 2;
+	free(memory);
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || monotonic_ns() == 0)
+		return 3;
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+		return 4;
+	fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+	if (fd < 0)
+		return 5;
+	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR)
+		return 6;
+	if (fcntl(fd, F_GETFD) < 0 || fcntl(999, F_GETFD) != -1 ||
+	    errno != EBADF)
+		return 7;
+	if (write(STDERR_FILENO, "", 0) < 0)
+		return 8;
+	return 0;
+}
+
+static void can_do_its_work(void **state)
+{
+	(void)state;
+	if (!is_root())
+		skip();
+	expect_good(relays);
+	expect_good(lives);
+}
+
+/* The value of @field in /proc/PID/status. */
+static void read_status(pid_t pid, const char *field, char value[static 256])
+{
+	char path[64];
+	char line[256];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	file = fopen(path, "re");
+	assert_non_null(file);
+	*value = '\0';
+	while (fgets(line, sizeof(line), file)) {
+		if (strncmp(line, field, strlen(field)) == 0)
+			strcpy(value, line + strlen(field));
+	}
+	fclose(file);
+}
+
+static void holds_nothing(void **state)
+{
+	static const struct {
+		const char *field;
+		const char *value;
+	} expected[] = {
+		{ "Uid:", "\t65534\t65534\t65534\t65534\n" },
+		{ "Gid:", "\t65534\t65534\t65534\t65534\n" },
+		{ "Groups:", "\t \n" },
+		{ "CapInh:", "\t0000000000000000\n" },
+		{ "CapPrm:", "\t0000000000000000\n" },
+		{ "CapEff:", "\t0000000000000000\n" },
+		{ "CapBnd:", "\t0000000000000000\n" },
+		{ "CapAmb:", "\t0000000000000000\n" },
+		{ "NoNewPrivs:", "\t1\n" },
+		{ "Seccomp:", "\t2\n" },
+	};
+	int started[2], ended[2];
+	char value[256];
+	char byte;
+	pid_t child;
+
+	(void)state;
+	if (!is_root())
+		skip();
+	assert_int_equal(pipe2(started, O_CLOEXEC), 0);
+	assert_int_equal(pipe2(ended, O_CLOEXEC), 0);
+	child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		close(ended[1]);
+		byte = (char)confine_like_a_worker();
+		if (write(started[1], &byte, 1) == 1 &&
+		    read(ended[0], &byte, 1) == 0)
+			_exit(EXIT_SUCCESS);
+		_exit(EXIT_FAILURE);
+	}
+	assert_int_equal(read(started[0], &byte, 1), 1);
+	/* These no kernel and no container takes away. */
+	assert_int_equal(byte & (CONFINED_USER | CONFINED_CAPABILITIES |
+				 CONFINED_ROOT | CONFINED_CALLS),
+			 CONFINED_USER | CONFINED_CAPABILITIES | CONFINED_ROOT |
+				 CONFINED_CALLS);
+	for (size_t i = 0; i < ARRAY_SIZE(expected); i++) {
+		read_status(child, expected[i].field, value);
+		assert_string_equal(value, expected[i].value);
+	}
+	close(ended[1]);
+	assert_int_equal(waitpid(child, NULL, 0), child);
+	close(started[0]);
+	close(started[1]);
+	close(ended[0]);
+}
+
+/* What an unprivileged user's proxy (--no-redirect) can still give up. */
+static void confines_an_ordinary_user_too(void **state)
+{
+	pid_t child;
+	int status;
+
+	(void)state;
+	if (!is_root())
+		skip();
+	child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		if (setresgid(NOBODY, NOBODY, NOBODY) < 0 ||
+		    setresuid(NOBODY, NOBODY, NOBODY) < 0)
+			_exit(101);
+		world.in_force = confine_like_a_worker();
+		if (world.in_force & CONFINED_ROOT ||
+		    !(world.in_force & CONFINED_CALLS))
+			_exit(102);
+		_exit(open_files());
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+static int make_world(void **state)
+{
+	(void)state;
+	world.backend = listen_somewhere(&world.backend_port);
+	world.other = listen_somewhere(&world.other_port);
+	world.root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	world.victim = fork();
+	if (world.victim == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (is_root() && setresuid(NOBODY, NOBODY, NOBODY) < 0)
+			_exit(EXIT_FAILURE);
+		for (;;)
+			pause();
+	}
+	return world.root < 0 || world.victim < 0 ? -1 : 0;
+}
+
+static int end_world(void **state)
+{
+	int status;
+
+	(void)state;
+	if (waitpid(world.victim, &status, WNOHANG) != 0)
+		return -1;
+	kill(world.victim, SIGKILL);
+	waitpid(world.victim, &status, 0);
+	close(world.root);
+	close(world.other);
+	close(world.backend);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(holds_nothing),
+		cmocka_unit_test(can_do_its_work),
+		cmocka_unit_test(cannot_open_files),
+		cmocka_unit_test(cannot_leave_its_root),
+		cmocka_unit_test(cannot_start_programs),
+		cmocka_unit_test(cannot_open_other_sockets),
+		cmocka_unit_test(cannot_take_connections),
+		cmocka_unit_test(cannot_connect_elsewhere),
+		cmocka_unit_test(cannot_harm_others),
+		cmocka_unit_test(cannot_regain_rights),
+		cmocka_unit_test(cannot_ask_the_kernel),
+		cmocka_unit_test(cannot_make_code),
+		cmocka_unit_test(dies_where_it_must),
+		cmocka_unit_test(confines_an_ordinary_user_too),
+	};
+
+	return cmocka_run_group_tests(tests, make_world, end_world);
+}

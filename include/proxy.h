@@ -40,7 +40,7 @@ struct proxy_counters {
 	atomic_uint_least64_t heartbeat_ns;
 	/* Bits of enum confinement (confinement.h) in force in the worker. */
 	atomic_uint confinement;
-	/* Relayed at this moment, both directions not yet closed. */
+	/* Accepted and not yet closed, in whatever state. */
 	atomic_uint_least64_t open_connections;
 	atomic_uint_least64_t accepted;
 	/* By verdict. */
@@ -98,8 +98,10 @@ struct proxy_environment {
 
 /*
  * Serve until drained or told to terminate. SIGTERM is looked at only by an
- * orphan. Closes the listeners. Returns 0, or negative errno if the loop could
- * not be set up or select() failed.
+ * orphan; SIGPIPE is ignored from now on. How many connections there may be at
+ * one time is settled here, by max_connections or by what RLIMIT_NOFILE leaves
+ * beside the descriptors that are open by then. Closes the listeners. Returns
+ * 0, or negative errno if the loop could not be set up or select() failed.
  */
 int proxy_run(struct proxy_environment *environment);
 

@@ -2,7 +2,6 @@
 #include "acceptor.h"
 
 #include <errno.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -95,25 +94,30 @@ enum outcome {
 	OUTCOME_BROKEN,
 };
 
-/* accept(2): errors of the network belong to the connection, not to us. */
+/* Errors of the network belong to the connection, not to us (accept(2)). */
 static enum outcome accept_failed(struct engine *engine, int error)
 {
 	switch (error) {
 	case EAGAIN:
 		return OUTCOME_EMPTY;
-	case EMFILE:
-	case ENFILE:
-	case ENOBUFS:
-	case ENOMEM:
-		pause_accepting(engine, ACCEPTOR_SHORTAGE);
-		return OUTCOME_PAUSED;
+	case ECONNABORTED:
+	case EHOSTDOWN:
+	case EHOSTUNREACH:
+	case EINTR:
+	case ENETDOWN:
+	case ENETUNREACH:
+	case ENONET:
+	case ENOPROTOOPT:
+	case EPROTO:
+		return OUTCOME_GONE;
 	case EBADF:
 	case EINVAL:
 	case ENOTSOCK:
-	case EOPNOTSUPP:
 		return OUTCOME_BROKEN;
 	default:
-		return OUTCOME_GONE;
+		/* EMFILE, ENFILE, ENOBUFS, ENOMEM, and what nobody expects. */
+		pause_accepting(engine, ACCEPTOR_SHORTAGE);
+		return OUTCOME_PAUSED;
 	}
 }
 
@@ -167,7 +171,7 @@ void acceptor_ready(struct engine *engine, int fd)
 	if (outcome <= OUTCOME_GONE)
 		acceptor->filled_turn = engine->readiness.turn;
 	if (outcome == OUTCOME_BROKEN) {
-		log_error("a listener is gone: %s", strerror(errno));
+		log_error("a listener is gone: %s", error_text(-errno));
 		close_listener(engine, listener_at(acceptor, fd));
 	}
 	if (outcome == OUTCOME_EMPTY && acceptor->closing)

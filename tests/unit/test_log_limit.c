@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: MIT
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "log_limit.h"
+#include "support.h"
+
+static void lets_a_line_pass_now_and_then(void **state)
+{
+	struct log_limit limit = { 0 };
+	uint64_t left_out = 99;
+	unsigned int passed = 0;
+
+	(void)state;
+	assert_true(log_limit_pass(&limit, NS_PER_S, &left_out));
+	assert_int_equal(left_out, 0);
+	for (uint64_t i = 1; i <= 1000; i++)
+		passed += log_limit_pass(&limit, NS_PER_S + i, &left_out);
+	assert_int_equal(passed, 0);
+
+	assert_true(log_limit_pass(&limit, 100 * NS_PER_S, &left_out));
+	assert_int_equal(left_out, 1000);
+	assert_true(log_limit_pass(&limit, 200 * NS_PER_S, &left_out));
+	assert_int_equal(left_out, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(lets_a_line_pass_now_and_then),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

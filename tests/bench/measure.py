@@ -22,7 +22,7 @@ class Effort:
     held: int
 
 
-FULL = Effort(rounds=7, visit_ms=1500, transfer_bytes=1_500_000_000, starts=5, held=9000)
+FULL = Effort(rounds=5, visit_ms=1500, transfer_bytes=1_500_000_000, starts=5, held=9000)
 QUICK = Effort(rounds=3, visit_ms=300, transfer_bytes=300_000_000, starts=2, held=9000)
 
 

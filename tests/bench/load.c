@@ -25,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -338,12 +339,30 @@ static void route(const struct run *run, char *argv[])
 	printf("{\"backend\": \"%c\"}\n", ask(run->port, argv[0], argv[1]));
 }
 
+/* Kill and reap all our children; those of killed ones become ours. */
+static void kill_children(void)
+{
+	while (waitpid(-1, NULL, WNOHANG) >= 0) {
+		FILE *children = fopen("/proc/thread-self/children", "re");
+		int pid;
+
+		if (!children)
+			err(1, "children");
+		while (fscanf(children, "%d", &pid) == 1)
+			kill(pid, SIGKILL);
+		fclose(children);
+		usleep(START_TRY_US);
+	}
+}
+
 static void start_program(const struct run *run, char *argv[])
 {
 	uint64_t started = now_ns();
 	uint64_t answered = 0;
-	pid_t child = fork();
+	pid_t child;
 
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	child = fork();
 	if (child < 0)
 		err(1, "fork");
 	if (child == 0) {
@@ -352,8 +371,6 @@ static void start_program(const struct run *run, char *argv[])
 		CPU_ZERO(&cpus);
 		CPU_SET((size_t)atoi(argv[0]), &cpus);
 		sched_setaffinity(0, sizeof(cpus), &cpus);
-		/* So that one kill() ends its children too. */
-		setpgid(0, 0);
 		execv(argv[1], argv + 1);
 		err(127, "%s", argv[1]);
 	}
@@ -364,11 +381,7 @@ static void start_program(const struct run *run, char *argv[])
 		else
 			usleep(START_TRY_US);
 	}
-	kill(-child, SIGKILL);
-	waitpid(child, NULL, 0);
-	/* Its children may hold the port for a moment more. */
-	while (ask(run->port, "http/1.1", "web.example"))
-		usleep(START_TRY_US);
+	kill_children();
 	printf("{\"ms\": %.3f, \"failed\": %d}\n",
 	       answered ? (double)(answered - started) / 1e6 : 0.0, !answered);
 }

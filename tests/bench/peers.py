@@ -6,7 +6,9 @@ their packages' defaults but for what a fair run needs: enough descriptors, a
 long backlog, no log.
 """
 
+import glob
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -139,20 +141,18 @@ class Peer:
             stdout=log,
             stderr=log,
             env=self.environment(),
-            start_new_session=True,
         )
         log.close()
 
     def stop(self):
-        os.killpg(self.process.pid, signal.SIGKILL)
+        processes = process_tree(self.process.pid)
+        for pid in processes:
+            os.kill(pid, signal.SIGKILL)
         self.process.wait()
-        # Its children are ours now, as we are the namespace's first process;
-        # while they end they still hold the port.
-        try:
-            while True:
-                os.waitpid(-self.process.pid, 0)
-        except ChildProcessError:
-            pass
+        # The others are our children now, as we are the namespace's first
+        # process; while they end they still hold the port.
+        for pid in processes[1:]:
+            os.waitpid(pid, 0)
         self.process = None
         self.forget()
 
@@ -306,7 +306,21 @@ class Direct(Peer):
 PEERS = [Ours, Haproxy, HaproxySplice, Nginx, Ualpn, Sniproxy, Direct]
 
 
-def descriptor_limit():
-    import resource
+def process_tree(root):
+    """The pid of @root and those of all processes that come from it."""
+    children = {}
+    for path in glob.glob("/proc/[0-9]*/stat"):
+        try:
+            with open(path, encoding="ascii", errors="replace") as file:
+                parent = int(file.read().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+        children.setdefault(parent, []).append(int(path.split("/")[2]))
+    tree = [root]
+    for pid in tree:
+        tree.extend(children.get(pid, []))
+    return tree
 
+
+def descriptor_limit():
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]

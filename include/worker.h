@@ -44,8 +44,9 @@ int worker_start(struct worker *worker, const struct worker_settings *settings);
  */
 int worker_receive(const struct worker *worker, int timeout_ms);
 
-/* Send a message; a dead worker is noticed by worker_receive(). */
-void worker_send(const struct worker *worker, enum proxy_message message);
+/* Send a message. 0 or negative errno; a dead worker is noticed by
+ * worker_receive(). */
+int worker_send(const struct worker *worker, enum proxy_message message);
 
 /*
  * Forget a worker that has died or must: SIGKILL, reap, close. Returns its

@@ -205,6 +205,8 @@ static bool settle(struct engine *engine, struct connection *connection,
 	if (result == FLOW_SINK_FAILED) {
 		flow_drop(flow, &engine->tools);
 		connection->reset = true;
+		/* It may have failed for want of memory, and wait for more. */
+		shutdown(sink, SHUT_RDWR);
 	}
 	if (flow->state == FLOW_FINISHED) {
 		bool ended = other->state == FLOW_FINISHED;

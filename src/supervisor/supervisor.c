@@ -268,6 +268,26 @@ static int serve(struct supervisor *supervisor)
 	}
 }
 
+/* Tell the worker to drain, until it hears; and wait until it listens no
+ * more. */
+static void drain_listeners(struct supervisor *supervisor)
+{
+	const struct worker *worker = &supervisor->worker;
+	const uint64_t deadline =
+		monotonic_ns() +
+		(SUPERVISOR_GRACE_MS + SUPERVISOR_CLOSE_MS) * NS_PER_MS;
+	int err = worker_send(worker, PROXY_DRAIN);
+
+	while (worker->pid && monotonic_ns() < deadline) {
+		int message = worker_receive(worker, 100);
+
+		if (message == PROXY_LISTENERS_CLOSED || message == -EPIPE)
+			break;
+		if (err)
+			err = worker_send(worker, PROXY_DRAIN);
+	}
+}
+
 /*
  * Let the worker finish the handshakes under way, then take the redirect out
  * of the packets' path and free the pidfile.
@@ -275,23 +295,10 @@ static int serve(struct supervisor *supervisor)
 static void end_redirect(struct supervisor *supervisor)
 {
 	const struct redirect_ops *ops = ops_of(supervisor);
-	uint64_t deadline;
 
 	/* The worker's are the last ones open, so that its close is final. */
 	listeners_close(&supervisor->listeners);
-	if (supervisor->worker.pid) {
-		worker_send(&supervisor->worker, PROXY_DRAIN);
-		deadline =
-			monotonic_ns() +
-			(SUPERVISOR_GRACE_MS + SUPERVISOR_CLOSE_MS) * NS_PER_MS;
-		while (monotonic_ns() < deadline) {
-			int message = worker_receive(&supervisor->worker, 100);
-
-			if (message == PROXY_LISTENERS_CLOSED ||
-			    message == -EPIPE)
-				break;
-		}
-	}
+	drain_listeners(supervisor);
 	ops->detach(supervisor->redirect);
 	status_server_close(&supervisor->status);
 	pidfile_release(supervisor->settings->pidfile);
@@ -418,8 +425,13 @@ static int allocate_counters(struct supervisor *supervisor)
 			  PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
 			  -1, 0);
 
-	if (page == MAP_FAILED)
-		return -errno;
+	int err = page == MAP_FAILED ? -errno : 0;
+
+	if (err) {
+		log_error("cannot share memory with the worker: %s",
+			  error_text(err));
+		return err;
+	}
 	supervisor->counters = page;
 	supervisor->worker_settings.counters = page;
 	return 0;
@@ -491,7 +503,9 @@ int supervisor_run(const struct supervisor_settings *settings)
 
 	supervisor.signal_fd = stop_signals_open();
 	err = supervisor.signal_fd < 0 ? supervisor.signal_fd : 0;
-	if (!err)
+	if (err)
+		log_error("cannot listen for signals: %s", error_text(err));
+	else
 		err = allocate_counters(&supervisor);
 	if (!err)
 		err = set_up_confinement(&supervisor);

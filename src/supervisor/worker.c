@@ -191,14 +191,19 @@ int worker_receive(const struct worker *worker, int timeout_ms)
 	return -EPIPE;
 }
 
-void worker_send(const struct worker *worker, enum proxy_message message)
+int worker_send(const struct worker *worker, enum proxy_message message)
 {
 	unsigned char byte = (unsigned char)message;
+	int err;
 
-	if (worker->pid &&
-	    send(worker->control_fd, &byte, sizeof(byte), MSG_NOSIGNAL) < 0)
-		log_debug("worker %d does not listen: %s", worker->pid,
-			  error_text(-errno));
+	if (!worker->pid)
+		return -ESRCH;
+	if (send(worker->control_fd, &byte, sizeof(byte), MSG_NOSIGNAL) >= 0)
+		return 0;
+	err = -errno;
+	log_debug("worker %d does not listen: %s", worker->pid,
+		  error_text(err));
+	return err;
 }
 
 int worker_reap(struct worker *worker)

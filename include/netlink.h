@@ -28,8 +28,9 @@ int netlink_dump(int protocol, struct nlmsghdr *request,
 		 netlink_handler handler, void *context);
 
 /*
- * Send @request (as above) on a socket of netlink_open() and wait for its
- * acknowledgement. Returns 0 or the negative errno that the kernel answered.
+ * Send @request (as above, and perhaps flags such as NLM_F_CREATE) on a socket
+ * of netlink_open() and wait for its acknowledgement. Returns 0 or the negative
+ * errno that the kernel answered.
  */
 int netlink_change(int fd, struct nlmsghdr *request);
 

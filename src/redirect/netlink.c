@@ -91,7 +91,7 @@ int netlink_change(int fd, struct nlmsghdr *request)
 	bool unused;
 	int err;
 
-	request->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
+	request->nlmsg_flags |= NLM_F_REQUEST | NLM_F_ACK;
 	if (send(fd, request, request->nlmsg_len, 0) < 0)
 		return -errno;
 	/* The acknowledgement is an NLMSG_ERROR, if only of error 0. */

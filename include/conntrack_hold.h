@@ -16,9 +16,11 @@
 #ifndef CONNTRACK_HOLD_H
 #define CONNTRACK_HOLD_H
 
+#include <stdint.h>
 #include <time.h>
 
 #include "rulespec.h"
+#include "xtables.h"
 
 /* What all their comments begin with. */
 #define CONNTRACK_HOLD_PREFIX	 RULESPEC_COMMENT " hold "
@@ -62,6 +64,14 @@ void conntrack_hold_close(struct conntrack_hold *hold);
 
 /* Make the rule of the hold called @name. Returns 0 or -ENOMEM. */
 int conntrack_hold_rule(const char *name, struct rulespec *rule);
+
+/*
+ * Delete a hold's @rule from the table of @xtables, and before it what
+ * conntrack remembers of ended connections to @listen_port
+ * (conntrack_entries.h). Returns 0 or negative errno with xtables->message set.
+ */
+int conntrack_hold_remove(struct xtables *xtables, const struct rulespec *rule,
+			  uint16_t listen_port);
 
 enum conntrack_hold_state conntrack_hold_state(const char *name);
 

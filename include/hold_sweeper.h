@@ -6,11 +6,14 @@
 #ifndef HOLD_SWEEPER_H
 #define HOLD_SWEEPER_H
 
+#include <stdint.h>
+
 /*
- * Start one for the hold called @name, unless one waits for it already. It is
- * nobody's child and has no descriptor of ours. That it cannot be started is
- * logged: the rule, which does nothing, then stays for the next start or stop.
+ * Start one for the hold called @name and its @listen_port, unless one waits
+ * for it already. It is nobody's child and has no descriptor of ours. That it
+ * cannot be started is logged: the rule, which does nothing, then stays for the
+ * next start or stop.
  */
-void hold_sweeper_start(const char *name);
+void hold_sweeper_start(const char *name, uint16_t listen_port);
 
 #endif

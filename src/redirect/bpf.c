@@ -19,8 +19,8 @@
 #include "features.h"
 #include "interfaces.h"
 #include "log.h"
+#include "netlink.h"
 #include "redirect.h"
-#include "rtnetlink.h"
 #include "steering.h"
 #include "support.h"
 #include "tc.h"
@@ -426,7 +426,7 @@ static int open_redirect(const struct redirect_config *config,
 	features_raise_memlock();
 
 	/* Before the first list, so that nothing is missed in between. */
-	bpf->watch_fd = rtnetlink_subscribe(watched, ARRAY_SIZE(watched));
+	bpf->watch_fd = netlink_subscribe(watched, ARRAY_SIZE(watched));
 	err = bpf->watch_fd < 0 ? bpf->watch_fd : load_program(bpf);
 	if (err) {
 		log_error("cannot load the eBPF program: %s (--verbose tells "
@@ -543,7 +543,7 @@ static int event_fd(const struct redirect *redirect)
 static int handle_event(struct redirect *redirect)
 {
 	struct bpf_redirect *bpf = from_redirect(redirect);
-	int changed = rtnetlink_drain(bpf->watch_fd);
+	int changed = netlink_drain(bpf->watch_fd);
 
 	if (changed < 0) {
 		log_error("cannot watch the network interfaces: %s",

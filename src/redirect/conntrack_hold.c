@@ -13,6 +13,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "conntrack_entries.h"
+#include "log.h"
 #include "support.h"
 
 #define SUPERVISOR_SUFFIX " supervisor"
@@ -59,6 +61,25 @@ int conntrack_hold_rule(const char *name, struct rulespec *rule)
 			      name);
 
 	return rulespec_split(text, (size_t)length, rule);
+}
+
+/*
+ * A kernel without ctnetlink (module nf_conntrack_netlink; all distributions
+ * have it) keeps the entries until they expire. To hold on for so long would
+ * make every such host pay, with two minutes more of a process and its rule,
+ * for the rare client that uses a port again around the next start: it is told
+ * to whoever looks, and accepted.
+ */
+int conntrack_hold_remove(struct xtables *xtables, const struct rulespec *rule,
+			  uint16_t listen_port)
+{
+	int err = conntrack_entries_delete_ended(xtables->family, listen_port);
+
+	if (err)
+		log_debug("conntrack remembers ended connections to port %u "
+			  "for two minutes more: %s",
+			  listen_port, error_text(err));
+	return xtables_delete_all(xtables, rule->words);
 }
 
 int conntrack_hold_open(struct conntrack_hold *hold)

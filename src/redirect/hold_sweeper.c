@@ -26,16 +26,18 @@ static void let_go(void)
 		null_fd = dup(null_fd);
 }
 
-static void delete_rule(const struct rulespec *rule, sa_family_t family)
+static void remove_hold(const struct rulespec *rule, sa_family_t family,
+			uint16_t listen_port)
 {
 	struct xtables xtables;
 
 	if (xtables_find(&xtables, family) == 0)
-		xtables_delete_all(&xtables, rule->words);
+		conntrack_hold_remove(&xtables, rule, listen_port);
 	xtables_release(&xtables);
 }
 
-__attribute__((noreturn)) static void sweep(const char *name)
+__attribute__((noreturn)) static void sweep(const char *name,
+					    uint16_t listen_port)
 {
 	struct rulespec rule;
 
@@ -44,12 +46,12 @@ __attribute__((noreturn)) static void sweep(const char *name)
 	    conntrack_hold_claim(name) < 0 || conntrack_hold_wait(name) < 0)
 		_exit(EXIT_FAILURE);
 	nanosleep(&CONNTRACK_HOLD_AFTER_CLOSE, NULL);
-	delete_rule(&rule, AF_INET);
-	delete_rule(&rule, AF_INET6);
+	remove_hold(&rule, AF_INET, listen_port);
+	remove_hold(&rule, AF_INET6, listen_port);
 	_exit(EXIT_SUCCESS);
 }
 
-void hold_sweeper_start(const char *name)
+void hold_sweeper_start(const char *name, uint16_t listen_port)
 {
 	pid_t child = fork();
 	pid_t sweeper;
@@ -64,7 +66,7 @@ void hold_sweeper_start(const char *name)
 		setsid();
 		sweeper = fork();
 		if (sweeper == 0)
-			sweep(name);
+			sweep(name, listen_port);
 		_exit(sweeper < 0);
 	}
 	while (waitpid(child, NULL, 0) < 0 && errno == EINTR)

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "rtnetlink.h"
+#include "netlink.h"
 
 #define LIST_GROWTH 16
 
@@ -64,8 +64,7 @@ static int add_interface(const struct nlmsghdr *message, void *context)
 {
 	const struct ifinfomsg *info = NLMSG_DATA(message);
 	const struct rtattr *first = IFLA_RTA(info);
-	const struct rtattr *kind = NULL;
-	const struct rtattr *link_info;
+	const struct rtattr *kind;
 	struct interface *interface;
 	size_t length;
 
@@ -77,21 +76,18 @@ static int add_interface(const struct nlmsghdr *message, void *context)
 		return -ENOMEM;
 
 	length = message->nlmsg_len - NLMSG_LENGTH(sizeof(*info));
-	link_info = rtnetlink_attribute(first, length, IFLA_LINKINFO);
-	if (link_info)
-		kind = rtnetlink_attribute(RTA_DATA(link_info),
-					   RTA_PAYLOAD(link_info),
-					   IFLA_INFO_SLAVE_KIND);
+	kind = netlink_nested(netlink_attribute(first, length, IFLA_LINKINFO),
+			      IFLA_INFO_SLAVE_KIND);
 	*interface = (struct interface){
 		.ifindex = (unsigned int)info->ifi_index,
 		.loopback = info->ifi_flags & IFF_LOOPBACK,
-		.master = rtnetlink_u32(
-			rtnetlink_attribute(first, length, IFLA_MASTER)),
+		.master = netlink_u32(
+			netlink_attribute(first, length, IFLA_MASTER)),
 	};
-	rtnetlink_text(rtnetlink_attribute(first, length, IFLA_IFNAME),
-		       interface->name, sizeof(interface->name));
-	rtnetlink_text(kind, interface->master_kind,
-		       sizeof(interface->master_kind));
+	netlink_text(netlink_attribute(first, length, IFLA_IFNAME),
+		     interface->name, sizeof(interface->name));
+	netlink_text(kind, interface->master_kind,
+		     sizeof(interface->master_kind));
 	return 0;
 }
 
@@ -108,7 +104,7 @@ int interface_list_read(struct interface_list *list)
 	int err;
 
 	*list = (struct interface_list){ .count = 0 };
-	err = rtnetlink_dump(&request.header, add_interface, list);
+	err = netlink_dump(NETLINK_ROUTE, &request.header, add_interface, list);
 	if (err)
 		interface_list_free(list);
 	return err;

@@ -356,7 +356,8 @@ static void iptables_close(struct redirect *redirect)
 	}
 	for (size_t i = 0; i < self->family_count && self->was_attached; i++) {
 		struct xtables *xtables = &self->families[i];
-		int err = xtables_delete_all(xtables, self->hold.rule.words);
+		int err = conntrack_hold_remove(xtables, &self->hold.rule,
+						self->config->listen_port);
 
 		if (err)
 			complain(xtables, "delete the conntrack rule", err);
@@ -364,14 +365,15 @@ static void iptables_close(struct redirect *redirect)
 	free_redirect(self);
 }
 
-static int remove_hold(struct xtables *xtables, const char *name)
+static int remove_hold(struct xtables *xtables, const char *name,
+		       uint16_t listen_port)
 {
 	struct rulespec rule;
 	int err = conntrack_hold_rule(name, &rule);
 
 	if (err)
 		return err;
-	err = xtables_delete_all(xtables, rule.words);
+	err = conntrack_hold_remove(xtables, &rule, listen_port);
 	rulespec_free(&rule);
 	return err ? complain(xtables, "delete the conntrack rule", err) : 0;
 }
@@ -380,7 +382,8 @@ static int remove_hold(struct xtables *xtables, const char *name)
  * @rules is a dump from before; a hold that is gone by now does no harm. One
  * whose workers live on is what keeps their connections: it goes after them.
  */
-static int remove_stale_holds(struct xtables *xtables, const char *rules)
+static int remove_stale_holds(struct xtables *xtables, const char *rules,
+			      uint16_t listen_port)
 {
 	char name[CONNTRACK_HOLD_NAME_SIZE];
 	const char *cursor = NULL;
@@ -393,10 +396,10 @@ static int remove_stale_holds(struct xtables *xtables, const char *rules)
 
 		switch (conntrack_hold_state(name)) {
 		case CONNTRACK_HOLD_ABANDONED:
-			err = remove_hold(xtables, name);
+			err = remove_hold(xtables, name, listen_port);
 			break;
 		case CONNTRACK_HOLD_ORPHANED:
-			hold_sweeper_start(name);
+			hold_sweeper_start(name, listen_port);
 			break;
 		case CONNTRACK_HOLD_OWNED:
 			break;
@@ -408,7 +411,8 @@ static int remove_stale_holds(struct xtables *xtables, const char *rules)
 }
 
 static int remove_family_leftovers(struct xtables *xtables,
-				   const struct rulespec *rule)
+				   const struct rulespec *rule,
+				   uint16_t listen_port)
 {
 	cleanup_free char *rules = NULL;
 	int holds, err;
@@ -423,7 +427,7 @@ static int remove_family_leftovers(struct xtables *xtables,
 		err = 0;
 	if (err)
 		complain(xtables, "delete the rule of a killed instance", err);
-	holds = remove_stale_holds(xtables, rules);
+	holds = remove_stale_holds(xtables, rules, listen_port);
 	return err ? err : holds;
 }
 
@@ -443,7 +447,8 @@ static int iptables_remove_leftovers(const struct redirect_config *config)
 		int err;
 
 		xtables_find(&xtables, families[i]);
-		err = remove_family_leftovers(&xtables, &rule);
+		err = remove_family_leftovers(&xtables, &rule,
+					      config->listen_port);
 		xtables_release(&xtables);
 		if (err && !result)
 			result = err;

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "rtnetlink.h"
+#include "netlink.h"
 #include "support.h"
 
 /* Newer than the headers of libbpf 1.1 (kernel 6.6, include/uapi/linux/bpf.h).
@@ -103,7 +103,6 @@ static int count_filter(const struct nlmsghdr *message, void *context)
 {
 	const struct tcmsg *filter = NLMSG_DATA(message);
 	struct filter_census *census = context;
-	const struct rtattr *name = NULL;
 	const struct rtattr *options;
 	const struct rtattr *first;
 	char kind[IFNAMSIZ];
@@ -117,13 +116,11 @@ static int count_filter(const struct nlmsghdr *message, void *context)
 		return 0;
 	first = TCA_RTA(filter);
 	length = message->nlmsg_len - NLMSG_LENGTH(sizeof(*filter));
-	rtnetlink_text(rtnetlink_attribute(first, length, TCA_KIND), kind,
-		       sizeof(kind));
-	options = rtnetlink_attribute(first, length, TCA_OPTIONS);
-	if (options)
-		name = rtnetlink_attribute(RTA_DATA(options),
-					   RTA_PAYLOAD(options), TCA_BPF_NAME);
-	rtnetlink_text(name, program, sizeof(program));
+	netlink_text(netlink_attribute(first, length, TCA_KIND), kind,
+		     sizeof(kind));
+	options = netlink_attribute(first, length, TCA_OPTIONS);
+	netlink_text(netlink_nested(options, TCA_BPF_NAME), program,
+		     sizeof(program));
 
 	if (!is_our_filter(filter, kind, program)) {
 		note_other(census, TC_H_MAJ(filter->tcm_info) >> 16, kind,
@@ -134,8 +131,8 @@ static int count_filter(const struct nlmsghdr *message, void *context)
 		census->made_clsact = true;
 	if (options && tc_handle_is_of(filter->tcm_handle, census->instance)) {
 		census->handle = filter->tcm_handle;
-		census->program_id = rtnetlink_u32(rtnetlink_attribute(
-			RTA_DATA(options), RTA_PAYLOAD(options), TCA_BPF_ID));
+		census->program_id =
+			netlink_u32(netlink_nested(options, TCA_BPF_ID));
 	} else {
 		census->others++;
 	}
@@ -156,7 +153,8 @@ static int take_census(unsigned int ifindex, uint32_t direction,
 			    .tcm_parent = TC_H_MAKE(TC_H_CLSACT, direction) },
 	};
 
-	return rtnetlink_dump(&request.header, count_filter, census);
+	return netlink_dump(NETLINK_ROUTE, &request.header, count_filter,
+			    census);
 }
 
 /* Delete the clsact qdisc on @ifindex if neither direction has a filter. */

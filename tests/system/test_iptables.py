@@ -119,3 +119,47 @@ def test_malformed_rule_of_the_users_own(rulespec, network, product, web):
     assert result.returncode != 0
     assert result.stdout.count("\n") == 1
     assert residue.snapshot(network.server) == before
+
+
+def remembered(network):
+    """What conntrack still knows of connections to the listener."""
+    entries = network.server.run("cat", "/proc/net/nf_conntrack").stdout
+    return [line for line in entries.splitlines() if "sport=21443" in line]
+
+
+def stop_in_the_midst(product, visitors):
+    product.stop()
+    visitors.wait_for_more(50)
+    visitors.finish_without_failures()
+
+
+def kill_all_and_stop(product, visitors):
+    visitors.finish_without_failures()
+    product.kill_all()
+    product.stop()
+
+
+def kill_supervisor_and_stop(product, visitors):
+    visitors.finish_without_failures()
+    product.kill(product.supervisor())
+    product.stop()
+
+
+@pytest.mark.parametrize("end", [stop_in_the_midst, kill_all_and_stop,
+                                 kill_supervisor_and_stop],
+                         ids=lambda end: end.__name__)
+def test_ended_connections_are_forgotten(end, network, product, web,
+                                         send_visitors):
+    """
+    Nothing but the hold keeps tracking on here: what is remembered beyond it
+    would be met by the next start (test_rounds, test_port_used_again).
+    """
+    product.start("--iptables")
+    visitors = send_visitors()
+    visitors.wait_for_more(200, "through_proxy")
+    assert remembered(network)
+    end(product, visitors)
+    product.wait_gone()
+    wait_until(lambda: not our_rules(network, 4) and
+               not our_rules(network, 6), 20, "the hold's end")
+    assert remembered(network) == []

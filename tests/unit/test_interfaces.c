@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "interfaces.h"
-#include "rtnetlink.h"
+#include "netlink.h"
 #include "support.h"
 
 static const struct interface ethernet = { .ifindex = 2, .name = "eth0" };
@@ -119,12 +119,12 @@ static void test_long_list(void **state)
 static void test_watch(void **state)
 {
 	static const unsigned int groups[] = { RTNLGRP_LINK };
-	int fd = rtnetlink_subscribe(groups, ARRAY_SIZE(groups));
+	int fd = netlink_subscribe(groups, ARRAY_SIZE(groups));
 	struct pollfd readable = { .fd = fd, .events = POLLIN };
 
 	(void)state;
 	assert_true(fd >= 0);
-	assert_int_equal(rtnetlink_drain(fd), 0);
+	assert_int_equal(netlink_drain(fd), 0);
 	for (int round = 0; round < 2; round++) {
 		const char *command =
 			round ? "for i in $(seq 500); do "
@@ -134,8 +134,8 @@ static void test_watch(void **state)
 
 		assert_int_equal(system(command), 0);
 		assert_int_equal(poll(&readable, 1, 2000), 1);
-		assert_int_equal(rtnetlink_drain(fd), 1);
-		assert_int_equal(rtnetlink_drain(fd), 0);
+		assert_int_equal(netlink_drain(fd), 1);
+		assert_int_equal(netlink_drain(fd), 0);
 	}
 	close_fd_at(&fd);
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "rtnetlink.h"
+#include "netlink.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -14,16 +14,20 @@
 /* A host where interfaces change at every moment still gets an answer. */
 #define DUMP_ATTEMPTS 5
 
-static int open_socket(int flags)
+static int open_socket(int protocol, int flags)
 {
-	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | flags,
-			NETLINK_ROUTE);
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | flags, protocol);
 
 	return fd < 0 ? -errno : fd;
 }
 
+int netlink_open(int protocol)
+{
+	return open_socket(protocol, 0);
+}
+
 /* One datagram; 0 at the end of a dump, 1 if more follows. */
-static int read_datagram(int fd, rtnetlink_handler handler, void *context,
+static int read_datagram(int fd, netlink_handler handler, void *context,
 			 bool *interrupted)
 {
 	_Alignas(struct nlmsghdr) char buffer[BUFFER_SIZE];
@@ -52,10 +56,10 @@ static int read_datagram(int fd, rtnetlink_handler handler, void *context,
 	return 1;
 }
 
-int rtnetlink_dump(struct nlmsghdr *request, rtnetlink_handler handler,
-		   void *context)
+int netlink_dump(int protocol, struct nlmsghdr *request,
+		 netlink_handler handler, void *context)
 {
-	cleanup_fd int fd = open_socket(0);
+	cleanup_fd int fd = netlink_open(protocol);
 	bool interrupted;
 	int err;
 
@@ -75,10 +79,32 @@ int rtnetlink_dump(struct nlmsghdr *request, rtnetlink_handler handler,
 	return 0;
 }
 
-int rtnetlink_subscribe(const unsigned int *groups, size_t count)
+static int ignore(const struct nlmsghdr *message, void *context)
+{
+	(void)message;
+	(void)context;
+	return 0;
+}
+
+int netlink_change(int fd, struct nlmsghdr *request)
+{
+	bool unused;
+	int err;
+
+	request->nlmsg_flags |= NLM_F_REQUEST | NLM_F_ACK;
+	if (send(fd, request, request->nlmsg_len, 0) < 0)
+		return -errno;
+	/* The acknowledgement is an NLMSG_ERROR, if only of error 0. */
+	do {
+		err = read_datagram(fd, ignore, NULL, &unused);
+	} while (err > 0);
+	return err;
+}
+
+int netlink_subscribe(const unsigned int *groups, size_t count)
 {
 	const struct sockaddr_nl any = { .nl_family = AF_NETLINK };
-	cleanup_fd int fd = open_socket(SOCK_NONBLOCK);
+	cleanup_fd int fd = open_socket(NETLINK_ROUTE, SOCK_NONBLOCK);
 
 	if (fd < 0)
 		return fd;
@@ -93,7 +119,7 @@ int rtnetlink_subscribe(const unsigned int *groups, size_t count)
 	return steal_fd(&fd);
 }
 
-int rtnetlink_drain(int fd)
+int netlink_drain(int fd)
 {
 	char unused;
 	int result = 0;
@@ -110,8 +136,8 @@ int rtnetlink_drain(int fd)
 	}
 }
 
-const struct rtattr *rtnetlink_attribute(const struct rtattr *first,
-					 size_t length, unsigned short type)
+const struct rtattr *netlink_attribute(const struct rtattr *first,
+				       size_t length, unsigned short type)
 {
 	for (const struct rtattr *attribute = first; RTA_OK(attribute, length);
 	     attribute = RTA_NEXT(attribute, length)) {
@@ -121,7 +147,15 @@ const struct rtattr *rtnetlink_attribute(const struct rtattr *first,
 	return NULL;
 }
 
-void rtnetlink_text(const struct rtattr *attribute, char *text, size_t size)
+const struct rtattr *netlink_nested(const struct rtattr *parent,
+				    unsigned short type)
+{
+	return parent ? netlink_attribute(RTA_DATA(parent), RTA_PAYLOAD(parent),
+					  type)
+		      : NULL;
+}
+
+void netlink_text(const struct rtattr *attribute, char *text, size_t size)
 {
 	size_t length = 0;
 
@@ -134,7 +168,7 @@ void rtnetlink_text(const struct rtattr *attribute, char *text, size_t size)
 	text[length] = '\0';
 }
 
-uint32_t rtnetlink_u32(const struct rtattr *attribute)
+uint32_t netlink_u32(const struct rtattr *attribute)
 {
 	uint32_t value = 0;
 

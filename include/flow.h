@@ -35,6 +35,8 @@ enum flow_result {
 	/* Reset or otherwise gone; @state is what it was. */
 	FLOW_SOURCE_FAILED,
 	FLOW_SINK_FAILED,
+	/* Bytes are lost by an error that is neither's, as want of memory. */
+	FLOW_BROKEN,
 };
 
 /* Zero-initialised: reading. */

@@ -198,7 +198,7 @@ static bool settle(struct engine *engine, struct connection *connection,
 					 : &connection->from_client;
 	int sink = from_client ? connection->backend_fd : connection->client_fd;
 
-	if (result == FLOW_SOURCE_FAILED) {
+	if (result == FLOW_SOURCE_FAILED || result == FLOW_BROKEN) {
 		abort_counted(engine, connection);
 		return false;
 	}

@@ -109,6 +109,13 @@ static ssize_t splice_to_sink(struct flow *flow, int sink)
 	return written;
 }
 
+/* send(2): only these say that the other end is gone. */
+static enum flow_result sink_failure(void)
+{
+	return errno == EPIPE || errno == ECONNRESET ? FLOW_SINK_FAILED
+						     : FLOW_BROKEN;
+}
+
 static enum flow_result deliver_held(struct flow *flow,
 				     struct flow_tools *tools, int sink)
 {
@@ -121,7 +128,7 @@ static enum flow_result deliver_held(struct flow *flow,
 					flow->held.memory + flow->held_offset,
 					flow->held_length);
 	if (written < 0)
-		return FLOW_SINK_FAILED;
+		return sink_failure();
 	flow->held_length -= (uint32_t)written;
 	if (!flow->held_in_pipe)
 		flow->held_offset += (uint32_t)written;
@@ -150,11 +157,11 @@ enum flow_result flow_deliver(struct flow *flow, struct flow_tools *tools,
 	} else if (length > 0) {
 		ssize_t written = write_to_sink(flow, sink, bytes, length);
 
-		/* What is read and cannot be kept is lost: that flow fails. */
-		if (written < 0 || ((size_t)written < length &&
-				    flow_hold(flow, bytes + written,
-					      length - (size_t)written) != 0))
-			return FLOW_SINK_FAILED;
+		if (written < 0)
+			result = sink_failure();
+		else if (flow_hold(flow, bytes + written,
+				   length - (size_t)written) != 0)
+			result = FLOW_BROKEN;
 	}
 	if (result == FLOW_OK)
 		settle(flow);

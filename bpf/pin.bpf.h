@@ -136,7 +136,7 @@ static __always_inline enum steer_verdict pin_flow(struct __sk_buff *skb,
 #else /* !STEER_CONNTRACK */
 
 /* Enough for a second of new flows on a busy host; the oldest go first. */
-#define REMEMBERED_SYNS 65536
+#define REMEMBERED_SYNS 16384
 /* Clients send a SYN again after a second (RFC 6298, 2.1); a copy made by the
  * network comes earlier. */
 #define SENT_AGAIN_NS	500000000ull

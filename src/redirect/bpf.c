@@ -47,7 +47,9 @@ struct bpf_redirect {
 	/* From attach to pause. */
 	bool enabled;
 	bool shared_devices;
+	/* The program pins flows in conntrack; if not, why. */
 	bool conntrack;
+	char no_conntrack[128];
 	/* A NAT rule publishes the port, found at that time. */
 	bool published;
 	uint64_t looked_for_dnat_ns;
@@ -88,18 +90,19 @@ static int log_libbpf(enum libbpf_print_level level, const char *format,
 static int load_program(struct bpf_redirect *bpf)
 {
 	const uint16_t port = bpf->config->service_port;
-	char reason[128];
 	int err;
 
-	bpf->conntrack = features_have_conntrack(reason, sizeof(reason));
+	bpf->conntrack = features_may_use_conntrack(bpf->no_conntrack,
+						    sizeof(bpf->no_conntrack));
 	if (bpf->conntrack) {
 		err = steering_load(&bpf->steering, port, true);
 		if (!err)
 			return 0;
-		snprintf(reason, sizeof(reason), "%s", error_text(err));
+		snprintf(bpf->no_conntrack, sizeof(bpf->no_conntrack),
+			 "kernel %s: %s", features_kernel_release(),
+			 error_text(err));
 		bpf->conntrack = false;
 	}
-	log_debug("no conntrack pin: %s", reason);
 	return steering_load(&bpf->steering, port, false);
 }
 
@@ -472,11 +475,14 @@ static int report(const struct bpf_redirect *bpf)
 	size_t attached = count_attached(bpf, names);
 
 	if (attached) {
-		log_info("eBPF steers port %u to %u: %s, conntrack pin %s, "
+		log_info("eBPF steers port %u to %u: %s, %s%s%s, "
 			 "%zu interfaces:%s",
 			 bpf->config->service_port, bpf->config->listen_port,
-			 tc_way_text(bpf->way), bpf->conntrack ? "yes" : "no",
-			 attached, names);
+			 tc_way_text(bpf->way),
+			 bpf->conntrack ? "conntrack pin"
+					: "no conntrack pin (",
+			 bpf->no_conntrack, bpf->conntrack ? "" : ")", attached,
+			 names);
 		return 0;
 	}
 	if (attached_before_failure) {

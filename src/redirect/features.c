@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "features.h"
 
-#include <bpf/btf.h>
 #include <linux/capability.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -16,8 +15,6 @@
 #include "support.h"
 
 #define CONNTRACK_MODULE "nf_conntrack"
-/* The last of the kfuncs we use to come to the kernel. */
-#define CONNTRACK_KFUNC "bpf_ct_insert_entry"
 
 /* The effective capabilities, one bit each; none if they cannot be read. */
 static uint64_t read_capabilities(void)
@@ -64,30 +61,6 @@ bool features_may_steer(char *missing, size_t size)
 	return length == 0;
 }
 
-static bool has_function(const struct btf *types, const char *name)
-{
-	return types && btf__find_by_name_kind(types, name, BTF_KIND_FUNC) > 0;
-}
-
-/* In the kernel itself or in its module. */
-static bool find_conntrack_kfunc(void)
-{
-	struct btf *kernel = btf__load_vmlinux_btf();
-	struct btf *module;
-	bool found;
-
-	if (!kernel)
-		return false;
-	found = has_function(kernel, CONNTRACK_KFUNC);
-	if (!found) {
-		module = btf__load_module_btf(CONNTRACK_MODULE, kernel);
-		found = has_function(module, CONNTRACK_KFUNC);
-		btf__free(module);
-	}
-	btf__free(kernel);
-	return found;
-}
-
 static void load_conntrack(void)
 {
 	char program[] = "modprobe";
@@ -105,7 +78,7 @@ static void load_conntrack(void)
 			  output ? output : "");
 }
 
-bool features_have_conntrack(char *reason, size_t size)
+bool features_may_use_conntrack(char *reason, size_t size)
 {
 	if (!has_capability(CAP_SYS_ADMIN)) {
 		snprintf(reason, size, "no CAP_SYS_ADMIN");
@@ -121,11 +94,6 @@ bool features_have_conntrack(char *reason, size_t size)
 	if (access("/sys/module/" CONNTRACK_MODULE, F_OK) < 0) {
 		snprintf(reason, size,
 			 "module " CONNTRACK_MODULE " cannot be loaded");
-		return false;
-	}
-	if (!find_conntrack_kfunc()) {
-		snprintf(reason, size, "kernel %s has no conntrack kfuncs",
-			 features_kernel_release());
 		return false;
 	}
 	return true;

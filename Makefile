@@ -50,8 +50,13 @@ endif
 WARNINGS  := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes \
 	     -Wmissing-prototypes -Wold-style-definition -Wvla -Wundef \
 	     -Wformat=2 -Wwrite-strings -Wpointer-arith -Wcast-align
+ifeq ($(or $(ARCH),$(shell uname -m)),x86_64)
+branch_protection := -fcf-protection
+else
+branch_protection := -mbranch-protection=standard
+endif
 HARDENING := -fPIE -fstack-protector-strong -fstack-clash-protection \
-	     -D_FORTIFY_SOURCE=2
+	     -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 $(branch_protection)
 CFLAGS	  ?= -O2 -g
 CPPFLAGS  += -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -I. -iquote include \
 	     -I$(BUILD)/bpf -MMD -MP

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: MIT
+"""Interfaces that come, change and go while the TC program is attached."""
+
+import json
+
+import pytest
+
+from harness import hello
+from harness.namespace import Namespace, add_address, link, wait_until
+from harness.product import Product
+from harness.recorder import Recorder
+
+MANY = 100
+ALWAYS = {"client", "authority"}
+
+
+def interfaces(product):
+    status = json.loads(product.succeed("status", "--json").stdout)
+    return {interface["name"] for interface in status["interfaces"]}
+
+
+def links(product):
+    """The BPF links its processes hold: one for each interface."""
+    return {number for kind, number in product.bpf_objects()
+            if kind == "link"}
+
+
+def wait_for_interfaces(product, expected):
+    """Exactly these, and no link to any other."""
+    wait_until(lambda: interfaces(product) == expected,
+               what=f"{sorted(expected)}, not {sorted(interfaces(product))}")
+    wait_until(lambda: len(links(product)) == len(expected),
+               what=f"{len(expected)} links, not {links(product)}")
+
+
+@pytest.fixture
+def server(network, product):
+    product.start("--bpf")
+    wait_for_interfaces(product, ALWAYS)
+    return network.server
+
+
+def ip(namespace, *words):
+    namespace.run("ip", *words)
+
+
+def test_a_new_interface_is_steered(server, product):
+    responder = Recorder(server, "responder", 31443)
+    other = Namespace("other")
+    try:
+        link(server, "late", other, "server")
+        add_address(server, "late", "203.0.113.1/24")
+        add_address(other, "server", "203.0.113.2/24")
+        wait_for_interfaces(product, ALWAYS | {"late"})
+        with other.connect("203.0.113.1", 443) as connection:
+            connection.sendall(hello.hello(hello.alpn(hello.ACME)))
+            assert connection.recv(100) == responder.greeting
+    finally:
+        other.remove()
+        responder.stop()
+    wait_for_interfaces(product, ALWAYS)
+
+
+def batch(namespace, command):
+    """One `ip` command for each number below MANY, as fast as can be."""
+    namespace.run("bash", "-c", f"for i in $(seq {MANY}); do "
+                  f"echo {command}; done | ip -batch -")
+
+
+def test_many_at_once(server, product):
+    for _ in range(2):
+        batch(server, "link add x$i type veth peer name y$i")
+        wait_until(lambda: len(links(product)) == len(ALWAYS) + 2 * MANY, 20,
+                   "a link for each interface")
+        batch(server, "link del x$i")
+        wait_for_interfaces(product, ALWAYS)
+
+
+def test_ports_of_a_bridge(server, product):
+    ip(server, "link", "add", "b0", "type", "bridge")
+    ip(server, "link", "add", "v0", "type", "veth", "peer", "name", "v1")
+    wait_for_interfaces(product, ALWAYS | {"b0", "v0", "v1"})
+    ip(server, "link", "set", "v0", "master", "b0")
+    wait_for_interfaces(product, ALWAYS | {"b0", "v1"})
+    ip(server, "link", "set", "v0", "nomaster")
+    wait_for_interfaces(product, ALWAYS | {"b0", "v0", "v1"})
+
+
+def test_moved_and_renamed(network, server, product):
+    ip(server, "link", "add", "v0", "type", "veth", "peer", "name", "v1")
+    wait_for_interfaces(product, ALWAYS | {"v0", "v1"})
+    ip(server, "link", "set", "v1", "netns", network.client.name)
+    wait_for_interfaces(product, ALWAYS | {"v0"})
+    ip(server, "link", "set", "v0", "name", "renamed")
+    wait_for_interfaces(product, ALWAYS | {"renamed"})
+    ip(network.client, "link", "set", "v1", "netns", server.name)
+    wait_for_interfaces(product, ALWAYS | {"renamed", "v1"})
+
+
+def test_only_named_interfaces(network, product):
+    product.start("--bpf", "--interface", "client", "--interface", "eth[0-9]")
+    wait_for_interfaces(product, {"client"})
+    ip(network.server, "link", "add", "eth7", "type", "veth", "peer", "name",
+       "other")
+    wait_for_interfaces(product, {"client", "eth7"})
+    ip(network.server, "link", "set", "eth7", "name", "lan0")
+    wait_for_interfaces(product, {"client"})
+
+
+def test_no_interface_yet(network, product):
+    product.start("--bpf", "--interface", "late*")
+    assert "no interface fits yet" in product.log_text()
+    wait_for_interfaces(product, set())
+    ip(network.server, "link", "add", "late0", "type", "veth", "peer", "name",
+       "other")
+    wait_for_interfaces(product, {"late0"})
+
+
+def test_number_used_again(server, product):
+    """Another interface under the same number is another interface."""
+    add = "link add v0 index 900 type veth peer name v1"
+    ip(server, *add.split())
+    wait_for_interfaces(product, ALWAYS | {"v0", "v1"})
+    for _ in range(5):
+        before = links(product)
+        server.run("bash", "-c", f"(echo link del v0; echo {add}) | ip -batch -")
+        wait_until(lambda: len(links(product) - before) == 2,
+                   what="two new links")
+        wait_for_interfaces(product, ALWAYS | {"v0", "v1"})
+
+
+def test_two_instances(network, server, product, program, tmp_path):
+    """Each has its ports, its pidfile and its programs."""
+    (tmp_path / "second").mkdir()
+    second = Product(program, network.server, tmp_path / "second")
+    second.start("--bpf", "--port", "8443", "--listen", "21444")
+    assert interfaces(second) == ALWAYS
+    assert len(links(product)) == 2 * len(ALWAYS)
+    product.stop()
+    assert interfaces(second) == ALWAYS
+    assert len(links(second)) == len(ALWAYS)
+    ip(server, "link", "add", "v0", "type", "veth", "peer", "name", "v1")
+    wait_for_interfaces(second, ALWAYS | {"v0", "v1"})
+    second.stop()
+    second.wait_gone()

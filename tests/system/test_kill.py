@@ -136,6 +136,8 @@ def test_all_killed_at_once_with_iptables(repair, network, product,
     """Nobody is there for the rule's visitors until the next command."""
     product.start("--iptables")
     product.kill_all()
+    # The kernel closes a dead process's sockets a moment later.
+    wait_until(lambda: not product.listening(), what="end of the listeners")
     for address in Network.SERVER.values():
         with pytest.raises(ConnectionRefusedError):
             network.client.connect(address, 443)

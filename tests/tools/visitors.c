@@ -98,6 +98,10 @@ struct visit {
 	const char *step;
 	int error;
 	bool through_proxy;
+	/* When each step was done; 0 for those that were not. */
+	uint64_t began_ns;
+	uint64_t connected_ns;
+	uint64_t secured_ns;
 };
 
 static uint64_t now_ns(void)
@@ -276,8 +280,14 @@ static enum outcome read_page(const struct visitors *visitors,
 	return check_page(visitors, visit, response, size);
 }
 
+/* Seconds from the first to the second moment; 0 if there was none. */
+static double seconds_between(uint64_t first, uint64_t second)
+{
+	return second > first ? (double)(second - first) / (double)NS_PER_S : 0;
+}
+
 static void report_failure(struct visitors *visitors, const struct visit *visit,
-			   enum outcome outcome, uint64_t began)
+			   enum outcome outcome)
 {
 	struct sockaddr_storage local = { .ss_family = AF_UNSPEC };
 	socklen_t length = sizeof(local);
@@ -289,28 +299,37 @@ static void report_failure(struct visitors *visitors, const struct visit *visit,
 	if (visit->fd >= 0 &&
 	    !getsockname(visit->fd, (struct sockaddr *)&local, &length))
 		port = ntohs(((struct sockaddr_in *)&local)->sin_port);
-	fprintf(stderr, "%.3f s +%.3f s: %s at %s: %s (port %u)\n",
-		(double)(began - visitors->started_ns) / NS_PER_S,
-		(double)(now_ns() - began) / NS_PER_S, outcome_names[outcome],
-		visit->step, visit->error ? strerror(visit->error) : "-", port);
+	fprintf(stderr,
+		"%.3f s: %s at %s: %s (port %u, connected after %.3f s, "
+		"TLS after %.3f s, ended after %.3f s%s)\n",
+		seconds_between(visitors->started_ns, visit->began_ns),
+		outcome_names[outcome], visit->step,
+		visit->error ? strerror(visit->error) : "-", port,
+		seconds_between(visit->began_ns, visit->connected_ns),
+		seconds_between(visit->began_ns, visit->secured_ns),
+		seconds_between(visit->began_ns, now_ns()),
+		visit->through_proxy ? ", through the proxy" : "");
 }
 
 static void visit_once(struct visitors *visitors)
 {
-	struct visit visit = { .fd = -1 };
-	uint64_t began = now_ns();
+	struct visit visit = { .fd = -1, .began_ns = now_ns() };
 	uint64_t took, slowest;
 	enum outcome outcome = connect_visit(visitors, &visit);
 
-	if (outcome == OUTCOME_OK)
+	if (outcome == OUTCOME_OK) {
+		visit.connected_ns = now_ns();
 		outcome = shake_hands(visitors, &visit);
-	if (outcome == OUTCOME_OK)
+	}
+	if (outcome == OUTCOME_OK) {
+		visit.secured_ns = now_ns();
 		outcome = read_page(visitors, &visit);
-	took = now_ns() - began;
+	}
+	took = now_ns() - visit.began_ns;
 	if (outcome == OUTCOME_OK && took > STALL_SECONDS * NS_PER_S)
 		outcome = OUTCOME_STALLED;
 	if (outcome != OUTCOME_OK)
-		report_failure(visitors, &visit, outcome, began);
+		report_failure(visitors, &visit, outcome);
 	SSL_free(visit.tls);
 	if (visit.fd >= 0)
 		close(visit.fd);

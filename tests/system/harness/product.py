@@ -64,11 +64,16 @@ class Product:
         return self.log.read_text() if self.log.exists() else ""
 
     def pids(self):
-        """Every process of this program in its namespace."""
+        """
+        Every process of this program in its namespace, to the very end: one
+        that is dying has still open sockets when its exe is gone already, but
+        not when its name is.
+        """
         found = []
         for pid in self.namespace.pids():
             with contextlib.suppress(OSError):
-                if os.readlink(f"/proc/{pid}/exe") == str(self.program):
+                name = Path(f"/proc/{pid}/comm").read_text().rstrip("\n")
+                if name == self.program.name[:15]:
                     found.append(pid)
         return found
 

@@ -17,6 +17,9 @@
  */
 void stop_signals_hold(sigset_t *set);
 
+/* Let them through again; one that came meanwhile ends the process. */
+void stop_signals_release(void);
+
 /* Wait at most @timeout_ms for one; returns its number, or 0. */
 int stop_signals_wait(unsigned int timeout_ms);
 

@@ -8,6 +8,7 @@
 #include "log.h"
 #include "pidfile.h"
 #include "recovery.h"
+#include "stop_signals.h"
 #include "support.h"
 
 /* The grace, and an iptables that waits long for its lock. */
@@ -91,6 +92,22 @@ static int stop_running(const struct options *options,
 	return wait_for_drain(options, process);
 }
 
+/*
+ * While we hold the pidfile, another stop takes us for an instance and sends
+ * us SIGINT, which must not end the cleaning half way.
+ */
+static int acquire_undisturbed(struct pidfile *pidfile, const char *path,
+			       struct pidfile_holder *holder)
+{
+	int err;
+
+	stop_signals_hold(NULL);
+	err = pidfile_acquire(pidfile, path, holder);
+	if (err)
+		stop_signals_release();
+	return err;
+}
+
 int command_stop(const struct options *options)
 {
 	struct pidfile_holder holder;
@@ -102,13 +119,13 @@ int command_stop(const struct options *options)
 		log_error("must be root (or have CAP_NET_ADMIN) to stop");
 		return EXIT_CODE_FAILED;
 	}
-	err = pidfile_acquire(&pidfile, options->pidfile, &holder);
+	err = acquire_undisturbed(&pidfile, options->pidfile, &holder);
 	if (err == -EALREADY) {
 		code = stop_running(options, &holder);
 		if (code != EXIT_CODE_DONE)
 			return code;
 		/* It may have been killed on the way, or another started. */
-		err = pidfile_acquire(&pidfile, options->pidfile, &holder);
+		err = acquire_undisturbed(&pidfile, options->pidfile, &holder);
 		if (err == -EALREADY)
 			return EXIT_CODE_DONE;
 	} else if (!err) {

@@ -31,6 +31,14 @@ void stop_signals_hold(sigset_t *set)
 		*set = held;
 }
 
+void stop_signals_release(void)
+{
+	sigset_t held;
+
+	fill_set(&held);
+	sigprocmask(SIG_UNBLOCK, &held, NULL);
+}
+
 int stop_signals_wait(unsigned int timeout_ms)
 {
 	const struct timespec timeout = {

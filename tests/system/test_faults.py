@@ -155,6 +155,17 @@ def test_stop_of_a_hook_that_still_starts(product, web, wrap_iptables, clean):
     assert residue.snapshot(product.namespace) == clean
 
 
+def test_stops_do_not_stop_each_other(product, web, wrap_iptables, clean):
+    """Each holds the pidfile while it cleans, as an instance would."""
+    product.start("--iptables")
+    product.kill_all()
+    wrap_iptables("sleep 0.1")
+    stops = [product.popen("stop") for _ in range(4)]
+    assert [stop.wait(60) for stop in stops] == [DONE] * 4
+    assert not product.pidfile.exists()
+    assert residue.snapshot(product.namespace) == clean
+
+
 def test_run_is_stopped_while_it_starts(product, web, wrap_iptables, clean,
                                         tmp_path):
     wrap_iptables("sleep 0.2")

@@ -50,6 +50,8 @@ def pytest_sessionstart(session):
     if os.geteuid() != 0:
         pytest.exit("the system tests make network namespaces: run them as "
                     "root", returncode=1)
+    # Ends like Ctrl-C does: all that was made is taken away.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     namespaces.remove_abandoned()
 
 

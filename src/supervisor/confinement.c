@@ -264,8 +264,9 @@ static void add_checked_call(struct filter *filter,
 
 		/* The lower half of the argument: both machines are little
 		 * endian. */
-		add_load(filter, offsetof(struct seccomp_data, args) +
-					 condition->argument * 8);
+		add_load(filter,
+			 offsetof(struct seccomp_data, args) +
+				 condition->argument * sizeof(uint64_t));
 		add(filter,
 		    (struct sock_filter)BPF_STMT(BPF_ALU | BPF_AND | BPF_K,
 						 condition->mask));

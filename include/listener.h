@@ -39,6 +39,9 @@ struct listeners {
 int listeners_open(struct listeners *listeners, enum listener_scope scope,
 		   uint16_t port, bool ipv6);
 
+/* Does anybody listen on @port, at whatever address? Opens nothing. */
+bool listeners_port_is_taken(uint16_t port);
+
 /* Close both; safe on LISTENERS_NONE and twice. */
 void listeners_close(struct listeners *listeners);
 

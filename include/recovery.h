@@ -9,9 +9,10 @@
 /*
  * Remove rules and filters that a killed instance with the same ports left
  * (unless !@with_rules: then they are the user's own), and tell its workers
- * to drain. Needs the pidfile acquired, so that nobody lives whom this could
- * hurt. Returns the number of such workers, or negative errno if something
- * could not be removed (logged).
+ * to drain; returns when they have left the listen port, at the latest after
+ * the time that a stop takes. Needs the pidfile acquired, so that nobody lives
+ * whom this could hurt. Returns 0, or negative errno if something could not be
+ * removed (logged).
  */
 int recover(const struct redirect_config *config, const struct pidfile *pidfile,
 	    bool with_rules);

@@ -29,8 +29,6 @@ struct supervisor_settings {
 	const struct redirect_ops *ops;
 	/* Acquired; released by supervisor_run(). */
 	struct pidfile *pidfile;
-	/* Wait so long for the listen port to become free. */
-	unsigned int port_wait_ms;
 	/* Called once the redirect is in place and verified; an error (logged)
 	 * takes it away again. */
 	int (*ready)(void *context);

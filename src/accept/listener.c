@@ -128,6 +128,20 @@ int listeners_open(struct listeners *listeners, enum listener_scope scope,
 	return fd;
 }
 
+/* Bound but not listening, a socket can be reached by nobody. */
+static bool is_taken(int family, uint16_t port)
+{
+	cleanup_fd int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	return fd >= 0 && set_address_options(fd, family, LISTENER_ANY) == 0 &&
+	       bind_to_scope(fd, family, LISTENER_ANY, port) == -EADDRINUSE;
+}
+
+bool listeners_port_is_taken(uint16_t port)
+{
+	return is_taken(AF_INET, port) || is_taken(AF_INET6, port);
+}
+
 void listeners_close(struct listeners *listeners)
 {
 	close_fd_at(&listeners->ipv4);

@@ -326,13 +326,10 @@ static int start(const struct options *options, struct caller *caller)
 
 	err = recover(&settings.redirect, &pidfile,
 		      settings.ops != &redirect_none);
-	if (err < 0) {
+	if (err) {
 		pidfile_release(&pidfile);
 		return err;
 	}
-	if (err > 0)
-		settings.port_wait_ms =
-			SUPERVISOR_GRACE_MS + SUPERVISOR_CLOSE_MS;
 	return supervisor_run(&settings);
 }
 

@@ -22,7 +22,7 @@ static int clean_up(const struct options *options, struct pidfile *pidfile)
 
 	err = recover(&config, pidfile, options->redirect != REDIRECT_NONE);
 	/* A pidfile that stays tells the next attempt that work is left. */
-	if (err < 0) {
+	if (err) {
 		close_fd_at(&pidfile->fd);
 		return err;
 	}

@@ -1,11 +1,28 @@
 // SPDX-License-Identifier: MIT
 #include "recovery.h"
 
+#include <poll.h>
 #include <signal.h>
 
+#include "listener.h"
 #include "log.h"
 #include "status_report.h"
+#include "supervisor.h"
 #include "support.h"
+
+/*
+ * Once the pidfile is released, nobody finds these workers any more: as with
+ * any stop, the next start must find the port free.
+ */
+static void wait_for_port(uint16_t port)
+{
+	const uint64_t deadline =
+		monotonic_ns() +
+		(SUPERVISOR_GRACE_MS + SUPERVISOR_CLOSE_MS) * NS_PER_MS;
+
+	while (listeners_port_is_taken(port) && monotonic_ns() < deadline)
+		poll(NULL, 0, 20);
+}
 
 int recover(const struct redirect_config *config, const struct pidfile *pidfile,
 	    bool with_rules)
@@ -37,7 +54,9 @@ int recover(const struct redirect_config *config, const struct pidfile *pidfile,
 
 	/* After the rules: until now these workers kept the port alive. */
 	workers = pidfile_signal_workers(pidfile, SIGTERM);
-	if (workers)
+	if (workers) {
 		log_info("an instance was killed: its connections drain");
-	return (int)workers;
+		wait_for_port(config->listen_port);
+	}
+	return 0;
 }

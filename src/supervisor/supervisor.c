@@ -87,25 +87,13 @@ static int start_worker(struct supervisor *supervisor)
 	return -ECHILD;
 }
 
-/*
- * Open the listeners; the port may be held for a moment by the worker of a
- * killed instance, which has been told to drain.
- */
 static int open_listeners(struct supervisor *supervisor)
 {
 	const struct supervisor_settings *settings = supervisor->settings;
-	uint64_t deadline = monotonic_ns() + settings->port_wait_ms * NS_PER_MS;
-	int err;
+	int err = listeners_open(&supervisor->listeners, settings->ops->scope,
+				 settings->redirect.listen_port,
+				 settings->redirect.ipv6);
 
-	for (;;) {
-		err = listeners_open(&supervisor->listeners,
-				     settings->ops->scope,
-				     settings->redirect.listen_port,
-				     settings->redirect.ipv6);
-		if (err != -EADDRINUSE || monotonic_ns() >= deadline)
-			break;
-		poll(NULL, 0, 50);
-	}
 	if (err)
 		log_error("cannot listen on port %u: %s%s",
 			  settings->redirect.listen_port, error_text(err),

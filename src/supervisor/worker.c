@@ -107,7 +107,8 @@ static void leave_terminal(void)
 }
 
 __attribute__((noreturn)) static void
-run_worker(const struct worker_settings *settings, int control_fd)
+run_worker(const struct worker_settings *settings, pid_t supervisor,
+	   int control_fd)
 {
 	struct proxy_environment environment = {
 		.config = settings->config,
@@ -137,6 +138,10 @@ run_worker(const struct worker_settings *settings, int control_fd)
 	if (err < 0)
 		log_warning("worker: cannot lock %s: %s",
 			    settings->pidfile->path, error_text(err));
+	/* Killed before the lock was there, by which we would be found. No
+	 * redirect leads to a worker that is not ready. */
+	if (getppid() != supervisor)
+		_exit(EXIT_FAILURE);
 
 	err = confine(&settings->confinement);
 	if (err < 0) {
@@ -154,6 +159,7 @@ run_worker(const struct worker_settings *settings, int control_fd)
 
 int worker_start(struct worker *worker, const struct worker_settings *settings)
 {
+	const pid_t supervisor = getpid();
 	int sockets[2];
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK,
@@ -169,7 +175,7 @@ int worker_start(struct worker *worker, const struct worker_settings *settings)
 		return err;
 	}
 	if (worker->pid == 0)
-		run_worker(settings, sockets[1]);
+		run_worker(settings, supervisor, sockets[1]);
 	close(sockets[1]);
 	worker->control_fd = sockets[0];
 	return 0;

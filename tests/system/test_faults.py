@@ -352,6 +352,33 @@ def test_redirect_that_will_not_go(network, product, web, wrap_iptables,
     visit(network, web, through_proxy=False).close()
 
 
+def test_start_after_the_repair(redirect, network, product, web, clean):
+    """The orphans' port is free again when stop has returned."""
+    product.start(f"--{redirect}")
+    product.kill(product.supervisor())
+    product.stop()
+    product.start(f"--{redirect}")
+    visit(network, web, through_proxy=True).close()
+    product.stop()
+    product.wait_gone()
+    assert residue.snapshot(network.server) == clean
+
+
+def test_worker_that_is_an_orphan_from_birth(product, tmp_path):
+    """Without its lock nobody would find it, and it would keep the port."""
+    trace = tmp_path / "trace"
+    trace.touch()
+    start = product.namespace.popen(
+        "strace", "-f", "-o", trace, "-e", "inject=setsid:delay_enter=1000000",
+        *product.command("start", "--iptables"), env=product.environment)
+    wait_until(lambda: "setsid(" in trace.read_text(), what="a worker")
+    children = open(f"/proc/{start.pid}/task/{start.pid}/children").read()
+    os.kill(int(children), signal.SIGKILL)
+    product.stop()
+    product.wait_gone()
+    start.wait(10)
+
+
 def test_orphan_behind_a_redirect_of_the_users(network, product):
     """Nobody would take that away: its worker serves on."""
     listener = network.server.listen("127.0.0.1", 443)

@@ -8,6 +8,7 @@ complete: every call of a start and a stop that changes something (an hour).
 
 import contextlib
 import os
+import signal
 import time
 
 import pytest
@@ -52,6 +53,12 @@ WORKER_ERRORS = [
     ("recvfrom", "ENOMEM", "1"), ("splice", "EINVAL", "1+"), ("splice", "ENOMEM", "1"),
     ("pipe2", "EMFILE", "1+"), ("fcntl", "EPERM", "1+"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def time_for_all(time_limit):
+    if ALL:
+        signal.alarm(0)
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +137,9 @@ def error_in_start(redirect, moment):
         wait_for_start(ground, process)
         if process.poll() is not None:
             check_refusal(ground, process)
+            # Without locks nobody knows whose an empty pidfile is.
+            if moment.name == "fcntl":
+                ground.stop_and_check()
             ground.check_clean()
             ground.visit()
         else:
@@ -184,11 +194,9 @@ def make_it_work(ground):
     """All kinds of calls: of silent visitors, of slow ones, of big ones."""
     with visitor(ground) as silent:
         silent.sendall(b"x")
-        for size, pieces in ((1, 64), (1 << 20, 1)):
+        for size in 20 * [1] + [1 << 20]:
             with visitor(ground) as one:
-                for _ in range(pieces):
-                    one.sendall(os.urandom(size))
-                    time.sleep(0.001)
+                one.sendall(os.urandom(size))
                 one.recv(100)
         silent.recv(100)
 

@@ -9,7 +9,9 @@ DATADIR	?= $(PREFIX)/share
 MANDIR	?= $(DATADIR)/man
 BASHDIR	?= $(DATADIR)/bash-completion/completions
 ZSHDIR	?= $(DATADIR)/zsh/site-functions
+UNITDIR	?= $(PREFIX)/lib/systemd/system
 HOOKSDIR := $(DATADIR)/acme-alpn-proxy/hooks
+DOCDIR	:= $(DATADIR)/doc/acme-alpn-proxy
 DESTDIR	?=
 VERSION	:= 0.1.0
 
@@ -27,8 +29,10 @@ PYTHON	     ?= /usr/bin/python3
 
 # make ARCH=arm64 cross-compiles with Debian's gcc-aarch64-linux-gnu.
 BUILD	?= build
+STRIP	?= strip
 ifeq ($(ARCH),arm64)
 CC	:= aarch64-linux-gnu-gcc
+STRIP	:= aarch64-linux-gnu-strip
 BUILD	:= $(BUILD)/arm64
 else ifneq ($(ARCH),)
 $(error ARCH=$(ARCH) is not known: leave it out, or say ARCH=arm64)
@@ -57,10 +61,12 @@ branch_protection := -mbranch-protection=standard
 endif
 HARDENING := -fPIE -fstack-protector-strong -fstack-clash-protection \
 	     -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 $(branch_protection)
+# The same sources give the same bytes in whatever folder they are.
+HERE	  := -ffile-prefix-map=$(CURDIR)=.
 CFLAGS	  ?= -O2 -g
 CPPFLAGS  += -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -I. -iquote include \
 	     -I$(BUILD)/bpf -MMD -MP
-all_cflags   = -std=gnu17 $(WARNINGS) $(HARDENING) $(CFLAGS)
+all_cflags   = -std=gnu17 $(WARNINGS) $(HARDENING) $(HERE) $(CFLAGS)
 all_ldflags  = $(pie) -Wl,-z,relro,-z,now $(LDFLAGS)
 libraries   := -lbpf -lelf -lz
 
@@ -91,7 +97,7 @@ $(BUILD)/bpf/steer_conntrack.bpf.o: bpf_defines := -DSTEER_CONNTRACK
 $(BUILD)/bpf/steer_%.bpf.o: bpf/steer.bpf.c $(wildcard bpf/*.h vmlinux/*.h)
 	$(call say,CLANG)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CLANG) -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror \
+	$(Q)$(CLANG) -target bpf -mcpu=v3 -O2 -g $(HERE) -Wall -Wextra -Werror \
 		-Wno-unused-parameter -fno-jump-tables -I. \
 		$(bpf_defines) -c -o $@ $<
 	$(Q)$(LLVM_STRIP) -g $@
@@ -180,6 +186,13 @@ bench:
 	$(Q)$(MAKE) --no-print-directory $(program)
 	$(Q)BUILD=$(CURDIR)/$(BUILD) PROGRAM=$(CURDIR)/$(program) tests/bench/run
 
+.PHONY: check-packages
+check-packages:
+	$(Q)tests/install-packages build test packages arm64
+	$(Q)$(MAKE) --no-print-directory $(tools)
+	$(Q)TOOLS=$(CURDIR)/$(BUILD)/tools $(PYTHON) -m pytest \
+		-p no:cacheprovider -q -rs tests/packages
+
 .PHONY: demo
 demo:
 	$(Q)tests/install-packages build test
@@ -196,9 +209,13 @@ lint: $(program)
 		'-DTAILQ_ENTRY(type)=struct {struct type *next;}' src
 	$(Q)$(CLANG_TIDY) --quiet $(sources) -- -std=gnu17 $(CPPFLAGS)
 	$(Q)shellcheck tests/run tests/install-packages .ci/run \
-		hooks/dehydrated hooks/uacme
+		hooks/dehydrated hooks/uacme dist/package dist/debian/prerm \
+		dist/debian/postrm
 
 ## Installing
+
+examples := dist/systemd/acme-renew.service dist/systemd/acme-renew.timer \
+	    dist/kubernetes/daemonset.yaml
 
 .PHONY: install
 install: $(program) $(completions)
@@ -209,15 +226,41 @@ install: $(program) $(completions)
 		$(DESTDIR)$(BASHDIR)/acme-alpn-proxy
 	install -D -m 0644 $(BUILD)/completion/zsh \
 		$(DESTDIR)$(ZSHDIR)/_acme-alpn-proxy
+	install -D -m 0644 -t $(DESTDIR)$(UNITDIR) \
+		dist/systemd/acme-alpn-proxy.service
 	install -D -m 0755 -t $(DESTDIR)$(HOOKSDIR) hooks/dehydrated hooks/uacme
+	install -D -m 0644 hooks/README.md $(DESTDIR)$(DOCDIR)/hooks.md
+	install -D -m 0644 dist/README.md $(DESTDIR)$(DOCDIR)/hosts.md
+	install -D -m 0644 -t $(DESTDIR)$(DOCDIR)/examples $(examples)
 
 .PHONY: uninstall
 uninstall:
 	rm -f $(DESTDIR)$(SBINDIR)/acme-alpn-proxy \
 		$(DESTDIR)$(MANDIR)/man8/acme-alpn-proxy.8 \
 		$(DESTDIR)$(BASHDIR)/acme-alpn-proxy \
-		$(DESTDIR)$(ZSHDIR)/_acme-alpn-proxy
-	rm -rf $(DESTDIR)$(DATADIR)/acme-alpn-proxy
+		$(DESTDIR)$(ZSHDIR)/_acme-alpn-proxy \
+		$(DESTDIR)$(UNITDIR)/acme-alpn-proxy.service
+	rm -rf $(DESTDIR)$(DATADIR)/acme-alpn-proxy $(DESTDIR)$(DOCDIR)
+
+## Packages, see dist/README.md
+
+package_settings = BUILD=$(BUILD) VERSION=$(VERSION) STRIP=$(STRIP) \
+	MAKE=$(MAKE) ARCHITECTURE=$(or $(ARCH),$(shell dpkg --print-architecture)) \
+	SOURCE_DATE_EPOCH=$(or $(SOURCE_DATE_EPOCH),$(shell \
+		git log -1 --format=%ct 2>/dev/null || date -r dist/package +%s))
+
+.PHONY: deb
+deb: $(program) $(completions)
+	$(Q)$(package_settings) dist/package deb
+
+.PHONY: tarball
+ifeq ($(STATIC),1)
+tarball: $(program) $(completions)
+	$(Q)$(package_settings) dist/package tarball
+else
+tarball:
+	$(Q)$(MAKE) --no-print-directory STATIC=1 tarball
+endif
 
 .PHONY: clean
 clean:
@@ -231,8 +274,11 @@ help:
 	@echo 'make check          as root: install what is missing, run all tests'
 	@echo 'make check-kernels  the redirect on kernels 5.10 to newest, in QEMU'
 	@echo 'make bench          beside HAProxy, nginx, ...; QUICK=1 for 3 min'
+	@echo 'make check-packages as root: packages, service and container, tested'
 	@echo 'make lint           clang-format, clang-tidy, cppcheck, shellcheck'
 	@echo 'make install        to DESTDIR= PREFIX=/usr/local'
+	@echo 'make deb            a Debian package in dist/'
+	@echo 'make tarball        a static binary and all that belongs to it'
 	@echo 'make clean          remove build/'
 	@echo 'Settings: STATIC=1 one static binary, ARCH=arm64 cross build,'
 	@echo '          V=1 show commands, CC= CFLAGS= LDFLAGS='

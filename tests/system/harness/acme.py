@@ -79,9 +79,10 @@ class Issued:
 
 
 class Client:
-    """lego on the server, with its responder on 127.0.0.1:31443."""
+    """lego in @namespace, with its responder on @address, port 31443."""
 
-    def __init__(self, namespace, directory, authority):
+    def __init__(self, namespace, directory, authority, address="127.0.0.1"):
+        self._responder = f"{address}:{RESPONDER_PORT}"
         self._namespace = namespace
         self._directory = directory / "lego"
         self._authority = authority
@@ -92,7 +93,7 @@ class Client:
             "lego", "--accept-tos", "--email", "admin@example.test",
             "--server", self._authority.directory_url, "--domains", name,
             "--key-type", "ec256", "--tls", "--tls.port",
-            f"127.0.0.1:{RESPONDER_PORT}", "--path", self._directory, "run",
+            self._responder, "--path", self._directory, "run",
             env=dict(os.environ, LEGO_CA_CERTIFICATES=str(
                 self._authority.certificate)), check=False, timeout=90)
 

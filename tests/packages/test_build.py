@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: MIT
+"""Packages that are well made, and the same whoever makes them."""
+
+import hashlib
+import re
+import tarfile
+
+import pytest
+
+from conftest import ROOT, copy_sources, make
+from harness.namespace import run
+
+
+def digests(folder):
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in (*folder.glob("*.deb"), *folder.glob("*.tar.gz"))}
+
+
+def test_two_builds_are_equal(built, tmp_path):
+    other = copy_sources(tmp_path / "a folder of another name")
+    for path in other.rglob("*.c"):
+        path.touch()
+    make(other, "deb", "tarball", SOURCE_DATE_EPOCH="1700000000",
+         TZ="Asia/Kathmandu", LC_ALL="C", HOME="/nonexistent")
+    assert len(digests(built)) == 2
+    assert digests(other / "dist") == digests(built)
+
+
+def test_another_source_makes_another_package(built, tmp_path):
+    """The control: what is compared above does depend on the sources."""
+    other = copy_sources(tmp_path / "other")
+    path = other / "src/main.c"
+    path.write_text(path.read_text().replace("acme-alpn-proxy %s", "other %s"))
+    make(other, "tarball", SOURCE_DATE_EPOCH="1700000000")
+    assert not digests(other / "dist").items() & digests(built).items()
+
+
+def test_lintian_has_nothing_to_say(package):
+    result = run("lintian", "--no-cfg", "--allow-root", "--fail-on",
+                 "error,warning", package, check=False, timeout=120)
+    assert (result.returncode, result.stdout) == (0, "")
+
+
+def test_tarball_holds_a_program_without_dependencies(built, tmp_path):
+    (path,) = built.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        assert all(member.uid == member.gid == 0 and
+                   member.mtime <= 1700000000 for member in archive)
+        archive.extractall(tmp_path)
+    (top,) = tmp_path.iterdir()
+    assert "statically linked" in run("ldd", top / "sbin/acme-alpn-proxy",
+                                      check=False).stdout
+    assert run(top / "sbin/acme-alpn-proxy", "--version").stdout
+    for name in ("README.md", "LICENSE", "share/man/man8/acme-alpn-proxy.8",
+                 "lib/systemd/system/acme-alpn-proxy.service",
+                 "share/acme-alpn-proxy/hooks/dehydrated"):
+        assert (top / name).is_file()
+
+
+@pytest.mark.parametrize("target", ["deb", "tarball"])
+def test_arm64(sources, target, tmp_path):
+    path = sources / make(sources, "ARCH=arm64", target,
+                          SOURCE_DATE_EPOCH="1700000000").split()[-1]
+    if target == "deb":
+        run("dpkg-deb", "--extract", path, tmp_path)
+        assert "libbpf1" in run("dpkg-deb", "--field", path, "Depends").stdout
+    else:
+        run("tar", "-xzf", path, "-C", tmp_path)
+        (program,) = tmp_path.rglob("sbin/acme-alpn-proxy")
+        assert run("qemu-aarch64-static", program, "--version").stdout
+    (program,) = tmp_path.rglob("sbin/acme-alpn-proxy")
+    assert "AArch64" in run("readelf", "--file-header", program).stdout
+    path.unlink()
+
+
+def test_versions_agree():
+    version = re.search(r"^VERSION\s*:= (.*)$",
+                        (ROOT / "Makefile").read_text(), re.M).group(1)
+    for name in ("Containerfile", "dist/kubernetes/daemonset.yaml"):
+        assert f"acme-alpn-proxy:{version}" in (ROOT / name).read_text()
+    assert f"({version})" in (ROOT / "dist/debian/changelog").read_text()

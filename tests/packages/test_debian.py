@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: MIT
+"""The Debian package on a Debian: installed, started, removed, no trace."""
+
+import re
+
+import pytest
+
+from conftest import ROOT
+from debian import Machine
+
+# A device, a client behind it, and a web server.
+NETWORK = """
+ip netns add client
+ip link add outside type veth peer name eth0 netns client
+ip address add 192.0.2.1/24 dev outside
+ip link set outside up
+ip -n client address add 192.0.2.2/24 dev eth0
+ip -n client link set eth0 up
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes \\
+    -subj /CN=www.example.test -keyout /tmp/key -out /tmp/certificate 2>/dev/null
+cat >/tmp/nginx.conf <<'EOF'
+events {}
+http { access_log off; server {
+    listen 443 ssl; ssl_certificate /tmp/certificate;
+    ssl_certificate_key /tmp/key; return 200 "$remote_addr\\n"; } }
+EOF
+nginx -c /tmp/nginx.conf >/dev/null 2>&1
+"""
+VISIT = """
+printf 'GET / HTTP/1.0\\r\\n\\r\\n' | ip netns exec client timeout 5 openssl \\
+    s_client -quiet -connect 192.0.2.1:443 2>/dev/null | tail -n 1
+"""
+DIRECTLY, THROUGH_PROXY = "192.0.2.2", "127.0.0.1"
+
+
+INSTALL = ("dpkg", "--install", "/root/package.deb")
+PURGE = ("dpkg", "--purge", "acme-alpn-proxy")
+
+
+@pytest.fixture
+def machine(debian, package):
+    """A machine on which the package is installed."""
+    debian.offer(package)
+    made = Machine(debian)
+    made.run(*INSTALL)
+    yield made
+    made.stop()
+
+
+def test_installs_and_is_purged_without_a_trace(debian, package):
+    debian.offer(package)
+    before = debian.files()
+    debian.run(*INSTALL)
+    assert debian.run("acme-alpn-proxy", "--version").stdout
+    installed = set(debian.files()) - set(before)
+    assert "usr/sbin/acme-alpn-proxy" in installed
+    assert "lib/systemd/system/acme-alpn-proxy.service" in {
+        name.removeprefix("usr/") for name in installed}
+    (debian.root / "var/log/acme-alpn-proxy.log").write_text("a line\n")
+    debian.run(*PURGE)
+    assert debian.files() == before
+    assert not (debian.root / "var/log/acme-alpn-proxy.log").exists()
+
+
+@pytest.mark.parametrize("option", ["--bpf", "--iptables"])
+def test_service_serves_and_leaves_nothing(machine, option):
+    machine.shell(NETWORK)
+    rules = machine.shell("iptables -t nat -S; ip6tables -t nat -S")
+    machine.shell(f"echo OPTIONS={option} >/etc/default/acme-alpn-proxy")
+    machine.shell("systemctl start acme-alpn-proxy")
+    # Type=notify: it serves from the moment that the start is done.
+    assert machine.shell(VISIT).strip() == THROUGH_PROXY
+    status = machine.shell("acme-alpn-proxy status")
+    assert f"redirect: {option[2:]}," in status
+    # The sandbox of the service leaves the worker all of its own.
+    assert "confined by user capabilities root files" in status
+    assert " calls\n" in status
+    shown = machine.shell("systemctl show -p StatusText acme-alpn-proxy")
+    assert f"{option[2:]} redirect of port 443 is in place" in shown
+    machine.shell("systemctl stop acme-alpn-proxy")
+    assert machine.shell(VISIT).strip() == DIRECTLY
+    assert machine.shell("iptables -t nat -S; ip6tables -t nat -S") == rules
+    assert "Result=success" in machine.shell(
+        "systemctl show -p Result acme-alpn-proxy")
+    machine.shell("! pgrep -x acme-alpn-proxy")
+
+
+@pytest.mark.parametrize("option", ["--bpf", "--iptables"])
+def test_service_that_is_killed_leaves_nothing(machine, option):
+    machine.shell(NETWORK)
+    machine.shell(f"echo OPTIONS={option} >/etc/default/acme-alpn-proxy")
+    machine.shell("systemctl start acme-alpn-proxy")
+    machine.shell("systemctl kill --signal=KILL --kill-who=main "
+                  "acme-alpn-proxy")
+    for _ in range(10):
+        assert machine.shell(VISIT).strip() in (DIRECTLY, THROUGH_PROXY)
+    machine.shell("while systemctl is-active acme-alpn-proxy; do sleep 0.1; "
+                  "done; systemctl reset-failed acme-alpn-proxy")
+    assert machine.shell(VISIT).strip() == DIRECTLY
+    assert "REDIRECT" not in machine.shell("iptables -t nat -S")
+    machine.shell("! ls /run/acme* 2>&1")
+
+
+CLIENT = """
+useradd --system acme
+cp /usr/share/doc/acme-alpn-proxy/examples/acme-renew.* /etc/systemd/system
+cat >/usr/bin/lego <<'EOF'
+#!/bin/sh
+id -un
+test -w /var/lib/acme && pgrep -x acme-alpn-proxy >/dev/null
+EOF
+chmod 0755 /usr/bin/lego
+systemctl daemon-reload
+systemctl start nginx
+echo OPTIONS=--bpf >/etc/default/acme-alpn-proxy
+"""
+STOPPED = "while [ \"$(systemctl is-active acme-alpn-proxy)\" != inactive ]; " \
+          "do sleep 0.1; done"
+
+
+def test_renewal_runs_unprivileged_behind_the_service(machine):
+    machine.shell(CLIENT)
+    machine.shell("systemctl start acme-renew")
+    machine.shell(STOPPED)
+    journal = machine.journal("acme-renew", "acme-alpn-proxy")
+    assert re.search(r"lego\[\d+\]: acme$", journal, re.M)
+    assert journal.index("ready: bpf") < journal.index("]: acme\n")
+
+    machine.shell("echo 'exit 1' >>/usr/bin/lego; ! systemctl start acme-renew")
+    machine.shell(STOPPED)
+    machine.shell("echo OPTIONS=--unknown >/etc/default/acme-alpn-proxy; "
+                  "rm /usr/bin/lego; ! systemctl start acme-renew")
+    # Without a proxy, the CA is not asked at all.
+    assert "lego" not in machine.shell(
+        "systemctl status acme-renew | grep -F Process: || true")
+    machine.shell("systemctl enable --now acme-renew.timer; "
+                  "systemctl list-timers | grep acme-renew")
+
+
+def test_removing_the_package_ends_what_was_started_by_hand(machine):
+    machine.shell(NETWORK)
+    machine.shell("acme-alpn-proxy start --daemon --bpf")
+    assert machine.shell(VISIT).strip() == THROUGH_PROXY
+    machine.shell("dpkg --remove acme-alpn-proxy")
+    assert machine.shell(VISIT).strip() == DIRECTLY
+    machine.shell("! ls /run/acme-alpn-proxy* 2>/dev/null")
+
+
+def test_units_are_well_formed(machine):
+    machine.shell("cp /usr/share/doc/acme-alpn-proxy/examples/acme-renew.* "
+                  "/run/systemd/system; ln -s /bin/true /usr/bin/lego; "
+                  "systemd-analyze verify --man=no acme-alpn-proxy.service "
+                  "acme-renew.service acme-renew.timer")
+
+
+def test_exposure_is_as_documented(machine):
+    """The number in dist/README.md."""
+    text = machine.shell("systemd-analyze security --no-pager "
+                         "acme-alpn-proxy.service", check=False)
+    score = re.search(r"Overall exposure level .*: ([\d.]+)", text).group(1)
+    assert f"exposure of {score}" in (ROOT / "dist/README.md").read_text()

@@ -48,11 +48,14 @@ struct redirect_interface {
 	uint64_t cookies;
 	/* Left alone: the destination is another host; steering is paused or
 	 * no listener is there; the flow exists already; it is a published
-	 * container's own flow. */
+	 * container's own flow; its first SYN was steered and never answered;
+	 * the kernel refused to keep or to assign it. */
 	uint64_t not_local;
 	uint64_t not_steering;
 	uint64_t existing_flow;
 	uint64_t container_flow;
+	uint64_t unanswered;
+	uint64_t refused;
 };
 
 /* Each strategy's own state begins with this. */

@@ -54,6 +54,8 @@ static const struct number interface_numbers[] = {
 	  FIELD(existing_flow) },
 	{ "container_flow", "container_flow", "container's own flow",
 	  FIELD(container_flow) },
+	{ "unanswered", "unanswered", "unanswered", FIELD(unanswered) },
+	{ "refused", "refused", "refused", FIELD(refused) },
 };
 
 static unsigned long long value_of(const void *base,

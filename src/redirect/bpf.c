@@ -594,6 +594,8 @@ static size_t interfaces(const struct redirect *redirect,
 			.existing_flow = counters.packets[STEER_EXISTING_FLOW],
 			.container_flow =
 				counters.packets[STEER_CONTAINER_FLOW],
+			.unanswered = counters.packets[STEER_UNANSWERED],
+			.refused = counters.packets[STEER_REFUSED],
 		};
 		strcpy(item->name, attachment->interface.name);
 		strcpy(item->attached_by, tc_way_text(attachment->tc.way));

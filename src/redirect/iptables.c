@@ -34,7 +34,11 @@ struct iptables_redirect {
 	struct conntrack_hold hold;
 	/* Has a connection perhaps been redirected? */
 	bool was_attached;
-	struct xtables families[FAMILIES];
+	struct family {
+		struct xtables xtables;
+		/* The redirect may stand in the table already. */
+		bool may_be_there;
+	} families[FAMILIES];
 	size_t family_count;
 };
 
@@ -163,7 +167,8 @@ static int check_firewall(const struct iptables_redirect *self,
 /* All that can be known to fail before a rule is touched. */
 static int open_family(struct iptables_redirect *self, sa_family_t family)
 {
-	struct xtables *xtables = &self->families[self->family_count++];
+	struct family *state = &self->families[self->family_count++];
+	struct xtables *xtables = &state->xtables;
 	cleanup_free char *rules = NULL;
 	int err = xtables_find(xtables, family);
 
@@ -176,6 +181,7 @@ static int open_family(struct iptables_redirect *self, sa_family_t family)
 	err = xtables_has(xtables, self->rule.words);
 	if (err < 0)
 		return complain(xtables, "use the rule", err);
+	state->may_be_there = err > 0;
 
 	err = check_published_port(self, xtables, rules);
 	return err ? err : check_firewall(self, xtables);
@@ -184,7 +190,7 @@ static int open_family(struct iptables_redirect *self, sa_family_t family)
 static void free_redirect(struct iptables_redirect *self)
 {
 	for (size_t i = 0; i < self->family_count; i++)
-		xtables_release(&self->families[i]);
+		xtables_release(&self->families[i].xtables);
 	conntrack_hold_close(&self->hold);
 	rulespec_free(&self->rule);
 	free(self);
@@ -250,15 +256,17 @@ static int add_hold(struct iptables_redirect *self, struct xtables *xtables)
  * The hold comes first: a rule left by a killed instance may be the only one
  * that keeps conntrack on, and is deleted next.
  */
-static int attach_family(struct iptables_redirect *self,
-			 struct xtables *xtables)
+static int attach_family(struct iptables_redirect *self, struct family *family)
 {
+	struct xtables *xtables = &family->xtables;
 	int added = add_hold(self, xtables);
-	int err;
+	int err = 0;
 
 	if (added < 0)
 		return added;
-	err = xtables_delete_all(xtables, self->rule.words);
+	if (family->may_be_there)
+		err = xtables_delete_all(xtables, self->rule.words);
+	family->may_be_there = true;
 	if (!err)
 		err = xtables_append(xtables, self->rule.words);
 	if (!err) {
@@ -279,7 +287,7 @@ static int attach_family(struct iptables_redirect *self,
 static void undo_attach(struct iptables_redirect *self, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
-		struct xtables *xtables = &self->families[i];
+		struct xtables *xtables = &self->families[i].xtables;
 		int err = xtables_delete_all(xtables, self->rule.words);
 
 		if (!err && !self->was_attached)
@@ -331,7 +339,7 @@ static int iptables_pause(struct redirect *redirect)
 	int result = 0;
 
 	for (size_t i = 0; i < self->family_count; i++) {
-		int err = pause_family(self, &self->families[i]);
+		int err = pause_family(self, &self->families[i].xtables);
 
 		if (err && !result)
 			result = err;
@@ -355,7 +363,7 @@ static void iptables_close(struct redirect *redirect)
 			break;
 	}
 	for (size_t i = 0; i < self->family_count && self->was_attached; i++) {
-		struct xtables *xtables = &self->families[i];
+		struct xtables *xtables = &self->families[i].xtables;
 		int err = conntrack_hold_remove(xtables, &self->hold.rule,
 						self->config->listen_port);
 
@@ -418,7 +426,8 @@ static int remove_family_leftovers(struct xtables *xtables,
 	int holds, err;
 
 	/* Not installed, or a host without this table: nothing can be left. */
-	if (!xtables->path || xtables_list(xtables, "nat", &rules))
+	if (!xtables->path || xtables_list(xtables, "nat", &rules) ||
+	    !strstr(rules, "-A PREROUTING "))
 		return 0;
 
 	err = xtables_delete_all(xtables, rule->words);

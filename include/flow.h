@@ -58,6 +58,9 @@ struct flow {
 	/* The sink must get TCP_NODELAY before a second write: a first one is
 	 * never delayed (RFC 896), so short connections go without. */
 	bool sink_delays;
+	/* The sink will be reset after the last bytes: they must not wait for
+	 * its FIN. */
+	bool ends_in_reset;
 };
 
 /* What flows of one process share. */
@@ -73,7 +76,8 @@ int flow_hold(struct flow *flow, const uint8_t *bytes, size_t length);
 /*
  * Deliver what is held, then @length fresh bytes at @bytes, keeping what the
  * sink does not take, then pass on nothing more. Either may be empty, but not
- * both be there.
+ * both be there. Where this finishes the flow, the last bytes may not leave
+ * before the caller shuts the sink down or closes it, which is to be done now.
  */
 enum flow_result flow_deliver(struct flow *flow, struct flow_tools *tools,
 			      int sink, const uint8_t *bytes, size_t length);

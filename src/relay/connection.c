@@ -205,6 +205,7 @@ static bool settle(struct engine *engine, struct connection *connection,
 	if (result == FLOW_SINK_FAILED) {
 		flow_drop(flow, &engine->tools);
 		connection->reset = true;
+		other->ends_in_reset = true;
 		/* It may have failed for want of memory, and wait for more. */
 		shutdown(sink, SHUT_RDWR);
 	}

@@ -11,6 +11,8 @@
 
 /* The most that one turn moves for one flow by splice(). */
 #define SPLICE_SIZE ((size_t)1024 * 1024)
+/* A source that has sent more than this is not one whose end follows at once. */
+#define SHORT_ANSWER FLOW_COPY_SIZE
 /* The smallest block of held memory; it grows by doubling. */
 #define HELD_MINIMUM 512
 
@@ -78,14 +80,20 @@ static void before_write(struct flow *flow, int sink)
 	flow->sink_delays = false;
 }
 
-/* Bytes taken by the sink, 0 if it takes none now, -1 if it failed. */
+/*
+ * Bytes taken by the sink, 0 if it takes none now, -1 if it failed. The last
+ * ones wait for the end that is about to be passed on, so that both leave in
+ * one segment.
+ */
 static ssize_t write_to_sink(struct flow *flow, int sink, const uint8_t *bytes,
 			     size_t length)
 {
+	const bool last = flow->source_ended && !flow->ends_in_reset;
 	ssize_t written;
 
 	before_write(flow, sink);
-	written = send(sink, bytes, length, MSG_NOSIGNAL);
+	written =
+		send(sink, bytes, length, MSG_NOSIGNAL | (last ? MSG_MORE : 0));
 	if (would_block(written))
 		return 0;
 	if (written > 0)
@@ -168,18 +176,45 @@ enum flow_result flow_deliver(struct flow *flow, struct flow_tools *tools,
 	return result;
 }
 
+/* Read behind the @length bytes in the buffer. As run_copy() but for the end,
+ * and what it returns is the length of all. */
+static ssize_t read_behind(struct flow *flow, struct flow_tools *tools,
+			   int source, size_t length)
+{
+	ssize_t more = recv(source, tools->buffer + length,
+			    sizeof(tools->buffer) - length, 0);
+
+	flow->source_ended = more == 0;
+	if (more < 0 && !would_block(more))
+		return more;
+	return (ssize_t)length + (more > 0 ? more : 0);
+}
+
+/*
+ * Most visits are short: an answer, and behind it the end. A second look finds
+ * the end while it can still go with the answer, which saves a turn and a
+ * segment with its acknowledgement, a tenth of what a short connection costs.
+ */
 static enum flow_result run_copy(struct flow *flow, struct flow_tools *tools,
 				 int source, int sink)
 {
 	ssize_t length = recv(source, tools->buffer, sizeof(tools->buffer), 0);
+	enum flow_result result;
+	ssize_t all = length;
 
 	if (would_block(length))
 		return FLOW_OK;
 	if (length < 0)
 		return FLOW_SOURCE_FAILED;
 	flow->source_ended = length == 0;
-	flow->bulk = length == sizeof(tools->buffer);
-	return flow_deliver(flow, tools, sink, tools->buffer, (size_t)length);
+	if (length > 0 && length < (ssize_t)sizeof(tools->buffer) &&
+	    flow->bytes < SHORT_ANSWER)
+		all = read_behind(flow, tools, source, (size_t)length);
+	flow->bulk = all == sizeof(tools->buffer);
+	result = flow_deliver(flow, tools, sink, tools->buffer,
+			      (size_t)(all < 0 ? length : all));
+	/* Whatever could be delivered was. */
+	return result == FLOW_OK && all < 0 ? FLOW_SOURCE_FAILED : result;
 }
 
 /* An error of the call, not of the connection: copying will do. The other

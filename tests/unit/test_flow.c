@@ -5,12 +5,17 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+/* <netinet/tcp.h> has the same names, and less of struct tcp_info. */
+#include <linux/tcp.h>
 
 #include "flow.h"
 #include "support.h"
@@ -219,6 +224,89 @@ static void says_which_side_failed(void **state)
 	assert_int_equal(run(bench), FLOW_SOURCE_FAILED);
 }
 
+/* Two connected TCP sockets in place of the sink and the reader. */
+static void sink_into_tcp(struct bench *bench)
+{
+	struct sockaddr_in address = {
+		.sin_family = AF_INET,
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+	};
+	socklen_t length = sizeof(address);
+	int listener = socket(AF_INET, SOCK_STREAM, 0);
+
+	close(bench->sink);
+	close(bench->reader);
+	bench->sink = socket(AF_INET, SOCK_STREAM, 0);
+	assert_int_equal(bind(listener, (struct sockaddr *)&address, length),
+			 0);
+	assert_int_equal(listen(listener, 1), 0);
+	getsockname(listener, (struct sockaddr *)&address, &length);
+	assert_int_equal(
+		connect(bench->sink, (struct sockaddr *)&address, length), 0);
+	bench->reader = accept(listener, NULL, NULL);
+	assert_true(bench->reader >= 0);
+	close(listener);
+}
+
+static uint32_t segments_sent(int fd)
+{
+	struct tcp_info info;
+	socklen_t length = sizeof(info);
+
+	assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length),
+			 0);
+	return info.tcpi_segs_out;
+}
+
+static void sends_the_end_with_the_last_bytes(void **state)
+{
+	struct bench *bench = *state;
+	char text[8] = { 0 };
+	uint32_t before;
+
+	sink_into_tcp(bench);
+	before = segments_sent(bench->sink);
+	send(bench->writer, "bye", 3, 0);
+	shutdown(bench->writer, SHUT_WR);
+	assert_int_equal(run(bench), FLOW_OK);
+	assert_int_equal(bench->flow.state, FLOW_FINISHED);
+	shutdown(bench->sink, SHUT_WR);
+	assert_int_equal(segments_sent(bench->sink), before + 1);
+	assert_int_equal(recv(bench->reader, text, sizeof(text), 0), 3);
+	assert_string_equal(text, "bye");
+	assert_int_equal(recv(bench->reader, text, sizeof(text), 0), 0);
+}
+
+static void lets_nothing_wait_for_a_reset(void **state)
+{
+	struct bench *bench = *state;
+	char text[8] = { 0 };
+
+	sink_into_tcp(bench);
+	bench->flow.ends_in_reset = true;
+	send(bench->writer, "bye", 3, 0);
+	shutdown(bench->writer, SHUT_WR);
+	assert_int_equal(run(bench), FLOW_OK);
+	assert_int_equal(bench->flow.state, FLOW_FINISHED);
+	assert_int_equal(recv(bench->reader, text, sizeof(text), MSG_DONTWAIT),
+			 3);
+}
+
+static void delivers_before_it_says_that_the_source_failed(void **state)
+{
+	struct bench *bench = *state;
+	char text[8] = { 0 };
+
+	/* Unread data makes the end a reset, behind what was sent. */
+	send(bench->source, "y", 1, 0);
+	send(bench->writer, "bye", 3, 0);
+	close(bench->writer);
+	bench->writer = -1;
+	assert_int_equal(run(bench), FLOW_SOURCE_FAILED);
+	assert_int_equal(recv(bench->reader, text, sizeof(text), 0), 3);
+	assert_string_equal(text, "bye");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -236,6 +324,13 @@ int main(void)
 						setup, teardown),
 		cmocka_unit_test_setup_teardown(says_which_side_failed, setup,
 						teardown),
+		cmocka_unit_test_setup_teardown(
+			sends_the_end_with_the_last_bytes, setup, teardown),
+		cmocka_unit_test_setup_teardown(lets_nothing_wait_for_a_reset,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			delivers_before_it_says_that_the_source_failed, setup,
+			teardown),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

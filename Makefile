@@ -145,6 +145,7 @@ $(BUILD)/unit/%: tests/unit/%.c $(modules)
 # A target is built with src/peek, src/support and the pure modules named here,
 # so that all code behind it is instrumented.
 modules_of_fuzz_options	   := src/command/options.c
+modules_of_fuzz_proxy_header := src/relay/proxy_header.c
 modules_of_fuzz_rulespec   := src/redirect/rulespec.c
 modules_of_fuzz_rule_table := src/redirect/rule_table.c \
 			      src/redirect/rulespec.c src/redirect/dnat.c \

@@ -13,6 +13,8 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+#include "proxy_header.h"
+
 /* Enough for "localhost" and for a name with a few addresses. */
 #define BACKEND_MAX_ADDRESSES 4
 /* A DNS name (253), brackets, colon and port. */
@@ -31,6 +33,8 @@ struct backend {
 	/* Tried in this order until one connects. */
 	struct endpoint addresses[BACKEND_MAX_ADDRESSES];
 	size_t count;
+	/* What each connection to it begins with. */
+	enum proxy_protocol proxy_protocol;
 };
 
 /* "host:port" taken apart; both strings point into @buffer. */

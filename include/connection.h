@@ -49,6 +49,8 @@ struct connection {
 	uint8_t state;
 	/* Index in the backend's addresses. */
 	uint8_t address_index;
+	/* The first bytes of from_client that are ours: a PROXY header. */
+	uint8_t header_length;
 	/* One side has failed; the other is to learn it once all that the
 	 * failed one had sent is delivered. */
 	bool reset;

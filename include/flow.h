@@ -73,6 +73,9 @@ struct flow_tools {
  * flow that holds none in a pipe. */
 int flow_hold(struct flow *flow, const uint8_t *bytes, size_t length);
 
+/* The same before those held; only for a flow that has delivered none. */
+int flow_hold_before(struct flow *flow, const uint8_t *bytes, size_t length);
+
 /*
  * Deliver what is held, then @length fresh bytes at @bytes, keeping what the
  * sink does not take, then pass on nothing more. Either may be empty, but not

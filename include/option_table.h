@@ -21,6 +21,8 @@ enum option_kind {
 	OPTION_TEXT,
 	/* The same; HOST:PORT or [IPV6]:PORT. */
 	OPTION_ADDRESS,
+	/* Sets an enum proxy_protocol. */
+	OPTION_PROXY_PROTOCOL,
 	/* Appends to interfaces[]. */
 	OPTION_INTERFACE,
 	/* Sets an unsigned int from 1 to @value. */

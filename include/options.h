@@ -12,6 +12,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "proxy_header.h"
+
 #define OPTIONS_MAX_INTERFACES 32
 
 enum operation {
@@ -37,6 +39,8 @@ struct options {
 	/* "host:port", not yet looked at. */
 	const char *alpn;
 	const char *fallback;
+	enum proxy_protocol alpn_proxy_protocol;
+	enum proxy_protocol fallback_proxy_protocol;
 	const char *pidfile;
 	const char *user;
 	/* A path, "-" for standard error, or NULL: standard error on a

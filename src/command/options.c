@@ -19,6 +19,12 @@ const struct option_description option_table[] = {
 	{ "fallback", NULL, "HOST:PORT",
 	  "where all others go: the web server (127.0.0.1:443)",
 	  FIELD(fallback), OPTION_ADDRESS, 0 },
+	{ "proxy-protocol", NULL, "v1|v2",
+	  "tell the fallback the client's address in a PROXY header",
+	  FIELD(fallback_proxy_protocol), OPTION_PROXY_PROTOCOL, 0 },
+	{ "alpn-proxy-protocol", NULL, "v1|v2",
+	  "the same for where acme-tls/1 connections go",
+	  FIELD(alpn_proxy_protocol), OPTION_PROXY_PROTOCOL, 0 },
 	{ "bpf", NULL, NULL, "redirect by TC eBPF (kernel 5.10 or newer)",
 	  FIELD(redirect), OPTION_REDIRECT, REDIRECT_BPF },
 	{ "iptables", NULL, NULL,
@@ -174,6 +180,20 @@ static int add_interface(struct options *options, const char *pattern,
 	return 0;
 }
 
+static int set_proxy_protocol(const struct option_description *option,
+			      const char *value, enum proxy_protocol *version,
+			      char error[static OPTIONS_ERROR_SIZE])
+{
+	if (strcmp(value, "v1") == 0)
+		*version = PROXY_PROTOCOL_V1;
+	else if (strcmp(value, "v2") == 0)
+		*version = PROXY_PROTOCOL_V2;
+	else
+		return fail(error, "--%s %.64s: v1 or v2 is needed",
+			    option->name, value);
+	return 0;
+}
+
 static int set_option(struct options *options,
 		      const struct option_description *option,
 		      const char *value, char error[static OPTIONS_ERROR_SIZE])
@@ -203,6 +223,8 @@ static int set_option(struct options *options,
 		return fail(error,
 			    "--%s %.64s: HOST:PORT or [IPV6]:PORT is needed",
 			    option->name, value);
+	case OPTION_PROXY_PROTOCOL:
+		return set_proxy_protocol(option, value, field, error);
 	case OPTION_INTERFACE:
 		return add_interface(options, value, error);
 	case OPTION_NUMBER:

@@ -297,6 +297,9 @@ static int examine(const struct options *options,
 			      &settings->proxy.fallback);
 	if (err)
 		return err;
+	settings->proxy.alpn.proxy_protocol = options->alpn_proxy_protocol;
+	settings->proxy.fallback.proxy_protocol =
+		options->fallback_proxy_protocol;
 	settings->ops = choose_redirect(options, &settings->redirect);
 	return settings->ops ? 0 : -EOPNOTSUPP;
 }

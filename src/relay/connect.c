@@ -7,6 +7,8 @@
 
 #include "log.h"
 #include "engine.h"
+#include "original_destination.h"
+#include "proxy_header.h"
 
 /* A want of descriptors or ports ends when other connections end; a visitor
  * waits this long for it, like for a web server that is busy. */
@@ -54,6 +56,27 @@ static void report_unreachable(struct engine *engine,
 		log_warning("cannot connect to %s %s: %s",
 			    alpn ? "ACME responder" : "fallback", backend->text,
 			    error_text(error));
+}
+
+/*
+ * Hold the header, and behind it all that came, so that both are sent at once.
+ * 0, or -ENOMEM.
+ */
+static int hold_header(struct connection *connection, const uint8_t *bytes,
+		       size_t length)
+{
+	struct flow *flow = &connection->from_client;
+	struct sockaddr_storage destination;
+	uint8_t header[PROXY_HEADER_SIZE];
+	int error;
+
+	original_destination(connection->client_fd,
+			     connection->address.any.sa_family, &destination);
+	connection->header_length = (uint8_t)proxy_header_write(
+		connection->backend->proxy_protocol, &connection->address.any,
+		(const struct sockaddr *)&destination, header);
+	error = flow_hold_before(flow, header, connection->header_length);
+	return error ? error : flow_hold(flow, bytes, length);
 }
 
 /* No address is left to try. */
@@ -153,6 +176,13 @@ void connect_begin(struct engine *engine, struct connection *connection,
 	/* What more it sends can wait; that it is gone is worth knowing. */
 	readiness_watch(&engine->readiness, connection->client_fd,
 			READINESS_HANGUP);
+	if (backend->proxy_protocol != PROXY_PROTOCOL_NONE) {
+		if (hold_header(connection, bytes, length) != 0) {
+			connection_abort(engine, connection);
+			return;
+		}
+		length = 0;
+	}
 	try_addresses(engine, connection, bytes, length);
 }
 

@@ -57,6 +57,16 @@ static void close_descriptor(struct engine *engine, int *fd)
 	close_fd_at(fd);
 }
 
+/* A header is not the client's. */
+static uint64_t bytes_from_client(const struct connection *connection)
+{
+	const uint64_t bytes = connection->from_client.bytes;
+
+	return bytes > connection->header_length
+		       ? bytes - connection->header_length
+		       : 0;
+}
+
 static void log_close(const struct engine *engine,
 		      const struct connection *connection, const char *how)
 {
@@ -70,7 +80,7 @@ static void log_close(const struct engine *engine,
 		  connection_client_text(connection, client), how,
 		  (unsigned long long)(age / NS_PER_S),
 		  (unsigned int)(age % NS_PER_S / NS_PER_MS),
-		  (unsigned long long)connection->from_client.bytes,
+		  (unsigned long long)bytes_from_client(connection),
 		  (unsigned long long)connection->to_client.bytes);
 }
 
@@ -240,7 +250,8 @@ static bool run(struct engine *engine, struct connection *connection,
 void connection_relay(struct engine *engine, struct connection *connection)
 {
 	connection->state = CONNECTION_RELAY;
-	count_bytes(engine, connection, &connection->from_client, 0);
+	counter_add(&engine->counters->bytes_from_clients,
+		    bytes_from_client(connection));
 	settle(engine, connection, &connection->from_client, FLOW_OK);
 }
 

@@ -49,6 +49,18 @@ int flow_hold(struct flow *flow, const uint8_t *bytes, size_t length)
 	return 0;
 }
 
+int flow_hold_before(struct flow *flow, const uint8_t *bytes, size_t length)
+{
+	const size_t held = flow->held_length;
+	int error = flow_hold(flow, bytes, length);
+
+	if (error || held == 0)
+		return error;
+	memmove(flow->held.memory + length, flow->held.memory, held);
+	memcpy(flow->held.memory, bytes, length);
+	return 0;
+}
+
 static void release_held(struct flow *flow, struct flow_tools *tools)
 {
 	if (!flow->held_in_pipe)

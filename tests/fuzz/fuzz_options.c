@@ -46,6 +46,8 @@ static void check_result(const struct options *options)
 {
 	check(options->alpn && *options->alpn);
 	check(options->fallback && *options->fallback);
+	check(options->fallback_proxy_protocol <= PROXY_PROTOCOL_V2);
+	check(options->alpn_proxy_protocol <= PROXY_PROTOCOL_V2);
 	check(options->pidfile && *options->pidfile);
 	check(options->user && *options->user);
 	check(!options->log_file || *options->log_file);

@@ -121,6 +121,20 @@ static void collects_interfaces(void **state)
 	assert_string_equal(options.interfaces[1], "veth*");
 }
 
+static void takes_a_version_of_the_proxy_protocol(void **state)
+{
+	(void)state;
+	assert_int_equal(parse("start"), 0);
+	assert_int_equal(options.fallback_proxy_protocol, PROXY_PROTOCOL_NONE);
+	assert_int_equal(options.alpn_proxy_protocol, PROXY_PROTOCOL_NONE);
+	assert_int_equal(parse("start --proxy-protocol v2"), 0);
+	assert_int_equal(options.fallback_proxy_protocol, PROXY_PROTOCOL_V2);
+	assert_int_equal(options.alpn_proxy_protocol, PROXY_PROTOCOL_NONE);
+	assert_int_equal(parse("-alpn-proxy-protocol=v1 start"), 0);
+	assert_int_equal(options.fallback_proxy_protocol, PROXY_PROTOCOL_NONE);
+	assert_int_equal(options.alpn_proxy_protocol, PROXY_PROTOCOL_V1);
+}
+
 static void help_and_version_need_no_operation(void **state)
 {
 	(void)state;
@@ -157,6 +171,8 @@ static void refuses_with_one_line_that_names_the_fault(void **state)
 		{ "start --alpn=", "--alpn" },
 		{ "start --alpn 127.0.0.1", "--alpn" },
 		{ "start --fallback ::1:443", "--fallback" },
+		{ "start --proxy-protocol 2", "--proxy-protocol" },
+		{ "start --alpn-proxy-protocol v3", "v1 or v2" },
 		{ "start --bpf=yes", "--bpf" },
 		{ "start --bpf --iptables", "exclude" },
 		{ "start --port 0", "--port" },
@@ -208,6 +224,7 @@ int main(void)
 		cmocka_unit_test(reads_the_environment),
 		cmocka_unit_test(reads_seconds_with_decimals),
 		cmocka_unit_test(collects_interfaces),
+		cmocka_unit_test(takes_a_version_of_the_proxy_protocol),
 		cmocka_unit_test(help_and_version_need_no_operation),
 		cmocka_unit_test(run_takes_the_words_behind_two_dashes),
 		cmocka_unit_test(refuses_with_one_line_that_names_the_fault),

@@ -738,6 +738,145 @@ static void leaves_an_address_that_does_not_answer(void **state)
 	close(fillers[1]);
 }
 
+/* The header of version 1 that tells of @client. */
+static size_t header_of(const struct fixture *fixture, int client,
+			char header[static PROXY_HEADER_SIZE])
+{
+	return (size_t)snprintf(header, PROXY_HEADER_SIZE,
+				"PROXY TCP4 127.0.0.1 127.0.0.1 %u %u\r\n",
+				ntohs(fixture_port(client)),
+				ntohs(fixture->port4));
+}
+
+static void expect_header(const struct fixture *fixture, int client, int server)
+{
+	char header[PROXY_HEADER_SIZE];
+
+	expect(server, header, header_of(fixture, client, header));
+}
+
+/* A backend that looks at its first read alone finds all of it there. */
+static void puts_a_header_before_the_hello(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct hello *hello = browser_hello();
+	char header[PROXY_HEADER_SIZE];
+	static uint8_t buffer[4096];
+	size_t length;
+	int client, server;
+
+	fixture->config.fallback.proxy_protocol = PROXY_PROTOCOL_V1;
+	fixture_start(fixture);
+	client = visit(fixture);
+	length = header_of(fixture, client, header);
+	say(client, hello->bytes, hello->length);
+	server = take_visitor(fixture->fallback);
+	assert_int_equal(recv(server, buffer, sizeof(buffer), 0),
+			 length + hello->length);
+	assert_memory_equal(buffer, header, length);
+	assert_memory_equal(buffer + length, hello->bytes, hello->length);
+	say(client, "more", 4);
+	expect(server, "more", 4);
+	close(server);
+	expect_end(client);
+	close(client);
+	/* The client did not send it. */
+	fixture_expect_counter(fixture, open_connections, 0);
+	assert_int_equal(fixture_counter(fixture, bytes_from_clients),
+			 hello->length + 4);
+}
+
+static void puts_a_header_before_whatever_came(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct hello *hello = browser_hello();
+	int client, server;
+
+	fixture->config.hello_timeout_ms = 60;
+	fixture->config.fallback.proxy_protocol = PROXY_PROTOCOL_V1;
+	fixture_start(fixture);
+
+	/* A hello in two pieces. */
+	client = visit(fixture);
+	say(client, hello->bytes, 100);
+	usleep(5000);
+	say(client, hello->bytes + 100, hello->length - 100);
+	server = take_visitor(fixture->fallback);
+	expect_header(fixture, client, server);
+	expect(server, hello->bytes, hello->length);
+	close(client);
+	expect_end(server);
+	close(server);
+
+	/* Nothing, and then something late, which must not be delayed. */
+	client = visit(fixture);
+	server = take_visitor(fixture->fallback);
+	expect_header(fixture, client, server);
+	say(client, "late", 4);
+	expect(server, "late", 4);
+	close(server);
+	close(client);
+
+	/* An end. */
+	client = visit(fixture);
+	shutdown(client, SHUT_WR);
+	server = take_visitor(fixture->fallback);
+	expect_header(fixture, client, server);
+	expect_end(server);
+	close(server);
+	close(client);
+}
+
+static void each_backend_has_a_header_of_its_own(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct hello *hello = acme_hello();
+	int client, server;
+
+	fixture->config.alpn.proxy_protocol = PROXY_PROTOCOL_V1;
+	fixture_start(fixture);
+	client = visit(fixture);
+	say(client, hello->bytes, hello->length);
+	server = take_visitor(fixture->alpn);
+	expect_header(fixture, client, server);
+	expect(server, hello->bytes, hello->length);
+	close(client);
+	close(server);
+	end(relay(fixture));
+}
+
+/* One that refuses, one that is deaf, then the right one: one header. */
+static void takes_the_header_to_the_next_address(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct hello *hello = browser_hello();
+	struct backend *fallback = &fixture->config.fallback;
+	in_port_t port = fixture_port(fixture->fallback);
+	int deaf = fixture_listen(AF_INET, 0, 0);
+	int fillers[2];
+	int client, server;
+
+	fallback->count = 0;
+	fixture_add_address(fallback, fixture_refusing_port());
+	fixture_add_address(fallback, fixture_port(deaf));
+	fixture_add_address(fallback, port);
+	fallback->proxy_protocol = PROXY_PROTOCOL_V1;
+	fixture_start(fixture);
+	fill_backlog(fixture_port(deaf), fillers);
+	client = visit(fixture);
+	say(client, hello->bytes, hello->length);
+	server = take_visitor(fixture->fallback);
+	expect_header(fixture, client, server);
+	expect(server, hello->bytes, hello->length);
+	say(client, "more", 4);
+	expect(server, "more", 4);
+	close(client);
+	close(server);
+	close(deaf);
+	close(fillers[0]);
+	close(fillers[1]);
+}
+
 static void accepts_through_the_grace_and_drains(void **state)
 {
 	struct fixture *fixture = *state;
@@ -1000,6 +1139,10 @@ int main(void)
 		proxy_test(is_not_upset_by_urgent_data),
 		proxy_test(tries_the_backends_next_address),
 		proxy_test(closes_at_once_if_no_address_answers),
+		proxy_test(puts_a_header_before_the_hello),
+		proxy_test(puts_a_header_before_whatever_came),
+		proxy_test(each_backend_has_a_header_of_its_own),
+		proxy_test(takes_the_header_to_the_next_address),
 		proxy_test(waits_for_a_backend_with_a_full_backlog),
 		proxy_test(leaves_an_address_that_does_not_answer),
 		proxy_test(accepts_through_the_grace_and_drains),

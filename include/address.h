@@ -4,14 +4,18 @@
  *
  * A backend is named on the command line as "host:port" or "[v6]:port" and
  * resolved once, at start, by the supervisor: the worker that faces the
- * internet has no resolver, no files and no rights to use them.
+ * internet has no resolver, no files and no rights to use them. Or it is a
+ * socket of this host: "unix:/path", looked up anew for each connection, or
+ * "unix:@name", an abstract one (unix(7)).
  */
 #ifndef ADDRESS_H
 #define ADDRESS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
 #include "proxy_header.h"
 
@@ -37,16 +41,19 @@ struct backend {
 	enum proxy_protocol proxy_protocol;
 };
 
-/* "host:port" taken apart; both strings point into @buffer. */
+/* "host:port" taken apart; the strings point into @buffer. */
 struct address_parts {
 	char buffer[BACKEND_TEXT_SIZE];
 	const char *host;
 	const char *port;
+	/* "/path" or "@name"; then there is no host and no port, else NULL. */
+	const char *path;
 };
 
 /*
- * Take "host:port" or "[v6]:port" apart. Pure, no look-up. The port is a
- * number from 1 to 65535. Returns 0 or -EINVAL, -E2BIG.
+ * Take "host:port", "[v6]:port", "unix:/path" or "unix:@name" apart. Pure, no
+ * look-up. The port is a number from 1 to 65535; path and name are what fits
+ * into a socket's address. Returns 0 or -EINVAL, -E2BIG.
  */
 int address_split(const char *text, struct address_parts *parts);
 
@@ -57,10 +64,17 @@ int address_split(const char *text, struct address_parts *parts);
  */
 int backend_resolve(const char *text, struct backend *backend);
 
-/* In host byte order. */
+/* Is it a socket of this host, by whatever name? */
+bool backend_is_unix(const struct backend *backend);
+
+/* Is it one that has a path? */
+bool backend_has_path(const struct backend *backend);
+
+/* In host byte order; not of a socket of this host. */
 uint16_t endpoint_port(const struct endpoint *endpoint);
 
-/* "192.0.2.1:443" or "[2001:db8::1]:443", always terminated. */
+/* "192.0.2.1:443" or "[2001:db8::1]:443", always terminated; not of a socket of
+ * this host. */
 const char *endpoint_text(const struct endpoint *endpoint,
 			  char text[static ENDPOINT_TEXT_SIZE]);
 

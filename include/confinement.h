@@ -6,6 +6,7 @@
 #ifndef CONFINEMENT_H
 #define CONFINEMENT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -16,7 +17,8 @@ enum confinement {
 	CONFINED_USER = 1 << 0,
 	/* No capability, and none to be had by execve(). */
 	CONFINED_CAPABILITIES = 1 << 1,
-	/* The root folder is one that is empty and was removed. */
+	/* The root folder is one that is empty and was removed. Not with
+	 * @unix_paths. */
 	CONFINED_ROOT = 1 << 2,
 	/* Landlock: no file can be opened (kernel 5.13). */
 	CONFINED_FILES = 1 << 3,
@@ -33,6 +35,10 @@ struct confinement_settings {
 	/* The ports that connect() may go to. */
 	const uint16_t *ports;
 	size_t port_count;
+	/* It may go to stream sockets of this host as well: to those with a
+	 * path, or to abstract ones. */
+	bool unix_paths;
+	bool unix_names;
 };
 
 /*

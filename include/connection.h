@@ -54,6 +54,8 @@ struct connection {
 	/* One side has failed; the other is to learn it once all that the
 	 * failed one had sent is delivered. */
 	bool reset;
+	/* The backend is a socket of this host. */
+	bool unix_backend;
 	/* The client's; the family says which. */
 	union {
 		struct sockaddr any;

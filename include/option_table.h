@@ -19,7 +19,7 @@ enum option_kind {
 	OPTION_OPERATION,
 	/* Sets a const char *. */
 	OPTION_TEXT,
-	/* The same; HOST:PORT or [IPV6]:PORT. */
+	/* The same; see address_split(). */
 	OPTION_ADDRESS,
 	/* Sets an enum proxy_protocol. */
 	OPTION_PROXY_PROTOCOL,

@@ -36,7 +36,7 @@ enum redirect_choice {
 struct options {
 	enum operation operation;
 	enum redirect_choice redirect;
-	/* "host:port", not yet looked at. */
+	/* See backend_resolve(); not yet looked up. */
 	const char *alpn;
 	const char *fallback;
 	enum proxy_protocol alpn_proxy_protocol;

@@ -170,6 +170,26 @@ static int set_text(const struct option_description *option, const char *value,
 	return 0;
 }
 
+static int set_address(const struct option_description *option,
+		       const char *value, const char **text,
+		       char error[static OPTIONS_ERROR_SIZE])
+{
+	struct address_parts parts;
+
+	switch (address_split(value, &parts)) {
+	case 0:
+		return set_text(option, value, text, error);
+	case -E2BIG:
+		return fail(error, "--%s %.64s...: is too long for an address",
+			    option->name, value);
+	default:
+		return fail(error,
+			    "--%s %.64s: HOST:PORT, [IPV6]:PORT or unix:/PATH "
+			    "is needed",
+			    option->name, value);
+	}
+}
+
 static int add_interface(struct options *options, const char *pattern,
 			 char error[static OPTIONS_ERROR_SIZE])
 {
@@ -199,7 +219,6 @@ static int set_option(struct options *options,
 		      const char *value, char error[static OPTIONS_ERROR_SIZE])
 {
 	void *field = (char *)options + option->offset;
-	struct address_parts parts;
 
 	switch (option->kind) {
 	case OPTION_FLAG:
@@ -218,11 +237,7 @@ static int set_option(struct options *options,
 	case OPTION_TEXT:
 		return set_text(option, value, field, error);
 	case OPTION_ADDRESS:
-		if (address_split(value, &parts) == 0)
-			return set_text(option, value, field, error);
-		return fail(error,
-			    "--%s %.64s: HOST:PORT or [IPV6]:PORT is needed",
-			    option->name, value);
+		return set_address(option, value, field, error);
 	case OPTION_PROXY_PROTOCOL:
 		return set_proxy_protocol(option, value, field, error);
 	case OPTION_INTERFACE:

@@ -34,6 +34,17 @@ static void forget_backend(struct engine *engine, struct connection *connection)
 	close_fd_at(&connection->backend_fd);
 }
 
+/* What to do about it, where the error alone does not say. */
+static const char *advice_on(const struct backend *backend, int error)
+{
+	if (error == -EACCES && backend_is_unix(backend))
+		return ": the worker's user (see --user) must be allowed to "
+		       "write to the socket and to search its folders";
+	if (error == -EAGAIN && backend_is_unix(backend))
+		return ": its queue is full";
+	return "";
+}
+
 static void report_unreachable(struct engine *engine,
 			       const struct backend *backend, int error)
 {
@@ -48,14 +59,15 @@ static void report_unreachable(struct engine *engine,
 			    engine->now_ns, &left_out))
 		return;
 	if (left_out > 0)
-		log_warning("cannot connect to %s %s: %s (%llu more since the "
-			    "last such line)",
+		log_warning("cannot connect to %s %s: %s%s (%llu more since "
+			    "the last such line)",
 			    alpn ? "ACME responder" : "fallback", backend->text,
-			    error_text(error), (unsigned long long)left_out);
+			    error_text(error), advice_on(backend, error),
+			    (unsigned long long)left_out);
 	else
-		log_warning("cannot connect to %s %s: %s",
+		log_warning("cannot connect to %s %s: %s%s",
 			    alpn ? "ACME responder" : "fallback", backend->text,
-			    error_text(error));
+			    error_text(error), advice_on(backend, error));
 }
 
 /*
@@ -172,7 +184,8 @@ void connect_begin(struct engine *engine, struct connection *connection,
 {
 	connection->state = CONNECTION_CONNECT;
 	connection->backend = backend;
-	connection->from_client.sink_delays = true;
+	connection->unix_backend = backend_is_unix(backend);
+	connection->from_client.sink_delays = !connection->unix_backend;
 	/* What more it sends can wait; that it is gone is worth knowing. */
 	readiness_watch(&engine->readiness, connection->client_fd,
 			READINESS_HANGUP);

@@ -145,6 +145,16 @@ static bool has_failed(int fd)
 	       error != 0;
 }
 
+/*
+ * Does a hang-up of @fd tell that the connection has failed? A socket of this
+ * host also hangs up when its peer has closed in good order, perhaps with data
+ * left to read; reading and writing find out.
+ */
+static bool hangs_up_in_failure(const struct connection *connection, int fd)
+{
+	return fd == connection->client_fd || !connection->unix_backend;
+}
+
 /* Watch @fd for what the flow out of it and the flow into it wait for. */
 static void watch_end(struct engine *engine,
 		      const struct connection *connection, int fd,
@@ -161,7 +171,8 @@ static void watch_end(struct engine *engine,
 	 * FIN the peer's own does it too, with data perhaps left to read: what
 	 * happens then is found out by reading.
 	 */
-	if (!connection->reset && in->state != FLOW_FINISHED)
+	if (!connection->reset && in->state != FLOW_FINISHED &&
+	    hangs_up_in_failure(connection, fd))
 		interest |= READINESS_HANGUP;
 	readiness_watch(&engine->readiness, fd, interest);
 }

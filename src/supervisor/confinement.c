@@ -36,11 +36,16 @@
 #define LANDLOCK_ACCESS_NET_CONNECT_TCP (1ULL << 1)
 #define LANDLOCK_RULE_NET_PORT		2
 #endif
+/* Kernel 6.12. */
+#ifndef LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET
+#define LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET (1ULL << 0)
+#endif
 
-/* struct landlock_ruleset_attr and landlock_net_port_attr of kernel 6.7. */
+/* struct landlock_ruleset_attr of kernel 6.12, landlock_net_port_attr of 6.7. */
 struct ruleset_attributes {
 	uint64_t handled_access_fs;
 	uint64_t handled_access_net;
+	uint64_t scoped;
 };
 struct port_attributes {
 	uint64_t allowed_access;
@@ -108,6 +113,17 @@ static const struct checked_call {
 	{ SYS_prlimit64, { { 0, ALL_BITS, { 0, 0 } } }, 1 },
 	/* No code but ours. */
 	{ SYS_mmap, { { 2, PROT_EXEC, { 0, 0 } } }, 1 },
+};
+
+/* With a backend that is a socket of this host. */
+static const struct checked_call unix_socket = {
+	SYS_socket,
+	{ { 0, ALL_BITS, { AF_UNIX, AF_UNIX } },
+	  { 1,
+	    (uint32_t) ~(SOCK_NONBLOCK | SOCK_CLOEXEC),
+	    { SOCK_STREAM, SOCK_STREAM } },
+	  { 2, ALL_BITS, { 0, 0 } } },
+	3,
 };
 
 static int drop_capabilities(void)
@@ -197,6 +213,9 @@ restrict_by_landlock(const struct confinement_settings *settings)
 		.handled_access_fs = (LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1,
 		.handled_access_net = LANDLOCK_ACCESS_NET_BIND_TCP |
 				      LANDLOCK_ACCESS_NET_CONNECT_TCP,
+		.scoped = settings->unix_names
+				  ? 0
+				  : LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET,
 	};
 	size_t size = sizeof(handled);
 	cleanup_fd int ruleset = -1;
@@ -207,7 +226,9 @@ restrict_by_landlock(const struct confinement_settings *settings)
 	if (abi < 1)
 		return 0;
 	if (abi < 4)
-		size = sizeof(handled.handled_access_fs);
+		size = offsetof(struct ruleset_attributes, handled_access_net);
+	else if (abi < 6)
+		size = offsetof(struct ruleset_attributes, scoped);
 	ruleset = (int)syscall(SYS_landlock_create_ruleset, &handled, size, 0);
 	if (ruleset < 0)
 		return 0;
@@ -220,8 +241,8 @@ restrict_by_landlock(const struct confinement_settings *settings)
 
 enum {
 	CONDITION_LENGTH = 5,
-	CHECK_LENGTH = 2 + CONDITIONS * CONDITION_LENGTH,
-	FILTER_LENGTH = 256,
+	CHECK_LENGTH = 3 + CONDITIONS * CONDITION_LENGTH,
+	FILTER_LENGTH = 288,
 };
 
 /* A program of seccomp's, as it grows. */
@@ -254,13 +275,15 @@ static void add_jump(struct filter *filter, uint32_t value, unsigned char if_so,
 						 value, if_so, if_not));
 }
 
+/* A call that does not fit may be one of those that follow. */
 static void add_checked_call(struct filter *filter,
 			     const struct checked_call *call)
 {
 	add_jump(filter, call->number, 0,
-		 (unsigned char)(call->count * CONDITION_LENGTH + 1));
-	for (unsigned int i = 0; i < call->count; i++) {
-		const struct condition *condition = &call->conditions[i];
+		 (unsigned char)(call->count * CONDITION_LENGTH + 2));
+	for (unsigned int left = call->count; left > 0; left--) {
+		const struct condition *condition =
+			&call->conditions[call->count - left];
 
 		/* The lower half of the argument: both machines are little
 		 * endian. */
@@ -272,9 +295,12 @@ static void add_checked_call(struct filter *filter,
 						 condition->mask));
 		add_jump(filter, condition->values[0], 2, 0);
 		add_jump(filter, condition->values[1], 1, 0);
-		add_verdict(filter, SECCOMP_RET_ERRNO | EPERM);
+		add(filter, (struct sock_filter)BPF_STMT(
+				    BPF_JMP | BPF_JA,
+				    (left - 1) * CONDITION_LENGTH + 1));
 	}
 	add_verdict(filter, SECCOMP_RET_ALLOW);
+	add_load(filter, offsetof(struct seccomp_data, nr));
 }
 
 /*
@@ -283,11 +309,11 @@ static void add_checked_call(struct filter *filter,
  * last: those the kernel remembers (5.11), so that they cost nothing. x32 calls
  * carry a bit that no allowed number has.
  */
-static bool restrict_calls(void)
+static bool restrict_calls(const struct confinement_settings *settings)
 {
-	_Static_assert(FILTER_LENGTH >=
-			       8 + 2 * ARRAY_SIZE(allowed_calls) +
-				       ARRAY_SIZE(checked_calls) * CHECK_LENGTH,
+	_Static_assert(FILTER_LENGTH >= 8 + 2 * ARRAY_SIZE(allowed_calls) +
+						(ARRAY_SIZE(checked_calls) +
+						 1) * CHECK_LENGTH,
 		       "the filter has room for all calls");
 	struct filter filter = { .length = 0 };
 	struct sock_fprog program = { .filter = filter.code };
@@ -298,6 +324,8 @@ static bool restrict_calls(void)
 	add_load(&filter, offsetof(struct seccomp_data, nr));
 	for (unsigned int i = 0; i < ARRAY_SIZE(checked_calls); i++)
 		add_checked_call(&filter, &checked_calls[i]);
+	if (settings->unix_paths || settings->unix_names)
+		add_checked_call(&filter, &unix_socket);
 	for (unsigned int i = 0; i < ARRAY_SIZE(allowed_calls); i++) {
 		add_jump(&filter, allowed_calls[i], 0, 1);
 		add_verdict(&filter, SECCOMP_RET_ALLOW);
@@ -322,7 +350,9 @@ int confine(const struct confinement_settings *settings)
 	unsigned int in_force = 0;
 	int err;
 
-	if (geteuid() == 0 && enter_removed_root())
+	/* A socket's folder may be another one when its server restarts, so
+	 * that none can be held on to: only from the root it is found. */
+	if (geteuid() == 0 && !settings->unix_paths && enter_removed_root())
 		in_force |= CONFINED_ROOT;
 	limit_resources();
 	err = drop_privileges(settings);
@@ -330,7 +360,7 @@ int confine(const struct confinement_settings *settings)
 		return err;
 	in_force |= CONFINED_USER | CONFINED_CAPABILITIES;
 	in_force |= restrict_by_landlock(settings);
-	if (restrict_calls())
+	if (restrict_calls(settings))
 		in_force |= CONFINED_CALLS;
 	return (int)in_force;
 }

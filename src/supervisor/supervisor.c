@@ -425,6 +425,22 @@ static int allocate_counters(struct supervisor *supervisor)
 	return 0;
 }
 
+/* Of what the worker may connect to. */
+static void allow_backend(struct supervisor *supervisor,
+			  const struct backend *backend)
+{
+	struct confinement_settings *confinement =
+		&supervisor->worker_settings.confinement;
+
+	if (!backend_is_unix(backend))
+		supervisor->backend_ports[confinement->port_count++] =
+			endpoint_port(&backend->addresses[0]);
+	else if (backend_has_path(backend))
+		confinement->unix_paths = true;
+	else
+		confinement->unix_names = true;
+}
+
 static int set_up_confinement(struct supervisor *supervisor)
 {
 	const struct supervisor_settings *settings = supervisor->settings;
@@ -433,12 +449,9 @@ static int set_up_confinement(struct supervisor *supervisor)
 	const char *user = settings->options->user;
 	int err;
 
-	supervisor->backend_ports[0] =
-		endpoint_port(&settings->proxy.alpn.addresses[0]);
-	supervisor->backend_ports[1] =
-		endpoint_port(&settings->proxy.fallback.addresses[0]);
 	confinement->ports = supervisor->backend_ports;
-	confinement->port_count = ARRAY_SIZE(supervisor->backend_ports);
+	allow_backend(supervisor, &settings->proxy.alpn);
+	allow_backend(supervisor, &settings->proxy.fallback);
 
 	if (geteuid() != 0)
 		return 0;

@@ -12,6 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define UNIX_PREFIX	   "unix:"
+#define UNIX_PREFIX_LENGTH (sizeof(UNIX_PREFIX) - 1)
+
 static bool port_is_valid(const char *port)
 {
 	size_t digits = strspn(port, "0123456789");
@@ -23,15 +26,10 @@ static bool port_is_valid(const char *port)
 	return value >= 1 && value <= 65535;
 }
 
-int address_split(const char *text, struct address_parts *parts)
+static int split_port(struct address_parts *parts)
 {
-	char *colon;
+	char *colon = strrchr(parts->buffer, ':');
 
-	if (strlen(text) >= sizeof(parts->buffer))
-		return -E2BIG;
-	strcpy(parts->buffer, text);
-
-	colon = strrchr(parts->buffer, ':');
 	if (!colon || !port_is_valid(colon + 1))
 		return -EINVAL;
 	*colon = '\0';
@@ -50,6 +48,31 @@ int address_split(const char *text, struct address_parts *parts)
 	return *parts->host && !strpbrk(parts->host, "[] \t/") ? 0 : -EINVAL;
 }
 
+static int split_path(struct address_parts *parts)
+{
+	const size_t length = strlen(parts->buffer + UNIX_PREFIX_LENGTH);
+
+	parts->path = parts->buffer + UNIX_PREFIX_LENGTH;
+	if (length < 2)
+		return -EINVAL;
+	/* A zero byte comes behind a path, and takes the place of the "@". */
+	return length < sizeof(((struct sockaddr_un *)0)->sun_path) ? 0
+								    : -E2BIG;
+}
+
+int address_split(const char *text, struct address_parts *parts)
+{
+	if (strlen(text) >= sizeof(parts->buffer))
+		return -E2BIG;
+	*parts = (struct address_parts){ .path = NULL };
+	strcpy(parts->buffer, text);
+	/* A host may be called "unix", but no port begins like this. */
+	if (strncmp(text, UNIX_PREFIX "/", UNIX_PREFIX_LENGTH + 1) == 0 ||
+	    strncmp(text, UNIX_PREFIX "@", UNIX_PREFIX_LENGTH + 1) == 0)
+		return split_path(parts);
+	return split_port(parts);
+}
+
 static int resolve_error(int gai_error)
 {
 	switch (gai_error) {
@@ -62,32 +85,25 @@ static int resolve_error(int gai_error)
 	}
 }
 
-int backend_resolve(const char *text, struct backend *backend)
+static int look_up(const struct address_parts *parts, struct backend *backend)
 {
 	const struct addrinfo hints = {
 		.ai_family = AF_UNSPEC,
 		.ai_socktype = SOCK_STREAM,
 		.ai_flags = AI_NUMERICSERV,
 	};
-	struct address_parts parts;
 	struct addrinfo *results;
 	int err;
-
-	err = address_split(text, &parts);
-	if (err)
-		return err;
 
 	/*
 	 * A static binary must not load the host's NSS modules, which belong
 	 * to another C library; these two are built in (glibc 2.34).
 	 */
 	__nss_configure_lookup("hosts", "files dns");
-	err = getaddrinfo(parts.host, parts.port, &hints, &results);
+	err = getaddrinfo(parts->host, parts->port, &hints, &results);
 	if (err)
 		return resolve_error(err);
 
-	*backend = (struct backend){ .count = 0 };
-	strcpy(backend->text, text);
 	for (struct addrinfo *result = results;
 	     result && backend->count < BACKEND_MAX_ADDRESSES;
 	     result = result->ai_next) {
@@ -99,6 +115,52 @@ int backend_resolve(const char *text, struct backend *backend)
 	}
 	freeaddrinfo(results);
 	return 0;
+}
+
+static void set_path(const char *path, struct endpoint *endpoint)
+{
+	struct sockaddr_un *address = (struct sockaddr_un *)&endpoint->address;
+	const size_t length = strlen(path);
+
+	address->sun_family = AF_UNIX;
+	memcpy(address->sun_path, path, length);
+	endpoint->length =
+		(socklen_t)(offsetof(struct sockaddr_un, sun_path) + length);
+	if (*path == '@')
+		address->sun_path[0] = '\0';
+	else
+		endpoint->length++;
+}
+
+int backend_resolve(const char *text, struct backend *backend)
+{
+	struct address_parts parts;
+	int err;
+
+	err = address_split(text, &parts);
+	if (err)
+		return err;
+
+	*backend = (struct backend){ .count = 0 };
+	strcpy(backend->text, text);
+	if (!parts.path)
+		return look_up(&parts, backend);
+	set_path(parts.path, &backend->addresses[0]);
+	backend->count = 1;
+	return 0;
+}
+
+bool backend_is_unix(const struct backend *backend)
+{
+	return backend->addresses[0].address.ss_family == AF_UNIX;
+}
+
+bool backend_has_path(const struct backend *backend)
+{
+	const struct sockaddr_un *address =
+		(const struct sockaddr_un *)&backend->addresses[0].address;
+
+	return address->sun_family == AF_UNIX && address->sun_path[0];
 }
 
 uint16_t endpoint_port(const struct endpoint *endpoint)

@@ -34,7 +34,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	err = address_split(text, &parts);
 	check(err <= 0);
-	if (!err) {
+	if (!err && parts.path) {
+		check(!parts.host && !parts.port);
+		check(strncmp(text, "unix:", 5) == 0);
+		check(strcmp(text + 5, parts.path) == 0);
+		check(*parts.path == '/' || *parts.path == '@');
+		check(parts.path[1] && strlen(parts.path) < 108);
+	} else if (!err) {
 		int port = atoi(parts.port);
 
 		bracketed = text[0] == '[';

@@ -115,6 +115,31 @@ static inline void fixture_add_address(struct backend *backend, in_port_t port)
 		 ntohs(port));
 }
 
+/* Make a socket of this host, with a name that the kernel chooses, the
+ * fallback. */
+static inline void fixture_use_unix_fallback(struct fixture *fixture,
+					     int backlog)
+{
+	struct backend *fallback = &fixture->config.fallback;
+	struct endpoint *endpoint = &fallback->addresses[0];
+	const struct sockaddr_un any = { .sun_family = AF_UNIX };
+
+	close(fixture->fallback);
+	fixture->fallback = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_true(fixture->fallback >= 0);
+	assert_int_equal(bind(fixture->fallback, (const struct sockaddr *)&any,
+			      sizeof(any.sun_family)),
+			 0);
+	assert_int_equal(listen(fixture->fallback, backlog), 0);
+	endpoint->length = sizeof(endpoint->address);
+	assert_int_equal(getsockname(fixture->fallback,
+				     (struct sockaddr *)&endpoint->address,
+				     &endpoint->length),
+			 0);
+	fallback->count = 1;
+	strcpy(fallback->text, "unix:@test");
+}
+
 /* A port of 127.0.0.1 that refuses. */
 static inline in_port_t fixture_refusing_port(void)
 {
@@ -149,6 +174,14 @@ static inline int fixture_setup(void **state)
 			    fixture_port(fixture->fallback));
 	*state = fixture;
 	return 0;
+}
+
+static inline int fixture_setup_unix(void **state)
+{
+	int error = fixture_setup(state);
+
+	fixture_use_unix_fallback(*state, 4096);
+	return error;
 }
 
 static inline char fixture_message(const struct fixture *fixture)

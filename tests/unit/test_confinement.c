@@ -29,7 +29,9 @@
 #include <sys/select.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -49,6 +51,16 @@ static struct {
 	uint16_t backend_port;
 	uint16_t other_port;
 	int root;
+	/* Sockets of this host, one with a path in a folder of its own. */
+	int path_backend;
+	int name_backend;
+	char folder[32];
+	struct sockaddr_un path;
+	struct sockaddr_un name;
+	socklen_t name_size;
+	/* What the next worker may connect to as well. */
+	bool unix_paths;
+	bool unix_names;
 	/* Another process of the same user. */
 	pid_t victim;
 	unsigned int in_force;
@@ -83,6 +95,37 @@ static int listen_somewhere(uint16_t *port)
 	return fd;
 }
 
+static int listen_on_unix(struct sockaddr_un *address, socklen_t *size)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_true(fd >= 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)address, *size), 0);
+	assert_int_equal(listen(fd, 16), 0);
+	*size = sizeof(*address);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)address, size), 0);
+	return fd;
+}
+
+/* The kernel chooses the abstract name. */
+static void make_unix_backends(void)
+{
+	socklen_t size = sizeof(world.path);
+
+	strcpy(world.folder, "/tmp/test-confinement-XXXXXX");
+	assert_non_null(mkdtemp(world.folder));
+	assert_int_equal(chmod(world.folder, 0755), 0);
+	world.path.sun_family = AF_UNIX;
+	snprintf(world.path.sun_path, sizeof(world.path.sun_path), "%s/socket",
+		 world.folder);
+	world.path_backend = listen_on_unix(&world.path, &size);
+	assert_int_equal(chmod(world.path.sun_path, 0666), 0);
+
+	world.name.sun_family = AF_UNIX;
+	world.name_size = sizeof(world.name.sun_family);
+	world.name_backend = listen_on_unix(&world.name, &world.name_size);
+}
+
 static unsigned int confine_like_a_worker(void)
 {
 	const struct confinement_settings settings = {
@@ -90,6 +133,8 @@ static unsigned int confine_like_a_worker(void)
 		.gid = NOBODY,
 		.ports = &world.backend_port,
 		.port_count = 1,
+		.unix_paths = world.unix_paths,
+		.unix_names = world.unix_names,
 	};
 	int bits = confine(&settings);
 
@@ -435,6 +480,88 @@ static void can_do_its_work(void **state)
 	expect_good(lives);
 }
 
+static int use_other_unix_sockets(void)
+{
+	static const int types[] = { SOCK_DGRAM, SOCK_SEQPACKET, SOCK_RAW };
+	struct sockaddr_un mine = { .sun_family = AF_UNIX };
+	int pair[2];
+	int fd;
+
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
+		if (!refused(socket(AF_UNIX, types[i], 0)))
+			return (int)i + 1;
+	}
+	if (!refused(socketpair(AF_UNIX, SOCK_STREAM, 0, pair)))
+		return 10;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return 11;
+	strcpy(mine.sun_path, "/tmp/mine");
+	if (!refused(bind(fd, (struct sockaddr *)&mine, sizeof(mine))))
+		return 12;
+	return refused(listen(fd, 1)) ? 0 : 13;
+}
+
+static int connect_unix(const struct sockaddr_un *address, socklen_t size)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	return connect(fd, (const struct sockaddr *)address, size);
+}
+
+static bool landlock_scopes_names(void)
+{
+	return syscall(SYS_landlock_create_ruleset, NULL, 0, 1) >= 6;
+}
+
+/* With a backend that has a path, a worker reaches it, and has no more of files
+ * than without. */
+static int reaches_paths(void)
+{
+	if (connect_unix(&world.path, sizeof(world.path)) < 0)
+		return 1;
+	if (world.in_force & CONFINED_ROOT)
+		return 2;
+	if (open_files())
+		return 3;
+	if (connect_elsewhere())
+		return 4;
+	return use_other_unix_sockets();
+}
+
+static int cannot_reach_names(void)
+{
+	return refused(connect_unix(&world.name, world.name_size)) ? 0 : 1;
+}
+
+static int reaches_names(void)
+{
+	if (connect_unix(&world.name, world.name_size) < 0)
+		return 1;
+	if (!(world.in_force & CONFINED_ROOT))
+		return 2;
+	if (!refused(connect_unix(&world.path, sizeof(world.path))))
+		return 3;
+	return use_other_unix_sockets();
+}
+
+static void can_use_sockets_of_this_host(void **state)
+{
+	(void)state;
+	if (!is_root())
+		skip();
+	world.unix_paths = true;
+	expect_good(reaches_paths);
+	expect_good(relays);
+	if (landlock_scopes_names())
+		expect_good(cannot_reach_names);
+	world.unix_paths = false;
+	world.unix_names = true;
+	expect_good(reaches_names);
+	expect_good(leave_its_root);
+	world.unix_names = false;
+}
+
 /* The value of @field in /proc/PID/status. */
 static void read_status(pid_t pid, const char *field, char value[static 256])
 {
@@ -537,6 +664,7 @@ static int make_world(void **state)
 	(void)state;
 	world.backend = listen_somewhere(&world.backend_port);
 	world.other = listen_somewhere(&world.other_port);
+	make_unix_backends();
 	world.root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	world.victim = fork();
 	if (world.victim == 0) {
@@ -558,6 +686,10 @@ static int end_world(void **state)
 		return -1;
 	kill(world.victim, SIGKILL);
 	waitpid(world.victim, &status, 0);
+	unlink(world.path.sun_path);
+	rmdir(world.folder);
+	close(world.path_backend);
+	close(world.name_backend);
 	close(world.root);
 	close(world.other);
 	close(world.backend);
@@ -569,6 +701,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(holds_nothing),
 		cmocka_unit_test(can_do_its_work),
+		cmocka_unit_test(can_use_sockets_of_this_host),
 		cmocka_unit_test(cannot_open_files),
 		cmocka_unit_test(cannot_leave_its_root),
 		cmocka_unit_test(cannot_start_programs),

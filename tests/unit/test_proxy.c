@@ -877,6 +877,94 @@ static void takes_the_header_to_the_next_address(void **state)
 	close(fillers[1]);
 }
 
+/* A socket of this host has no reset: what it has is passed on. */
+static void passes_on_what_there_is_of_a_reset(void **state)
+{
+	struct fixture *fixture = *state;
+	struct relayed relayed;
+
+	fixture_start(fixture);
+	relayed = relay(fixture);
+	reset(relayed.client);
+	expect_end(relayed.server);
+	close(relayed.server);
+	fixture_expect_counter(fixture, resets, 1);
+
+	/* It closes with data unread. */
+	relayed = relay(fixture);
+	say(relayed.client, "unread", 6);
+	assert_true(is_waiting(relayed.server, PATIENCE_MS));
+	close(relayed.server);
+	expect_reset(relayed.client);
+	close(relayed.client);
+	fixture_expect_counter(fixture, resets, 2);
+
+	/* It closes in good order: the next write finds it gone. */
+	relayed = relay(fixture);
+	say(relayed.server, "answer", 6);
+	close(relayed.server);
+	expect(relayed.client, "answer", 6);
+	expect_end(relayed.client);
+	let_turns_pass(fixture);
+	assert_int_equal(fixture_counter(fixture, resets), 2);
+	say(relayed.client, "more", 4);
+	fixture_expect_counter(fixture, resets, 3);
+	close(relayed.client);
+	fixture_expect_counter(fixture, open_connections, 0);
+}
+
+/* connect() says EAGAIN there, and there is nothing to wait for. */
+static void waits_for_a_full_backlog(void **state)
+{
+	struct fixture *fixture = *state;
+	struct backend *fallback = &fixture->config.fallback;
+	const struct hello *hello = browser_hello();
+	int client, server, filler;
+	unsigned long cpu_ms;
+
+	fixture_use_unix_fallback(fixture, 0);
+	fallback->proxy_protocol = PROXY_PROTOCOL_V1;
+	fixture_start(fixture);
+	filler = socket(AF_UNIX, SOCK_STREAM, 0);
+	assert_int_equal(
+		connect(filler,
+			(struct sockaddr *)&fallback->addresses[0].address,
+			fallback->addresses[0].length),
+		0);
+
+	client = visit(fixture);
+	say(client, hello->bytes, hello->length);
+	fixture_expect_counter(fixture, to_fallback, 1);
+	cpu_ms = fixture_cpu_ms(fixture);
+	usleep(300000);
+	assert_in_range(fixture_cpu_ms(fixture) - cpu_ms, 0, 100);
+
+	close(take_visitor(fixture->fallback));
+	close(filler);
+	server = take_visitor(fixture->fallback);
+	expect_header(fixture, client, server);
+	expect(server, hello->bytes, hello->length);
+	close(client);
+	close(server);
+	assert_int_equal(fixture_counter(fixture, fallback_unreachable), 0);
+}
+
+static void closes_at_once_if_nobody_listens(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct hello *hello = browser_hello();
+	int client;
+
+	close(fixture->fallback);
+	fixture->fallback = -1;
+	fixture_start(fixture);
+	client = visit(fixture);
+	say(client, hello->bytes, hello->length);
+	expect_reset(client);
+	close(client);
+	fixture_expect_counter(fixture, fallback_unreachable, 1);
+}
+
 static void accepts_through_the_grace_and_drains(void **state)
 {
 	struct fixture *fixture = *state;
@@ -1116,6 +1204,12 @@ static void wakes_the_parked(void **state)
 #define proxy_test(test) \
 	cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
 
+#define unix_test(test)                                       \
+	{                                                     \
+#test "_over_unix", test, fixture_setup_unix, \
+			fixture_teardown, NULL                \
+	}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1145,6 +1239,19 @@ int main(void)
 		proxy_test(takes_the_header_to_the_next_address),
 		proxy_test(waits_for_a_backend_with_a_full_backlog),
 		proxy_test(leaves_an_address_that_does_not_answer),
+		unix_test(routes_by_alpn_in_both_families),
+		unix_test(passes_on_the_clients_end),
+		unix_test(passes_on_the_servers_end),
+		unix_test(relays_bulk_both_ways_to_a_slow_reader),
+		unix_test(relays_bulk_with_few_pipes),
+		unix_test(stops_reading_for_a_reader_that_stalls),
+		unix_test(counts_a_reader_that_dies_while_data_waits),
+		unix_test(puts_a_header_before_the_hello),
+		unix_test(puts_a_header_before_whatever_came),
+		unix_test(wakes_the_parked),
+		unix_test(passes_on_what_there_is_of_a_reset),
+		unix_test(waits_for_a_full_backlog),
+		unix_test(closes_at_once_if_nobody_listens),
 		proxy_test(accepts_through_the_grace_and_drains),
 		proxy_test(drains_when_orphaned),
 		proxy_test(heeds_sigterm_only_as_an_orphan),

@@ -12,6 +12,9 @@
 
 #define FIELD(name) offsetof(struct options, name)
 
+/* The second column once more, on the next line. */
+#define HELP_BELOW "\n                          "
+
 const struct option_description option_table[] = {
 	{ "alpn", NULL, "HOST:PORT",
 	  "where acme-tls/1 connections go (127.0.0.1:31443)", FIELD(alpn),
@@ -397,7 +400,8 @@ void options_print_help(FILE *stream)
 								 : "",
 			 option->argument ? option->argument : "",
 			 option->kind == OPTION_OPTIONAL_SECONDS ? "]" : "");
-		fprintf(stream, "  %-24s %s\n", left, option->help);
+		fprintf(stream, "  %-24s%s %s\n", left,
+			strlen(left) > 24 ? HELP_BELOW : "", option->help);
 	}
 	fputs("\nEnvironment:\n"
 	      "  ACME_ALPN_PROXY_PIDFILE    /var/run/acme-alpn-proxy.pid\n"

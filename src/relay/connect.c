@@ -38,8 +38,8 @@ static void forget_backend(struct engine *engine, struct connection *connection)
 static const char *advice_on(const struct backend *backend, int error)
 {
 	if (error == -EACCES && backend_is_unix(backend))
-		return ": the worker's user (see --user) must be allowed to "
-		       "write to the socket and to search its folders";
+		return ": let the proxy's user (--user) write to the socket "
+		       "and search its folders";
 	if (error == -EAGAIN && backend_is_unix(backend))
 		return ": its queue is full";
 	return "";

@@ -113,6 +113,15 @@ class Namespace:
         listener.listen(backlog)
         return listener
 
+    def listen_on_path(self, path, backlog=1024):
+        """@path may be "\\0" and an abstract name of this namespace."""
+        listener = self.socket(socket.AF_UNIX)
+        listener.bind(str(path))
+        if not str(path).startswith("\0"):
+            os.chmod(path, 0o666)
+        listener.listen(backlog)
+        return listener
+
     def pids(self):
         """All processes of this namespace."""
         found = []

@@ -18,6 +18,7 @@ from .namespace import Namespace, add_address, link
 class Network:
     SERVER = {4: "192.0.2.1", 6: "2001:db8:1::1"}
     SERVER_FOR_AUTHORITY = {4: "198.51.100.1", 6: "2001:db8:2::1"}
+    CLIENT = {4: "192.0.2.2", 6: "2001:db8:1::2"}
     AUTHORITY = {4: "198.51.100.2", 6: "2001:db8:2::2"}
     BRIDGE = {4: "172.17.0.1", 6: "fd17::1"}
     CONTAINER = {4: "172.17.0.2", 6: "fd17::2"}
@@ -29,8 +30,7 @@ class Network:
             self.server = self._add("server")
             self.client = self._add("client")
             self.authority = self._add("authority")
-            self._connect(self.client, "client",
-                          {4: "192.0.2.2", 6: "2001:db8:1::2"}, self.SERVER)
+            self._connect(self.client, "client", self.CLIENT, self.SERVER)
             self._connect(self.authority, "authority", self.AUTHORITY,
                           self.SERVER_FOR_AUTHORITY)
         except BaseException:

@@ -15,12 +15,17 @@ class Recording:
 
 
 class Recorder:
-    """Greets each connection with its name, then listens to the end."""
+    """
+    Greets each connection with its name, then listens to the end: at a port
+    of @address, or at the socket that has @path.
+    """
 
-    def __init__(self, namespace, name, port, address="127.0.0.1"):
+    def __init__(self, namespace, name, port=None, address="127.0.0.1",
+                 path=None):
         self.greeting = name.encode() + b"\n"
         self._recordings = queue.Queue()
-        self._listener = namespace.listen(address, port)
+        self._listener = (namespace.listen_on_path(path) if path
+                          else namespace.listen(address, port))
         threading.Thread(target=self._serve, daemon=True).start()
 
     def _serve(self):
@@ -29,7 +34,8 @@ class Recorder:
                 connection, peer = self._listener.accept()
             except OSError:
                 return
-            threading.Thread(target=self._record, args=(connection, peer[0]),
+            threading.Thread(target=self._record,
+                             args=(connection, peer[0] if peer else ""),
                              daemon=True).start()
 
     def _record(self, connection, peer):

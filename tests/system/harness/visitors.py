@@ -101,7 +101,10 @@ class LongVisitor:
             server_hostname=web.name)
         self._file = self._socket.makefile("rb")
         self.port = self._socket.getsockname()[1]
+        # Of the web server: our address as it sees it; what a PROXY header
+        # told of it, from whom to whom.
         self.peer = None
+        self.announced = None
 
     @classmethod
     def through_the_proxy(cls, namespace, address, web):
@@ -132,6 +135,8 @@ class LongVisitor:
                 length = int(value)
             elif name == b"X-Peer":
                 self.peer = value.decode()
+            elif name == b"X-Announced":
+                self.announced = value.decode().split()
         assert self._file.read(length) == self._web.page.read_bytes()
         if last:
             assert self._file.read() == b""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""nginx with a page, a certificate and a header that tells its peer."""
+"""nginx with a page, a certificate and headers that tell of its peer."""
 
 import hashlib
 import os
@@ -32,10 +32,13 @@ http {{
         ssl_session_cache off;
         root {directory}/{name};
         add_header X-Peer $remote_addr always;
+        add_header X-Announced "$proxy_protocol_addr $proxy_protocol_port \
+$proxy_protocol_server_addr $proxy_protocol_server_port" always;
     }}
 }}
 """
 PAGE_SIZE = 4096
+LISTEN = ("0.0.0.0:443", "[::]:443")
 
 
 class Certificate:
@@ -55,7 +58,7 @@ class WebServer:
     """nginx in @namespace; serves one page to every visitor."""
 
     def __init__(self, namespace, directory, name="www.example.test",
-                 listen=("0.0.0.0:443", "[::]:443")):
+                 listen=LISTEN):
         self.name = name
         self.directory = directory / f"nginx-{name}"
         (self.directory / name).mkdir(parents=True)

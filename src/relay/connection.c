@@ -48,13 +48,30 @@ void connection_open(struct engine *engine, int client_fd,
 	first_bytes_read(engine, connection);
 }
 
-static void close_descriptor(struct engine *engine, int *fd)
+static void forget_descriptor(struct engine *engine, int fd)
 {
-	if (*fd < 0)
+	readiness_forget(&engine->readiness, fd);
+	engine->connections[fd] = NULL;
+}
+
+/* The backend's is mostly the one that the kernel gave out next: then one call
+ * closes both (kernel 5.9). */
+static void close_descriptors(struct engine *engine,
+			      const struct connection *connection)
+{
+	const int client_fd = connection->client_fd;
+	const int backend_fd = connection->backend_fd;
+
+	forget_descriptor(engine, client_fd);
+	if (backend_fd >= 0)
+		forget_descriptor(engine, backend_fd);
+	if (backend_fd == client_fd + 1 &&
+	    close_range((unsigned int)client_fd, (unsigned int)backend_fd, 0) ==
+		    0)
 		return;
-	readiness_forget(&engine->readiness, *fd);
-	engine->connections[*fd] = NULL;
-	close_fd_at(fd);
+	close(client_fd);
+	if (backend_fd >= 0)
+		close(backend_fd);
 }
 
 /* A header is not the client's. */
@@ -86,8 +103,7 @@ static void log_close(const struct engine *engine,
 
 static void release(struct engine *engine, struct connection *connection)
 {
-	close_descriptor(engine, &connection->client_fd);
-	close_descriptor(engine, &connection->backend_fd);
+	close_descriptors(engine, connection);
 	deadline_stop(&connection->deadline);
 	flow_drop(&connection->from_client, &engine->tools);
 	flow_drop(&connection->to_client, &engine->tools);

@@ -61,7 +61,8 @@ static const unsigned int allowed_calls[] = {
 	/* Connections */
 	SYS_accept4, SYS_connect, SYS_getsockopt, SYS_getsockname,
 	SYS_getpeername, SYS_recvfrom, SYS_recvmsg, SYS_shutdown, SYS_close,
-	SYS_read, SYS_write, SYS_readv, SYS_writev, SYS_splice, SYS_pipe2,
+	SYS_close_range, SYS_read, SYS_write, SYS_readv, SYS_writev, SYS_splice,
+	SYS_pipe2,
 /* Waiting */
 #ifdef SYS_select
 	SYS_select, SYS_epoll_wait, SYS_poll,

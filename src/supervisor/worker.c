@@ -57,6 +57,18 @@ static int compare_fds(const void *left, const void *right)
 	return *(const int *)left - *(const int *)right;
 }
 
+/* Leave no number below @highest free: both descriptors of a connection are
+ * neighbours then, and closed by one call. */
+static void fill_gaps(int highest)
+{
+	int fd;
+
+	do {
+		fd = dup(STDIN_FILENO);
+	} while (fd >= 0 && fd < highest);
+	close(fd);
+}
+
 /* Close all but @kept, which is sorted on the way; -1 entries are skipped. */
 static void close_all_but(int *kept, size_t count)
 {
@@ -133,6 +145,7 @@ run_worker(const struct worker_settings *settings, pid_t supervisor,
 		       control_fd,
 		       settings->redirect_fd };
 	close_all_but(kept, ARRAY_SIZE(kept));
+	fill_gaps(kept[ARRAY_SIZE(kept) - 1]);
 	/* Closing the supervisor's descriptor takes all locks along: so now. */
 	err = pidfile_lock_worker(settings->pidfile);
 	if (err < 0)

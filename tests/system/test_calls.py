@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: MIT
+"""What a short connection costs: the worker's system calls, counted."""
+
+import re
+import socket
+import threading
+
+import pytest
+
+from harness import hello
+from harness.faults import Tracer
+from harness.network import Network
+
+VISITS = 400
+HELLO = hello.hello(hello.alpn(b"h2", b"http/1.1"))
+ANSWER = hello.noise(1024)
+# Of one visit: accept, four reads of which two find an end, socket, connect,
+# two writes, a shutdown, one that closes both; and three times waiting.
+LIMIT = 14
+# Where the client wanted to: conntrack knows, or else the socket.
+HEADER = 2
+# Ticks, and what a busy machine delays now and then.
+STRAY = 0.3
+
+
+class Fallback:
+    """Answers each hello, and ends with the answer."""
+
+    def __init__(self, namespace):
+        self._listener = namespace.listen("127.0.0.1", 443)
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            with connection:
+                connection.recv(65536)
+                # Answer and end in one segment: what is counted does not
+                # depend on who is faster.
+                connection.send(ANSWER, socket.MSG_MORE)
+                connection.shutdown(socket.SHUT_WR)
+                connection.recv(1)
+
+    def stop(self):
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+
+@pytest.fixture
+def fallback(network):
+    made = Fallback(network.server)
+    yield made
+    made.stop()
+
+
+def visit(network, family):
+    with network.client.socket(socket.AF_INET if family == 4
+                               else socket.AF_INET6) as connection:
+        # The handshake's end waits for the hello: both come at once.
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
+        connection.settimeout(10)
+        connection.connect((Network.SERVER[family], 443))
+        connection.sendall(HELLO)
+        answer = b""
+        while (more := connection.recv(65536)):
+            answer += more
+        assert answer == ANSWER
+
+
+@pytest.fixture
+def cost(network, product, fallback, tmp_path):
+    """Call it for the calls of one of many visits, one after the other."""
+    def count(family):
+        output = tmp_path / "calls"
+        tracer = Tracer(product.worker(), output, "-f", "-c", "-U",
+                        "calls,name")
+        for _ in range(VISITS):
+            visit(network, family)
+        tracer.stop()
+        calls = {name: int(number) for number, name in
+                 re.findall(r"^ *(\d+) (\w+)$", output.read_text(), re.M)}
+        print(calls)
+        assert calls["connect"] == VISITS
+        return calls["total"] / VISITS
+    return count
+
+
+def test_a_short_connection_costs_few_calls(redirect, family, product, cost):
+    product.start(f"--{redirect}")
+    assert cost(family) <= LIMIT + STRAY
+
+
+def test_a_header_costs_no_more_than_two(redirect, family, product, cost):
+    product.start(f"--{redirect}", "--proxy-protocol", "v2")
+    assert cost(family) <= LIMIT + HEADER + STRAY

@@ -3,13 +3,13 @@
 
 import re
 import socket
-import threading
 
 import pytest
 
 from harness import hello
 from harness.faults import Tracer
 from harness.network import Network
+from harness.recorder import Recorder
 
 VISITS = 400
 HELLO = hello.hello(hello.alpn(b"h2", b"http/1.1"))
@@ -23,35 +23,22 @@ HEADER = 2
 STRAY = 0.3
 
 
-class Fallback:
+class Fallback(Recorder):
     """Answers each hello, and ends with the answer."""
 
-    def __init__(self, namespace):
-        self._listener = namespace.listen("127.0.0.1", 443)
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def _serve(self):
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            with connection:
-                connection.recv(65536)
-                # Answer and end in one segment: what is counted does not
-                # depend on who is faster.
-                connection.send(ANSWER, socket.MSG_MORE)
-                connection.shutdown(socket.SHUT_WR)
-                connection.recv(1)
-
-    def stop(self):
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+    def _record(self, connection, peer):
+        with connection:
+            connection.recv(65536)
+            # Answer and end in one segment: what is counted does not depend
+            # on who is faster.
+            connection.send(ANSWER, socket.MSG_MORE)
+            connection.shutdown(socket.SHUT_WR)
+            connection.recv(1)
 
 
 @pytest.fixture
 def fallback(network):
-    made = Fallback(network.server)
+    made = Fallback(network.server, "fallback", 443)
     yield made
     made.stop()
 

@@ -3,7 +3,9 @@
 
 import contextlib
 import ipaddress
+import re
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +18,7 @@ from harness.recorder import Recorder
 from harness.visitors import LongVisitor
 from harness.webserver import LISTEN, WebServer
 
+MANUAL = Path(__file__).resolve().parents[2] / "man/acme-alpn-proxy.8"
 # Where the web server wants a header; visitors who come without a proxy have
 # none.
 PORT = 8443
@@ -24,10 +27,14 @@ VALIDATION = hello.hello(hello.alpn(hello.ACME))
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 
 
+def serve(network, directory, **options):
+    return WebServer(network.server, directory,
+                     listen=(*LISTEN, f"{FALLBACK} proxy_protocol"), **options)
+
+
 @pytest.fixture
 def web(network, tmp_path):
-    made = WebServer(network.server, tmp_path,
-                     listen=(*LISTEN, f"{FALLBACK} proxy_protocol"))
+    made = serve(network, tmp_path)
     yield made
     made.stop()
 
@@ -90,6 +97,25 @@ def test_backends_learn_of_the_client(redirect, family, version, network,
     assert record_validation(responder, connection) == header(
         version, Network.AUTHORITY[family], source_port, address,
         443) + VALIDATION
+
+
+def test_manual_gives_the_web_server_the_visitors_address(
+        family, network, product, tmp_path):
+    """The same one, whether they come through the proxy or not."""
+    settings = "\n".join(re.findall(
+        r"^(?:set_real_ip_from|real_ip_header) .*;$", MANUAL.read_text(),
+        re.M))
+    web = serve(network, tmp_path, settings=settings)
+    for through_proxy in (False, True):
+        if through_proxy:
+            product.start("--bpf", "-fallback", FALLBACK, "--proxy-protocol",
+                          "v2")
+        visitor = LongVisitor(network.client, Network.SERVER[family], web)
+        visitor.visit()
+        assert visitor.peer == Network.CLIENT[family]
+        assert bool(visitor.announced) == through_proxy
+        visitor.close()
+    web.stop()
 
 
 def test_certificate_is_issued_while_the_web_server_gets_headers(

@@ -31,6 +31,7 @@ http {{
         ssl_certificate_key {directory}/{name}.key;
         ssl_session_cache off;
         root {directory}/{name};
+{settings}
         add_header X-Peer $remote_addr always;
         add_header X-Announced "$proxy_protocol_addr $proxy_protocol_port \
 $proxy_protocol_server_addr $proxy_protocol_server_port" always;
@@ -58,7 +59,7 @@ class WebServer:
     """nginx in @namespace; serves one page to every visitor."""
 
     def __init__(self, namespace, directory, name="www.example.test",
-                 listen=LISTEN):
+                 listen=LISTEN, settings=""):
         self.name = name
         self.directory = directory / f"nginx-{name}"
         (self.directory / name).mkdir(parents=True)
@@ -67,7 +68,7 @@ class WebServer:
         self.page.write_bytes(os.urandom(PAGE_SIZE))
         configuration = self.directory / "nginx.conf"
         configuration.write_text(CONFIGURATION.format(
-            directory=self.directory, name=name,
+            directory=self.directory, name=name, settings=settings,
             listen="\n".join(f"        listen {address} ssl backlog=4096"
                              f"{' ipv6only=on' if '[' in address else ''};"
                              for address in listen)))

@@ -132,9 +132,12 @@ $(completions): $(BUILD)/completion/%: $(BUILD)/completion/table.tsv \
 
 unit_tests := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,\
 		$(wildcard tests/unit/test_*.c))
+# What the bench loads with, tests load with as well.
+bench_tools := $(BUILD)/tools/load $(BUILD)/tools/backend
 fuzz_targets := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,\
 		$(wildcard tests/fuzz/fuzz_*.c))
-tools := $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(wildcard tests/tools/*.c))
+tools := $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(wildcard tests/tools/*.c)) \
+	 $(bench_tools)
 
 $(BUILD)/unit/%: tests/unit/%.c $(modules)
 	$(call say,CCLD)
@@ -164,6 +167,12 @@ $(BUILD)/tools/%: tests/tools/%.c
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(all_cflags) -MF $@.d $(all_ldflags) -o $@ $< \
 		-lssl -lcrypto -pthread
+
+$(bench_tools): $(BUILD)/tools/%: tests/bench/%.c tests/bench/exchange.c
+	$(call say,CCLD)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(all_cflags) -MF $@.d $(all_ldflags) -o $@ \
+		$(filter %.c,$^)
 
 .PHONY: tests-build
 tests-build: $(program) $(unit_tests) $(fuzz_targets) $(tools)

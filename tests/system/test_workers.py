@@ -42,6 +42,11 @@ def wait_for_all(product, more=20):
                            members(product).values()), 30, "a share for each")
 
 
+def wait_for_another(product, gone):
+    wait_until(lambda: len(set(product.workers()) - {gone}) == COUNT, 30,
+               f"a worker instead of {gone}")
+
+
 def placement(redirect, product):
     """Another value after any moment in which the redirect was away."""
     if redirect == "bpf":
@@ -107,8 +112,9 @@ def test_status_sums_up(network, product, web):
 
 def test_counters_are_out_of_reach_of_other_workers(product, web):
     product.start("--bpf", *WORKERS)
-    product.kill(product.workers()[0])
-    wait_until(lambda: len(product.workers()) == COUNT, what="another")
+    killed = product.workers()[0]
+    product.kill(killed)
+    wait_for_another(product, killed)
     shared = [set(re.findall(r"^\S+ rw-s \S+ \S+ (\d+) .*/dev/zero",
                              Path(f"/proc/{pid}/maps").read_text(), re.M))
               for pid in product.workers()]
@@ -142,9 +148,9 @@ def test_one_goes_and_the_others_go_on(how, redirect, network, product, web,
     held = take_away(product, gone, how)
     visitors.wait_for_more(100, "through_proxy")
     # The watchdog bites after ten seconds.
-    wait_until(lambda: len(set(product.workers()) - {gone}) == COUNT, 25,
-               "another worker")
-    wait_for_all(product, members(product)[product.workers()[0]]["accepted"])
+    wait_for_another(product, gone)
+    wait_for_all(product, max(worker["accepted"] for worker in
+                              members(product).values()) + 5)
     assert placement(redirect, product) == before
     assert ("hung" in product.log_text()) == (how == signal.SIGSTOP)
     totals = visitors.finish()

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: MIT
+"""What a worker uses: processor, memory, descriptors."""
+
+import os
+import re
+import resource
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def processor_seconds(pid):
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        fields = file.read().rsplit(b")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident_kib(pid):
+    text = Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"VmRSS:\s*(\d+)", text).group(1))
+
+
+def descriptors(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+@contextmanager
+def many_descriptors(count=20000):
+    """For us and for what we start."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (count, max(count, before[1])))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)

@@ -183,6 +183,19 @@ check:
 	$(Q)$(MAKE) --no-print-directory -j$$(nproc) tests-build
 	$(Q)BUILD=$(BUILD) PYTHON=$(PYTHON) tests/run
 
+# The worker's loop and what it is made of, under valgrind's memcheck; an error
+# in a process that a test forked fails that test.
+memory_tests := $(BUILD)/unit/test_flow $(BUILD)/unit/test_proxy
+.PHONY: check-valgrind
+check-valgrind:
+	$(Q)tests/install-packages build test valgrind
+	$(Q)$(MAKE) --no-print-directory $(memory_tests)
+	$(Q)set -e; for test in $(memory_tests); do \
+		valgrind --quiet --error-exitcode=99 --leak-check=full \
+			--errors-for-leak-kinds=definite,indirect,possible \
+			$$test; \
+	done
+
 # The redirect on Debian's kernels from 5.10 to the newest, booted in QEMU.
 .PHONY: check-kernels
 check-kernels:
@@ -283,6 +296,7 @@ help:
 	@echo '                    certificate through port 443, in namespaces'
 	@echo 'make check          as root: install what is missing, run all tests'
 	@echo 'make check-kernels  the redirect on kernels 5.10 to newest, in QEMU'
+	@echo 'make check-valgrind the worker under valgrind'
 	@echo 'make bench          beside HAProxy, nginx, ...; QUICK=1 for 3 min'
 	@echo 'make check-packages as root: packages, service and container, tested'
 	@echo 'make lint           clang-format, clang-tidy, cppcheck, shellcheck'

@@ -209,6 +209,14 @@ bench:
 	$(Q)$(MAKE) --no-print-directory $(program)
 	$(Q)BUILD=$(CURDIR)/$(BUILD) PROGRAM=$(CURDIR)/$(program) tests/bench/run
 
+# One worker beside several, on the cores that all share.
+.PHONY: bench-workers
+bench-workers:
+	$(Q)tests/install-packages build bench
+	$(Q)$(MAKE) --no-print-directory $(program)
+	$(Q)BUILD=$(CURDIR)/$(BUILD) PROGRAM=$(CURDIR)/$(program) \
+		tests/bench/workers
+
 .PHONY: check-packages
 check-packages:
 	$(Q)tests/install-packages build test packages arm64
@@ -298,6 +306,7 @@ help:
 	@echo 'make check-kernels  the redirect on kernels 5.10 to newest, in QEMU'
 	@echo 'make check-valgrind the worker under valgrind'
 	@echo 'make bench          beside HAProxy, nginx, ...; QUICK=1 for 3 min'
+	@echo 'make bench-workers  one worker beside two'
 	@echo 'make check-packages as root: packages, service and container, tested'
 	@echo 'make lint           clang-format, clang-tidy, cppcheck, shellcheck'
 	@echo 'make install        to DESTDIR= PREFIX=/usr/local'

@@ -5,6 +5,13 @@
  * Each has a page of counters that no other worker can see. Whoever of them is
  * idle takes the next connection, so that the death or the hang of one costs
  * its own connections and no others.
+ *
+ * They share one listener for each family: one of its own for each worker
+ * (SO_REUSEPORT) is refused by bpf_sk_assign() before kernel 6.6, and would
+ * strand what waits in the queue of one that hangs. The price: a connection
+ * wakes all who are idle, since a waiter in select() is never exclusive, not
+ * even through an epoll instance with EPOLLEXCLUSIVE. With no more workers than
+ * cores, few wake in vain.
  */
 #ifndef WORKER_POOL_H
 #define WORKER_POOL_H

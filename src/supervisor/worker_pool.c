@@ -127,7 +127,8 @@ static void count_death(struct pool_member *member)
 		member->young_deaths = 0;
 	member->given_up = ++member->young_deaths > RESPAWN_LIMIT;
 	if (member->given_up)
-		log_error("%d workers died one after the other: giving up",
+		log_error("%d workers died one after the other: no other is "
+			  "started in their place",
 			  RESPAWN_LIMIT + 1);
 }
 
@@ -273,7 +274,7 @@ int worker_pool_replace(struct worker_pool *pool)
 	}
 	if (worker_pool_running(pool))
 		return started;
-	log_error("no worker is left");
+	log_error("no worker is left: giving up");
 	return -ECHILD;
 }
 

@@ -32,9 +32,10 @@ THREADS = 4
 # (TIME_WAIT) and gives to the web server.
 FIRST_PORT, PORTS_EACH = 10000, 12000
 ACME_HELLO = hello.hello(hello.alpn(hello.ACME))
-# What may be kept for later: pipes, and a heap that found its size.
-SPARE_DESCRIPTORS = 130
-SPARE_KIB = 512
+# What may be kept for later: a pipe for each direction of as many bulk
+# transfers as there were at a time, and a heap that found its size.
+SPARE_DESCRIPTORS = 4 * THREADS
+SPARE_KIB = 256
 SUPERVISOR_SPARE_KIB = 128
 
 
@@ -183,6 +184,7 @@ def test_soak(network, product, web, send_visitors):
     responder = Responder(network.server)
     product.start("--bpf", "--hello-timeout", "0.5")
     worker = product.worker()
+    idle = descriptors(worker)
     visitors = send_visitors(rate=RATE)
     mischief = Mischief(network, seed)
     # What is needed once is there after a quarter of the time.
@@ -194,7 +196,7 @@ def test_soak(network, product, web, send_visitors):
         time.sleep(1)
         samples.append(sample(product))
     mischief.stop()
-    totals = visitors.finish_without_failures()
+    totals = visitors.finish()
     wait_empty(product)
     late = sample(product)
     print(f"{totals['visits']} visits, {mischief.count} others, "
@@ -203,12 +205,15 @@ def test_soak(network, product, web, send_visitors):
           f"{max(one[0] for one in samples)} and "
           f"{max(one[1] for one in samples)} at most, {late} at the end")
 
+    # On a busy machine some have to wait; none may be turned away.
+    assert totals["ok"] + totals["stalled"] == totals["visits"], totals
+    assert totals["ok"] > totals["visits"] * 0.9, totals
     assert not mischief.failures, "\n".join(mischief.failures[:5])
     assert product.worker() == worker
     assert late[0][0] <= early[0][0] + SUPERVISOR_SPARE_KIB
     assert late[0][1] == early[0][1]
     assert late[1][0] <= early[1][0] + SPARE_KIB
-    assert late[1][1] <= SPARE_DESCRIPTORS
+    assert late[1][1] <= idle + SPARE_DESCRIPTORS
     assert len(product.log_text().splitlines()) < 20
     responder.stop()
     product.stop()

@@ -20,6 +20,7 @@ WORKERS = ("--workers", str(COUNT))
 # A worker that was stopped between accept() and its counter.
 UNCOUNTED = 1
 RESPAWN_LIMIT = 5
+RATE = 100
 
 
 @pytest.fixture
@@ -76,7 +77,7 @@ def long_visitors(network, web, product):
 
 def test_all_take_part(redirect, product, send_visitors, clean):
     product.start(f"--{redirect}", *WORKERS)
-    visitors = send_visitors()
+    visitors = send_visitors(rate=RATE)
     wait_for_all(product)
     report = status(product)
     assert sorted(members(product)) == sorted(product.workers())
@@ -141,7 +142,7 @@ def take_away(product, pid, signal_number):
 def test_one_goes_and_the_others_go_on(how, redirect, network, product, web,
                                        send_visitors, clean):
     product.start(f"--{redirect}", *WORKERS)
-    visitors = send_visitors()
+    visitors = send_visitors(rate=RATE)
     wait_for_all(product)
     before = placement(redirect, product)
     gone = product.workers()[1]
@@ -168,7 +169,7 @@ def test_all_gone_at_once(redirect, network, product, web, send_visitors,
         os.kill(pid, signal.SIGKILL)
     wait_until(lambda: product.log_text().count("replaced") == COUNT,
                what="new workers")
-    visitors = send_visitors()
+    visitors = send_visitors(rate=RATE)
     wait_for_all(product, 5)
     visitors.finish_without_failures()
     product.stop()
@@ -186,7 +187,7 @@ def test_one_that_dies_again_and_again(product, network, web):
                              what="another")
         wait_until(lambda: dies in members(product), what="its start")
     product.kill(dies)
-    wait_until(lambda: "giving up" in product.log_text(), what="the end of it")
+    wait_until(lambda: "in their place" in product.log_text(), what="the end of it")
     assert product.workers() == [stays]
     visitor = LongVisitor(network.client, Network.SERVER[4], web)
     visitor.visit()
@@ -220,7 +221,7 @@ def test_stop_drains_all(redirect, network, product, web, clean):
 def test_killed_supervisor(redirect, network, product, web, send_visitors,
                            clean):
     """All its workers are found, and none loses a connection."""
-    visitors = send_visitors()
+    visitors = send_visitors(rate=RATE)
     product.start(f"--{redirect}", *WORKERS)
     during = long_visitors(network, web, product)
     product.kill(product.supervisor())

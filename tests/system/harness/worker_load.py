@@ -4,6 +4,7 @@
 import os
 import re
 import resource
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,6 +13,13 @@ def processor_seconds(pid):
     with open(f"/proc/{pid}/stat", "rb") as file:
         fields = file.read().rsplit(b")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def assert_at_rest(pid, seconds=1):
+    """It waits, and does nothing else."""
+    before = processor_seconds(pid)
+    time.sleep(seconds)
+    assert processor_seconds(pid) - before < 0.1
 
 
 def resident_kib(pid):

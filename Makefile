@@ -132,9 +132,12 @@ $(completions): $(BUILD)/completion/%: $(BUILD)/completion/table.tsv \
 
 unit_tests := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,\
 		$(wildcard tests/unit/test_*.c))
+# What the bench loads with, tests load with as well.
+bench_tools := $(BUILD)/tools/load $(BUILD)/tools/backend
 fuzz_targets := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,\
 		$(wildcard tests/fuzz/fuzz_*.c))
-tools := $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(wildcard tests/tools/*.c))
+tools := $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(wildcard tests/tools/*.c)) \
+	 $(bench_tools)
 
 $(BUILD)/unit/%: tests/unit/%.c $(modules)
 	$(call say,CCLD)
@@ -165,6 +168,12 @@ $(BUILD)/tools/%: tests/tools/%.c
 	$(Q)$(CC) $(CPPFLAGS) $(all_cflags) -MF $@.d $(all_ldflags) -o $@ $< \
 		-lssl -lcrypto -pthread
 
+$(bench_tools): $(BUILD)/tools/%: tests/bench/%.c tests/bench/exchange.c
+	$(call say,CCLD)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(all_cflags) -MF $@.d $(all_ldflags) -o $@ \
+		$(filter %.c,$^)
+
 .PHONY: tests-build
 tests-build: $(program) $(unit_tests) $(fuzz_targets) $(tools)
 
@@ -173,6 +182,19 @@ check:
 	$(Q)tests/install-packages build test
 	$(Q)$(MAKE) --no-print-directory -j$$(nproc) tests-build
 	$(Q)BUILD=$(BUILD) PYTHON=$(PYTHON) tests/run
+
+# The worker's loop and what it is made of, under valgrind's memcheck; an error
+# in a process that a test forked fails that test.
+memory_tests := $(BUILD)/unit/test_flow $(BUILD)/unit/test_proxy
+.PHONY: check-valgrind
+check-valgrind:
+	$(Q)tests/install-packages build test valgrind
+	$(Q)$(MAKE) --no-print-directory $(memory_tests)
+	$(Q)set -e; for test in $(memory_tests); do \
+		valgrind --quiet --error-exitcode=99 --leak-check=full \
+			--errors-for-leak-kinds=definite,indirect,possible \
+			$$test; \
+	done
 
 # The redirect on Debian's kernels from 5.10 to the newest, booted in QEMU.
 .PHONY: check-kernels
@@ -186,6 +208,14 @@ bench:
 	$(Q)tests/install-packages build bench
 	$(Q)$(MAKE) --no-print-directory $(program)
 	$(Q)BUILD=$(CURDIR)/$(BUILD) PROGRAM=$(CURDIR)/$(program) tests/bench/run
+
+# One worker beside several, on the cores that all share.
+.PHONY: bench-workers
+bench-workers:
+	$(Q)tests/install-packages build bench
+	$(Q)$(MAKE) --no-print-directory $(program)
+	$(Q)BUILD=$(CURDIR)/$(BUILD) PROGRAM=$(CURDIR)/$(program) \
+		tests/bench/workers
 
 .PHONY: check-packages
 check-packages:
@@ -274,7 +304,9 @@ help:
 	@echo '                    certificate through port 443, in namespaces'
 	@echo 'make check          as root: install what is missing, run all tests'
 	@echo 'make check-kernels  the redirect on kernels 5.10 to newest, in QEMU'
+	@echo 'make check-valgrind the worker under valgrind'
 	@echo 'make bench          beside HAProxy, nginx, ...; QUICK=1 for 3 min'
+	@echo 'make bench-workers  one worker beside two'
 	@echo 'make check-packages as root: packages, service and container, tested'
 	@echo 'make lint           clang-format, clang-tidy, cppcheck, shellcheck'
 	@echo 'make install        to DESTDIR= PREFIX=/usr/local'

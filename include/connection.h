@@ -76,6 +76,10 @@ void connection_event(struct engine *engine, struct connection *connection,
  * from now on. */
 void connection_relay(struct engine *engine, struct connection *connection);
 
+/* One end was reset, and the other takes nothing of what is left for it. */
+void connection_reset_timeout(struct engine *engine,
+			      struct connection *connection);
+
 /* Both directions have ended. */
 void connection_close(struct engine *engine, struct connection *connection);
 /* Close with a reset to whoever is still there. */

@@ -36,6 +36,8 @@ struct engine {
 	struct deadline_queue connect_deadlines;
 	/* Those that want of descriptors or ports keeps from connecting. */
 	struct deadline_queue retry_deadlines;
+	/* Those with one end reset, while the other takes what is left. */
+	struct deadline_queue reset_deadlines;
 	struct log_limit alpn_unreachable;
 	struct log_limit fallback_unreachable;
 };

@@ -27,6 +27,8 @@ enum option_kind {
 	OPTION_INTERFACE,
 	/* Sets an unsigned int from 1 to @value. */
 	OPTION_NUMBER,
+	/* The same, or "auto" for 0. */
+	OPTION_NUMBER_OR_AUTO,
 	/* Seconds, decimals allowed, kept in ms; up to @value seconds. */
 	OPTION_SECONDS,
 	/* The same with an optional "=SEC"; alone it means the most. */

@@ -54,8 +54,10 @@ struct options {
 	unsigned int listen_port;
 	unsigned int drain_timeout_ms;
 	unsigned int hello_timeout_ms;
-	/* 0: as many as descriptors allow. */
+	/* Of all workers together; 0: as many as descriptors allow. */
 	unsigned int max_connections;
+	/* 0: one for each core that we may run on. */
+	unsigned int workers;
 	/* stop --wait: how long for the drain; 0 without --wait. */
 	unsigned int wait_ms;
 	bool disable_ipv6;

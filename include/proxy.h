@@ -25,14 +25,15 @@ struct proxy_config {
 	/* How long the listeners stay open after the redirect is gone, for
 	 * handshakes that began before. */
 	unsigned int grace_ms;
-	/* Connections at one time; beyond it, new ones wait in the backlog. */
+	/* Connections at one time; beyond it, new ones wait in the backlog or
+	 * go to another worker. */
 	unsigned int max_connections;
 };
 
 /*
- * One page shared by supervisor and worker. Every field has one writer, the
- * worker; the supervisor only reads. It is how the root process learns of the
- * traffic without reading a byte that a stranger sent.
+ * One page shared by supervisor and one worker. Every field has one writer, the
+ * worker; the supervisor only reads, and sums up. It is how the root process
+ * learns of the traffic without reading a byte that a stranger sent.
  */
 struct proxy_counters {
 	/* CLOCK_MONOTONIC in ns of the worker's last turn; at most 1 s old in

@@ -16,8 +16,17 @@
 #include "address.h"
 #include "redirect.h"
 
-#define STATUS_REPORT_VERSION	 1
+#define STATUS_REPORT_VERSION	 2
 #define STATUS_REPORT_INTERFACES 64
+#define STATUS_REPORT_WORKERS	 64
+
+struct status_worker {
+	/* 0 while it is being replaced. */
+	int32_t pid;
+	/* Connections of this place among the workers, whoever held it. */
+	uint64_t open_connections;
+	uint64_t accepted;
+};
 
 struct status_report {
 	/* Both, or the other end is another release. */
@@ -25,6 +34,7 @@ struct status_report {
 	uint32_t size;
 
 	int32_t pid;
+	/* The first of those that run, or 0. */
 	int32_t worker_pid;
 	/* CLOCK_REALTIME in seconds of the moment the redirect was in place. */
 	int64_t since;
@@ -33,12 +43,12 @@ struct status_report {
 	uint16_t listen_port;
 	uint8_t ipv4;
 	uint8_t ipv6;
-	/* Bits of enum confinement. */
+	/* Bits of enum confinement that are in force in all workers. */
 	uint32_t confinement;
 	char alpn[BACKEND_TEXT_SIZE];
 	char fallback[BACKEND_TEXT_SIZE];
 
-	/* See struct proxy_counters. */
+	/* See struct proxy_counters; of all workers together. */
 	uint64_t open_connections;
 	uint64_t accepted;
 	uint64_t to_alpn;
@@ -50,6 +60,9 @@ struct status_report {
 	uint64_t bytes_from_clients;
 	uint64_t bytes_to_clients;
 	uint64_t accept_pauses;
+
+	uint32_t worker_count;
+	struct status_worker workers[STATUS_REPORT_WORKERS];
 
 	/* How many there are, and the first of them. */
 	uint32_t interface_count;

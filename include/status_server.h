@@ -4,10 +4,10 @@
 #define STATUS_SERVER_H
 
 #include <stdint.h>
-#include <sys/types.h>
 
 #include "address.h"
 #include "supervisor.h"
+#include "worker_pool.h"
 
 struct status_server {
 	/* Readable when somebody asks; -1 when not open. */
@@ -22,8 +22,7 @@ struct status_source {
 	const struct supervisor_settings *supervisor;
 	const struct listeners *listeners;
 	const struct redirect *redirect;
-	const struct proxy_counters *counters;
-	pid_t worker_pid;
+	const struct worker_pool *pool;
 };
 
 /*

@@ -6,11 +6,11 @@
  *
  *   STARTING -> SERVING -> DRAINING -> done
  *
- * SERVING: a worker that dies is replaced, and new flows go to the web server
- * until its successor is ready. DRAINING begins with SIGINT, SIGTERM or
- * SIGHUP (SIGQUIT: without waiting for connections): first the redirect goes,
- * then, after the grace period for handshakes under way, the listeners and the
- * pidfile, at last the connections.
+ * SERVING: a worker that dies is replaced; if there is no other, new flows go
+ * to the web server until its successor is ready. DRAINING begins with SIGINT,
+ * SIGTERM or SIGHUP (SIGQUIT: without waiting for connections): first the
+ * redirect goes, then, after the grace period for handshakes under way, the
+ * listeners and the pidfile, at last the connections.
  */
 #ifndef SUPERVISOR_H
 #define SUPERVISOR_H
@@ -24,7 +24,9 @@
 
 struct supervisor_settings {
 	const struct options *options;
+	/* As each worker can; their shares of --max-connections come off it. */
 	struct proxy_config proxy;
+	unsigned int worker_count;
 	struct redirect_config redirect;
 	const struct redirect_ops *ops;
 	/* Acquired; released by supervisor_run(). */

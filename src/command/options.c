@@ -54,6 +54,9 @@ const struct option_description option_table[] = {
 	{ "max-connections", NULL, "N",
 	  "connections at one time (as descriptors allow)",
 	  FIELD(max_connections), OPTION_NUMBER, 1000000 },
+	{ "workers", NULL, "N",
+	  "processes that share the connections (1); auto: one a core",
+	  FIELD(workers), OPTION_NUMBER_OR_AUTO, 64 },
 	{ "user", NULL, "USER", "the proxy process runs as this user (nobody)",
 	  FIELD(user), OPTION_TEXT, 0 },
 	{ "log-file", NULL, "PATH",
@@ -250,6 +253,17 @@ static int set_option(struct options *options,
 			return 0;
 		return fail(error, "--%s %s: a number from 1 to %u is needed",
 			    option->name, value, option->value);
+	case OPTION_NUMBER_OR_AUTO:
+		if (strcmp(value, "auto") == 0) {
+			*(unsigned int *)field = 0;
+			return 0;
+		}
+		if (parse_number(value, option->value, field) == 0)
+			return 0;
+		return fail(error,
+			    "--%s %s: a number from 1 to %u, or auto, is "
+			    "needed",
+			    option->name, value, option->value);
 	case OPTION_SECONDS:
 	case OPTION_OPTIONAL_SECONDS:
 		if (parse_seconds(value, option->value, field) == 0)
@@ -330,6 +344,7 @@ static void set_defaults(struct options *options,
 		.listen_port = 21443,
 		.drain_timeout_ms = 180000,
 		.hello_timeout_ms = 3000,
+		.workers = 1,
 	};
 	if (pidfile && *pidfile)
 		options->pidfile = pidfile;

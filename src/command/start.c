@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -16,6 +17,7 @@
 #include "stop_signals.h"
 #include "supervisor.h"
 #include "support.h"
+#include "worker_pool.h"
 
 #define DEFAULT_LOG_FILE "/var/log/acme-alpn-proxy.log"
 /* An instance that starts or stops is waited for this long. */
@@ -267,16 +269,32 @@ static unsigned int raise_descriptor_limit(void)
 	return (unsigned int)limit.rlim_cur;
 }
 
-static unsigned int connection_limit(const struct options *options)
+/* What one process can have open. */
+static unsigned int connection_limit(void)
 {
 	unsigned int descriptors = raise_descriptor_limit();
-	unsigned int most = descriptors > 2 * DESCRIPTORS_SPARE
-				    ? (descriptors - DESCRIPTORS_SPARE) / 2
-				    : descriptors / 4;
 
-	if (options->max_connections && options->max_connections < most)
-		return options->max_connections;
-	return most;
+	return descriptors > 2 * DESCRIPTORS_SPARE
+		       ? (descriptors - DESCRIPTORS_SPARE) / 2
+		       : descriptors / 4;
+}
+
+/* One worker for each core, if that is wished; none without a connection. */
+static unsigned int worker_count(const struct options *options)
+{
+	unsigned int count = options->workers;
+	cpu_set_t cores[8];
+
+	if (count == 0) {
+		count = 1;
+		if (sched_getaffinity(0, sizeof(cores), cores) == 0)
+			count = (unsigned int)CPU_COUNT_S(sizeof(cores), cores);
+	}
+	if (count > WORKER_POOL_MAXIMUM)
+		count = WORKER_POOL_MAXIMUM;
+	if (options->max_connections && count > options->max_connections)
+		count = options->max_connections;
+	return count;
 }
 
 /* Everything that may fail before the first thing is touched. */
@@ -313,8 +331,9 @@ static int start(const struct options *options, struct caller *caller)
 		.proxy = {
 			.hello_timeout_ms = options->hello_timeout_ms,
 			.grace_ms = SUPERVISOR_GRACE_MS,
-			.max_connections = connection_limit(options),
+			.max_connections = connection_limit(),
 		},
+		.worker_count = worker_count(options),
 		.pidfile = &pidfile,
 		.ready = tell_caller,
 		.ready_context = caller,

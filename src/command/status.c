@@ -43,6 +43,14 @@ static const struct number numbers[] = {
 };
 
 #undef FIELD
+#define FIELD(name) offsetof(struct status_worker, name)
+
+static const struct number worker_numbers[] = {
+	{ "open_connections", "", "open connections", FIELD(open_connections) },
+	{ "accepted", "", "accepted", FIELD(accepted) },
+};
+
+#undef FIELD
 #define FIELD(name) offsetof(struct redirect_interface, name)
 
 static const struct number interface_numbers[] = {
@@ -91,7 +99,10 @@ static void print_text(const struct status_report *report)
 	       report->ipv4 ? " IPv4" : "", report->ipv6 ? " IPv6" : "");
 	printf("backends: acme-tls/1 to %s, all others to %s\n", report->alpn,
 	       report->fallback);
-	printf("worker: %d, confined by", report->worker_pid);
+	printf("worker%s:", report->worker_count > 1 ? "s" : "");
+	for (size_t i = 0; i < report->worker_count; i++)
+		printf(" %d,", report->workers[i].pid);
+	printf(" confined by");
 	for (unsigned int bits = report->confinement; bits; bits &= bits - 1)
 		printf(" %s", confinement_name(bits));
 	puts("");
@@ -144,6 +155,20 @@ static void print_json_numbers(const void *base, const struct number *fields,
 		       value_of(base, &fields[i]));
 }
 
+static void print_json_workers(const struct status_report *report)
+{
+	printf(",\"workers\":[");
+	for (size_t i = 0; i < report->worker_count; i++) {
+		const struct status_worker *worker = &report->workers[i];
+
+		printf("%s{\"pid\":%d,", i ? "," : "", worker->pid);
+		print_json_numbers(worker, worker_numbers,
+				   ARRAY_SIZE(worker_numbers));
+		putchar('}');
+	}
+	putchar(']');
+}
+
 static void print_json(const struct status_report *report)
 {
 	char since[32];
@@ -165,6 +190,7 @@ static void print_json(const struct status_report *report)
 		       bits & (bits - 1) ? "," : "");
 	printf("],");
 	print_json_numbers(report, numbers, ARRAY_SIZE(numbers));
+	print_json_workers(report);
 	printf(",\"interfaces\":[");
 	for (size_t i = 0; i < listed_interfaces(report); i++) {
 		const struct redirect_interface *interface =
@@ -197,6 +223,23 @@ static void print_prometheus_numbers(const struct status_report *report)
 	}
 }
 
+static void print_prometheus_workers(const struct status_report *report)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(worker_numbers); i++) {
+		const struct number *number = &worker_numbers[i];
+		const char *suffix = i == 0 ? "" : "_total";
+
+		printf("# HELP " PREFIX "worker_%s%s Of each worker: %s.\n"
+		       "# TYPE " PREFIX "worker_%s%s %s\n",
+		       number->key, suffix, number->text, number->key, suffix,
+		       i == 0 ? "gauge" : "counter");
+		for (size_t j = 0; j < report->worker_count; j++)
+			printf(PREFIX "worker_%s%s{worker=\"%zu\"} %llu\n",
+			       number->key, suffix, j,
+			       value_of(&report->workers[j], number));
+	}
+}
+
 static void print_prometheus(const struct status_report *report)
 {
 	puts("# HELP " PREFIX "up Whether an instance is running.\n"
@@ -206,6 +249,7 @@ static void print_prometheus(const struct status_report *report)
 	       "start_time_seconds %lld\n",
 	       (long long)report->since);
 	print_prometheus_numbers(report);
+	print_prometheus_workers(report);
 	if (listed_interfaces(report))
 		puts("# HELP " PREFIX "packets_total Packets that could begin "
 		     "a connection, by what became of them.\n"

@@ -225,7 +225,8 @@ static void count_bytes(struct engine *engine,
  * A source that fails takes the connection down at once: all it had sent is
  * delivered, since a flow that holds bytes does not read. A sink that fails
  * may have answered before; so the other flow first gets to its end, and only
- * then the reset is passed on.
+ * then the reset is passed on. Its sink may take nothing any more, because it
+ * wants to be read first: without progress there is no use in waiting.
  */
 static bool settle(struct engine *engine, struct connection *connection,
 		   struct flow *flow, enum flow_result result)
@@ -260,6 +261,9 @@ static bool settle(struct engine *engine, struct connection *connection,
 		if (!connection->reset)
 			shutdown(sink, SHUT_WR);
 	}
+	if (connection->reset)
+		deadline_start(&connection->deadline, &engine->reset_deadlines,
+			       engine->now_ns);
 	watch_both(engine, connection);
 	return true;
 }
@@ -280,6 +284,12 @@ void connection_relay(struct engine *engine, struct connection *connection)
 	counter_add(&engine->counters->bytes_from_clients,
 		    bytes_from_client(connection));
 	settle(engine, connection, &connection->from_client, FLOW_OK);
+}
+
+void connection_reset_timeout(struct engine *engine,
+			      struct connection *connection)
+{
+	abort_counted(engine, connection);
 }
 
 static void relay_event(struct engine *engine, struct connection *connection,

@@ -36,6 +36,8 @@
 /* For one address of a backend that has more; a CA gives 10 s for all. */
 #define CONNECT_TIMEOUT_NS (2 * NS_PER_S)
 #define RETRY_INTERVAL_NS  (100 * NS_PER_MS)
+/* After one end's reset, for each step of the other. */
+#define RESET_TIMEOUT_NS (5 * NS_PER_S)
 /* Descriptors of the process that are looked for at start, and room for those
  * that it may open later on (a log file). */
 #define INHERITED_MAXIMUM 1024
@@ -111,6 +113,7 @@ static int open_engine(struct loop *loop)
 			    config->hello_timeout_ms * NS_PER_MS);
 	deadline_queue_init(&engine->connect_deadlines, CONNECT_TIMEOUT_NS);
 	deadline_queue_init(&engine->retry_deadlines, RETRY_INTERVAL_NS);
+	deadline_queue_init(&engine->reset_deadlines, RESET_TIMEOUT_NS);
 	acceptor_open(engine, &environment->listeners, connections);
 	return 0;
 }
@@ -234,6 +237,7 @@ static uint64_t time_to_wait(const struct loop *loop)
 	next = earlier(next, deadline_next(&engine->hello_deadlines));
 	next = earlier(next, deadline_next(&engine->connect_deadlines));
 	next = earlier(next, deadline_next(&engine->retry_deadlines));
+	next = earlier(next, deadline_next(&engine->reset_deadlines));
 	next = earlier(next, acceptor_deadline(&engine->acceptor));
 	/* Rounded up to what select() counts in, so as not to wake too early
 	 * and turn for nothing. */
@@ -260,6 +264,8 @@ static void run_timers(struct loop *loop)
 		connect_timeout(engine, connection);
 	while ((connection = expired(&engine->retry_deadlines, now_ns)))
 		connect_retry(engine, connection);
+	while ((connection = expired(&engine->reset_deadlines, now_ns)))
+		connection_reset_timeout(engine, connection);
 
 	if (now_ns >= loop->drain_ns) {
 		loop->drain_ns = UINT64_MAX;

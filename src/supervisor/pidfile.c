@@ -50,6 +50,24 @@ static int find_lock(int fd, off_t first, off_t length, struct flock *found)
 	return found->l_type != F_UNLCK;
 }
 
+/*
+ * The same for [@first, end of file), but the one at the lowest byte: the
+ * kernel tells of the one that was taken first.
+ */
+static int find_lowest_lock(int fd, off_t first, struct flock *found)
+{
+	struct flock lower;
+	int held = find_lock(fd, first, 0, found);
+
+	while (held > 0 && found->l_start > first) {
+		held = find_lock(fd, first, found->l_start - first, &lower);
+		if (held <= 0)
+			return held < 0 ? held : 1;
+		*found = lower;
+	}
+	return held;
+}
+
 /* May this file be ours? A mistyped path must not destroy what it names. */
 static int check_file(int fd)
 {
@@ -259,7 +277,7 @@ unsigned int pidfile_signal_workers(const struct pidfile *pidfile,
 	unsigned int count = 0;
 	struct flock lock;
 
-	while (find_lock(pidfile->fd, next, 0, &lock) > 0) {
+	while (find_lowest_lock(pidfile->fd, next, &lock) > 0) {
 		cleanup_fd int process = -1;
 
 		/* Locks side by side of one process are one to the kernel. */

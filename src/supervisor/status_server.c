@@ -26,22 +26,43 @@ void status_server_open(struct status_server *server, const char *pidfile)
 	server->fd = fd;
 }
 
-static void fill_counters(const struct proxy_counters *counters,
+static void fill_counters(const struct worker_pool *pool,
 			  struct status_report *report)
 {
-	report->confinement = atomic_load(&counters->confinement);
-	report->open_connections = atomic_load(&counters->open_connections);
-	report->accepted = atomic_load(&counters->accepted);
-	report->to_alpn = atomic_load(&counters->to_alpn);
-	report->to_fallback = atomic_load(&counters->to_fallback);
-	report->hello_timeouts = atomic_load(&counters->hello_timeouts);
-	report->alpn_unreachable = atomic_load(&counters->alpn_unreachable);
+	report->open_connections = worker_pool_sum(pool, open_connections);
+	report->accepted = worker_pool_sum(pool, accepted);
+	report->to_alpn = worker_pool_sum(pool, to_alpn);
+	report->to_fallback = worker_pool_sum(pool, to_fallback);
+	report->hello_timeouts = worker_pool_sum(pool, hello_timeouts);
+	report->alpn_unreachable = worker_pool_sum(pool, alpn_unreachable);
 	report->fallback_unreachable =
-		atomic_load(&counters->fallback_unreachable);
-	report->resets = atomic_load(&counters->resets);
-	report->bytes_from_clients = atomic_load(&counters->bytes_from_clients);
-	report->bytes_to_clients = atomic_load(&counters->bytes_to_clients);
-	report->accept_pauses = atomic_load(&counters->accept_pauses);
+		worker_pool_sum(pool, fallback_unreachable);
+	report->resets = worker_pool_sum(pool, resets);
+	report->bytes_from_clients = worker_pool_sum(pool, bytes_from_clients);
+	report->bytes_to_clients = worker_pool_sum(pool, bytes_to_clients);
+	report->accept_pauses = worker_pool_sum(pool, accept_pauses);
+}
+
+static void fill_workers(const struct worker_pool *pool,
+			 struct status_report *report)
+{
+	_Static_assert(STATUS_REPORT_WORKERS >= WORKER_POOL_MAXIMUM,
+		       "the report has room for all workers");
+
+	report->confinement = worker_pool_confinement(pool);
+	report->worker_count = pool->count;
+	for (unsigned int i = 0; i < pool->count; i++) {
+		const struct pool_member *member = &pool->members[i];
+
+		report->workers[i] = (struct status_worker){
+			.pid = member->worker.pid,
+			.open_connections = atomic_load(
+				&member->counters->open_connections),
+			.accepted = atomic_load(&member->counters->accepted),
+		};
+		if (!report->worker_pid)
+			report->worker_pid = member->worker.pid;
+	}
 }
 
 void status_server_answer(const struct status_server *server,
@@ -52,7 +73,6 @@ void status_server_answer(const struct status_server *server,
 		.version = STATUS_REPORT_VERSION,
 		.size = sizeof(report),
 		.pid = getpid(),
-		.worker_pid = source->worker_pid,
 		.since = server->since,
 		.service_port = settings->redirect.service_port,
 		.listen_port = settings->redirect.listen_port,
@@ -63,7 +83,8 @@ void status_server_answer(const struct status_server *server,
 	strcpy(report.redirect, settings->ops->name);
 	strcpy(report.alpn, settings->proxy.alpn.text);
 	strcpy(report.fallback, settings->proxy.fallback.text);
-	fill_counters(source->counters, &report);
+	fill_counters(source->pool, &report);
+	fill_workers(source->pool, &report);
 	if (settings->ops->interfaces)
 		report.interface_count = (uint32_t)settings->ops->interfaces(
 			source->redirect, report.interfaces,

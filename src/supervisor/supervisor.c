@@ -4,8 +4,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "log.h"
@@ -13,19 +11,10 @@
 #include "status_server.h"
 #include "stop_signals.h"
 #include "support.h"
-#include "worker.h"
+#include "worker_pool.h"
 
-/* A worker says that it is ready within this time, or never. */
-#define READY_TIMEOUT_MS 5000
 /* How often a drain tells of its progress. */
 #define PROGRESS_INTERVAL_NS (10 * NS_PER_S)
-/* A heartbeat is due twice a second; a worker this late is hung. */
-#define HUNG_AFTER_NS (10 * NS_PER_S)
-/* The watchdog looks once a second; if it did not, we did not run either. */
-#define WATCH_GAP_NS (3 * NS_PER_S)
-/* So many workers may die in a row, each this young, until we give up. */
-#define RESPAWN_LIMIT	 5
-#define RESPAWN_YOUNG_NS (10 * NS_PER_S)
 /* Until a redirect that would not go away is told to do so again. */
 #define PAUSE_RETRY_MS 5000
 
@@ -33,9 +22,8 @@ struct supervisor {
 	const struct supervisor_settings *settings;
 	struct listeners listeners;
 	struct redirect *redirect;
-	struct worker worker;
 	struct worker_settings worker_settings;
-	struct proxy_counters *counters;
+	struct worker_pool pool;
 	int signal_fd;
 	struct status_server status;
 	/* New flows come to the listeners now; have done so at any time. */
@@ -43,11 +31,6 @@ struct supervisor {
 	bool served;
 	/* SIGQUIT: connections are not waited for. */
 	bool at_once;
-	unsigned int young_deaths;
-	uint64_t worker_started_ns;
-	/* When the watchdog looked last; since when it does so in time. */
-	uint64_t watched_ns;
-	uint64_t watching_since_ns;
 	/* The only ones that a worker may connect to. */
 	uint16_t backend_ports[2];
 };
@@ -55,36 +38,6 @@ struct supervisor {
 static const struct redirect_ops *ops_of(const struct supervisor *supervisor)
 {
 	return supervisor->settings->ops;
-}
-
-static void describe_death(int status)
-{
-	if (WIFSIGNALED(status))
-		log_error("worker: killed by signal %d", WTERMSIG(status));
-	else
-		log_error("worker: ended with code %d", WEXITSTATUS(status));
-}
-
-/* Start a worker and wait until its loop runs. */
-static int start_worker(struct supervisor *supervisor)
-{
-	struct worker *worker = &supervisor->worker;
-	int message;
-	int err;
-
-	supervisor->worker_started_ns = monotonic_ns();
-	err = worker_start(worker, &supervisor->worker_settings);
-	if (err) {
-		log_error("cannot start a worker process: %s", error_text(err));
-		return err;
-	}
-	message = worker_receive(worker, READY_TIMEOUT_MS);
-	if (message == PROXY_READY)
-		return 0;
-	if (message == 0)
-		log_error("worker: not ready after %d ms", READY_TIMEOUT_MS);
-	describe_death(worker_reap(worker));
-	return -ECHILD;
 }
 
 static int open_listeners(struct supervisor *supervisor)
@@ -105,7 +58,7 @@ static int open_listeners(struct supervisor *supervisor)
 
 /*
  * Open everything that touches no packet, in the order of dependence: the
- * redirect assigns packets to the listeners, and the worker inherits both.
+ * redirect assigns packets to the listeners, and the workers inherit both.
  */
 static int prepare(struct supervisor *supervisor)
 {
@@ -124,7 +77,7 @@ static int prepare(struct supervisor *supervisor)
 		ops->lease ? ops->lease(supervisor->redirect) : NULL;
 	supervisor->worker_settings.redirect_fd =
 		ops->worker_fd ? ops->worker_fd(supervisor->redirect) : -1;
-	return start_worker(supervisor);
+	return worker_pool_start(&supervisor->pool);
 }
 
 static int attach(struct supervisor *supervisor)
@@ -152,52 +105,24 @@ static int pause_redirect(struct supervisor *supervisor)
 }
 
 /*
- * The worker is dead: its connections are lost, the port must not be. What
- * waits in the listeners' queues is served by the next worker.
+ * A worker that dies takes its connections along; the port must not die with
+ * it. New flows go to the other workers, or to the web server where there is no
+ * other: what waits in the listeners' queues is served by the next one.
  */
-static int replace_worker(struct supervisor *supervisor)
+static int tend_workers(struct supervisor *supervisor)
 {
+	struct worker_pool *pool = &supervisor->pool;
 	int err;
 
-	describe_death(worker_reap(&supervisor->worker));
-	pause_redirect(supervisor);
-	atomic_store(&supervisor->counters->open_connections, 0);
-
-	if (monotonic_ns() - supervisor->worker_started_ns > RESPAWN_YOUNG_NS)
-		supervisor->young_deaths = 0;
-	if (++supervisor->young_deaths > RESPAWN_LIMIT) {
-		log_error("%d workers died one after the other: giving up",
-			  RESPAWN_LIMIT + 1);
-		return -ECHILD;
-	}
-	err = start_worker(supervisor);
-	if (!err)
-		err = attach(supervisor);
-	if (!err)
-		log_info("worker: replaced");
-	return err;
-}
-
-/*
- * A worker that is alive but does not turn is as good as dead. But whoever
- * stopped it (Ctrl-Z, a frozen cgroup) may have stopped us as well: then it
- * gets its time anew.
- */
-static void kill_hung_worker(struct supervisor *supervisor)
-{
-	uint64_t now = monotonic_ns();
-	uint64_t beat = atomic_load(&supervisor->counters->heartbeat_ns);
-
-	if (now - supervisor->watched_ns > WATCH_GAP_NS)
-		supervisor->watching_since_ns = now;
-	supervisor->watched_ns = now;
-	if (beat + HUNG_AFTER_NS >= now ||
-	    supervisor->worker_started_ns + HUNG_AFTER_NS >= now ||
-	    supervisor->watching_since_ns + HUNG_AFTER_NS >= now)
-		return;
-	log_error("worker: hung for %llu s, killing it",
-		  (unsigned long long)((now - beat) / NS_PER_S));
-	kill(supervisor->worker.pid, SIGKILL);
+	if (worker_pool_receive(pool, 0) && !worker_pool_well(pool))
+		pause_redirect(supervisor);
+	err = worker_pool_replace(pool);
+	if (err < 0)
+		return err;
+	worker_pool_kill_hung(pool);
+	if (supervisor->attached || !worker_pool_well(pool))
+		return 0;
+	return attach(supervisor);
 }
 
 static void answer_status(const struct supervisor *supervisor)
@@ -206,31 +131,34 @@ static void answer_status(const struct supervisor *supervisor)
 		.supervisor = supervisor->settings,
 		.listeners = &supervisor->listeners,
 		.redirect = supervisor->redirect,
-		.counters = supervisor->counters,
-		.worker_pid = supervisor->worker.pid,
+		.pool = &supervisor->pool,
 	};
 
 	status_server_answer(&supervisor->status, &source);
 }
 
+/* What serve() waits for beside the workers. */
+#define FIRST_WORKER 3
+
 /* Serve until a stop signal. 0, or the reason why it cannot go on. */
 static int serve(struct supervisor *supervisor)
 {
 	const struct redirect_ops *ops = ops_of(supervisor);
-	struct pollfd fds[] = {
+	struct pollfd fds[FIRST_WORKER + WORKER_POOL_MAXIMUM] = {
 		{ .fd = supervisor->signal_fd, .events = POLLIN },
 		{ .fd = ops->event_fd ? ops->event_fd(supervisor->redirect)
 				      : -1,
 		  .events = POLLIN },
 		{ .fd = supervisor->status.fd, .events = POLLIN },
-		{ .events = POLLIN },
 	};
 	int signal_number;
 	int err;
 
 	for (;;) {
-		fds[3].fd = supervisor->worker.control_fd;
-		if (poll(fds, ARRAY_SIZE(fds), 1000) < 0 && errno != EINTR)
+		worker_pool_watch_fds(&supervisor->pool, fds + FIRST_WORKER);
+		if (poll(fds, FIRST_WORKER + supervisor->pool.count, 1000) <
+			    0 &&
+		    errno != EINTR)
 			return -errno;
 		signal_number = stop_signals_read(supervisor->signal_fd);
 		if (signal_number) {
@@ -238,13 +166,9 @@ static int serve(struct supervisor *supervisor)
 			supervisor->at_once = signal_number == SIGQUIT;
 			return 0;
 		}
-		if (worker_receive(&supervisor->worker, 0) == -EPIPE) {
-			err = replace_worker(supervisor);
-			if (err)
-				return err;
-			continue;
-		}
-		kill_hung_worker(supervisor);
+		err = tend_workers(supervisor);
+		if (err)
+			return err;
 		/* Also an error: of a queue that overflowed. */
 		if (fds[1].revents) {
 			err = ops->handle_event(supervisor->redirect);
@@ -256,35 +180,27 @@ static int serve(struct supervisor *supervisor)
 	}
 }
 
-/* Tell the worker to drain, until it hears; and wait until it listens no
- * more. */
+/* Tell the workers to drain, and wait until they listen no more. */
 static void drain_listeners(struct supervisor *supervisor)
 {
-	const struct worker *worker = &supervisor->worker;
 	const uint64_t deadline =
 		monotonic_ns() +
 		(SUPERVISOR_GRACE_MS + SUPERVISOR_CLOSE_MS) * NS_PER_MS;
-	int err = worker_send(worker, PROXY_DRAIN);
 
-	while (worker->pid && monotonic_ns() < deadline) {
-		int message = worker_receive(worker, 100);
-
-		if (message == PROXY_LISTENERS_CLOSED || message == -EPIPE)
-			break;
-		if (err)
-			err = worker_send(worker, PROXY_DRAIN);
-	}
+	while (worker_pool_drain(&supervisor->pool) &&
+	       monotonic_ns() < deadline)
+		worker_pool_receive(&supervisor->pool, 100);
 }
 
 /*
- * Let the worker finish the handshakes under way, then take the redirect out
+ * Let the workers finish the handshakes under way, then take the redirect out
  * of the packets' path and free the pidfile.
  */
 static void end_redirect(struct supervisor *supervisor)
 {
 	const struct redirect_ops *ops = ops_of(supervisor);
 
-	/* The worker's are the last ones open, so that its close is final. */
+	/* The workers' are the last ones open, so that their close is final. */
 	listeners_close(&supervisor->listeners);
 	drain_listeners(supervisor);
 	ops->detach(supervisor->redirect);
@@ -294,7 +210,7 @@ static void end_redirect(struct supervisor *supervisor)
 
 static void report_drain(const struct supervisor *supervisor, uint64_t left_ns)
 {
-	uint64_t open = atomic_load(&supervisor->counters->open_connections);
+	uint64_t open = worker_pool_sum(&supervisor->pool, open_connections);
 
 	notify("STATUS=the redirect is gone; waiting for %llu connections",
 	       (unsigned long long)open);
@@ -305,9 +221,10 @@ static void report_drain(const struct supervisor *supervisor, uint64_t left_ns)
 			 (unsigned long long)(left_ns / NS_PER_S));
 }
 
-/* Wait until the worker has ended, at most for the drain timeout. */
+/* Wait until all workers have ended, at most for the drain timeout. */
 static void drain(struct supervisor *supervisor)
 {
+	struct worker_pool *pool = &supervisor->pool;
 	uint64_t now = monotonic_ns();
 	uint64_t deadline =
 		now +
@@ -315,14 +232,14 @@ static void drain(struct supervisor *supervisor)
 	uint64_t next_report = now;
 	int signal_number;
 
-	while (supervisor->worker.pid && now < deadline &&
+	while (worker_pool_running(pool) && now < deadline &&
 	       !supervisor->at_once) {
 		if (now >= next_report) {
 			report_drain(supervisor, deadline - now);
 			next_report = now + PROGRESS_INTERVAL_NS;
 		}
-		if (worker_receive(&supervisor->worker, 200) == -EPIPE)
-			return;
+		worker_pool_receive(pool, 200);
+		worker_pool_kill_hung(pool);
 		signal_number = stop_signals_read(supervisor->signal_fd);
 		if (signal_number == SIGQUIT)
 			supervisor->at_once = true;
@@ -332,24 +249,23 @@ static void drain(struct supervisor *supervisor)
 				 signal_number);
 		now = monotonic_ns();
 	}
-	if (supervisor->worker.pid) {
+	if (worker_pool_running(pool)) {
 		log_warning("closing %llu connections that have not ended",
-			    (unsigned long long)atomic_load(
-				    &supervisor->counters->open_connections));
-		worker_send(&supervisor->worker, PROXY_TERMINATE);
-		worker_receive(&supervisor->worker, SUPERVISOR_CLOSE_MS);
+			    (unsigned long long)worker_pool_sum(
+				    pool, open_connections));
+		worker_pool_terminate(pool, SUPERVISOR_CLOSE_MS);
 	}
 }
 
 static void report_end(const struct supervisor *supervisor)
 {
-	const struct proxy_counters *counters = supervisor->counters;
+	const struct worker_pool *pool = &supervisor->pool;
 
 	log_info("done: %llu connections, %llu to the ACME responder, %llu to "
 		 "the web server",
-		 (unsigned long long)atomic_load(&counters->accepted),
-		 (unsigned long long)atomic_load(&counters->to_alpn),
-		 (unsigned long long)atomic_load(&counters->to_fallback));
+		 (unsigned long long)worker_pool_sum(pool, accepted),
+		 (unsigned long long)worker_pool_sum(pool, to_alpn),
+		 (unsigned long long)worker_pool_sum(pool, to_fallback));
 }
 
 /* The pidfile says so from here on; whoever asked for it may go on. */
@@ -378,16 +294,14 @@ static int announce(struct supervisor *supervisor)
 	return settings->ready(settings->ready_context);
 }
 
-/* Let a worker serve for as long as a pause is tried again. */
+/* Let the workers serve for as long as a pause is tried again. */
 static void serve_meanwhile(struct supervisor *supervisor)
 {
-	struct worker *worker = &supervisor->worker;
+	struct worker_pool *pool = &supervisor->pool;
 
-	if (worker->pid && worker_receive(worker, PAUSE_RETRY_MS) != -EPIPE)
-		return;
-	if (worker->pid)
-		describe_death(worker_reap(worker));
-	if (start_worker(supervisor))
+	pool->must_serve = true;
+	worker_pool_receive(pool, PAUSE_RETRY_MS);
+	if (worker_pool_replace(pool) < 0)
 		poll(NULL, 0, PAUSE_RETRY_MS);
 }
 
@@ -405,24 +319,6 @@ static void stop_redirecting(struct supervisor *supervisor)
 			  PAUSE_RETRY_MS / 1000);
 		serve_meanwhile(supervisor);
 	}
-}
-
-static int allocate_counters(struct supervisor *supervisor)
-{
-	void *page = mmap(NULL, sizeof(*supervisor->counters),
-			  PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-			  -1, 0);
-
-	int err = page == MAP_FAILED ? -errno : 0;
-
-	if (err) {
-		log_error("cannot share memory with the worker: %s",
-			  error_text(err));
-		return err;
-	}
-	supervisor->counters = page;
-	supervisor->worker_settings.counters = page;
-	return 0;
 }
 
 /* Of what the worker may connect to. */
@@ -475,15 +371,13 @@ static int stopped_already(const struct supervisor *supervisor)
 
 static void release(struct supervisor *supervisor)
 {
-	worker_reap(&supervisor->worker);
+	worker_pool_close(&supervisor->pool);
 	if (supervisor->redirect)
 		ops_of(supervisor)->close(supervisor->redirect);
 	status_server_close(&supervisor->status);
 	pidfile_release(supervisor->settings->pidfile);
 	listeners_close(&supervisor->listeners);
 	close_fd_at(&supervisor->signal_fd);
-	if (supervisor->counters)
-		munmap(supervisor->counters, sizeof(*supervisor->counters));
 }
 
 int supervisor_run(const struct supervisor_settings *settings)
@@ -492,7 +386,7 @@ int supervisor_run(const struct supervisor_settings *settings)
 		.settings = settings,
 		.listeners = LISTENERS_NONE,
 		.status.fd = -1,
-		.worker.control_fd = -1,
+		.pool.max_connections = settings->options->max_connections,
 		.worker_settings = {
 			.config = &settings->proxy,
 			.listeners = &supervisor.listeners,
@@ -507,7 +401,8 @@ int supervisor_run(const struct supervisor_settings *settings)
 	if (err)
 		log_error("cannot listen for signals: %s", error_text(err));
 	else
-		err = allocate_counters(&supervisor);
+		err = worker_pool_open(&supervisor.pool, settings->worker_count,
+				       &supervisor.worker_settings);
 	if (!err)
 		err = set_up_confinement(&supervisor);
 	if (!err)

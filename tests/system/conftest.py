@@ -64,8 +64,14 @@ def program():
 
 
 @pytest.fixture(scope="session")
-def visitors_tool():
-    return Path(os.environ.get("TOOLS", ROOT / "build/tools"), "visitors")
+def tools():
+    """The folder of the programs that `make tests-build` makes."""
+    return Path(os.environ.get("TOOLS", ROOT / "build/tools"))
+
+
+@pytest.fixture(scope="session")
+def visitors_tool(tools):
+    return tools / "visitors"
 
 
 @pytest.fixture(params=["bpf", "iptables"])

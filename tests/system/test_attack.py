@@ -3,9 +3,7 @@
 
 import contextlib
 import json
-import os
 import re
-import resource
 import socket
 import struct
 import threading
@@ -17,24 +15,21 @@ from harness import hello
 from harness.namespace import wait_until
 from harness.network import Network
 from harness.visitors import LongVisitor
+from harness.worker_load import (many_descriptors, processor_seconds,
+                                 resident_kib)
 
 SLOW = 3000
 FLOOD = 1500
 CAP = 100
 RESETS = 2000
 REFUSED = 600
-DESCRIPTORS = 20000
 LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [\x20-\x7e]+")
 
 
 @pytest.fixture(autouse=True)
-def many_descriptors():
-    """For us and for the program, which inherits it."""
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, max(
-        DESCRIPTORS, before[1])))
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+def enough_descriptors():
+    with many_descriptors():
+        yield
 
 
 def status(product):
@@ -46,17 +41,6 @@ def visit(network, web):
     visitor.visit()
     assert visitor.through_proxy
     return visitor
-
-
-def processor_seconds(pid):
-    with open(f"/proc/{pid}/stat", "rb") as file:
-        fields = file.read().rsplit(b")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def resident_kib(pid):
-    with open(f"/proc/{pid}/status") as file:
-        return int(re.search(r"VmRSS:\s*(\d+)", file.read()).group(1))
 
 
 class Crowd:

@@ -13,6 +13,7 @@ import pytest
 from harness import hello
 from harness.namespace import wait_until
 from harness.network import Network
+from harness.worker_load import resident_kib
 
 PARALLEL = 200
 TRANSFER_SIZE = 1 << 20
@@ -233,18 +234,10 @@ def test_reset_by_the_backend_is_passed_on(meet):
         client.recv(1)
 
 
-def resident_kilobytes(pid):
-    with open(f"/proc/{pid}/status", encoding="ascii") as status:
-        for line in status:
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1])
-    raise AssertionError(f"{pid} has no VmRSS")
-
-
 def test_slow_reader_loses_nothing_and_holds_no_memory(meet, product):
     size = 24 * TRANSFER_SIZE
     client, backend = meet(receive_buffer=4096)
-    before = resident_kilobytes(product.worker())
+    before = resident_kib(product.worker())
     sent = []
 
     def send():
@@ -258,7 +251,7 @@ def test_slow_reader_loses_nothing_and_holds_no_memory(meet, product):
     # The sender comes to a stand when every buffer on the way is full.
     wait_until(lambda: stands_still(sent), what="back-pressure")
     assert sum(sent) < size
-    assert resident_kilobytes(product.worker()) - before < 4096
+    assert resident_kib(product.worker()) - before < 4096
     digest = hashlib.sha256()
     received = 0
     while (chunk := client.recv(CHUNK)):

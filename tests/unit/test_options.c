@@ -112,6 +112,17 @@ static void reads_seconds_with_decimals(void **state)
 	assert_int_equal(options.wait_ms, 0);
 }
 
+static void counts_workers(void **state)
+{
+	(void)state;
+	assert_int_equal(parse("start"), 0);
+	assert_int_equal(options.workers, 1);
+	assert_int_equal(parse("start --workers 64"), 0);
+	assert_int_equal(options.workers, 64);
+	assert_int_equal(parse("start --workers=auto"), 0);
+	assert_int_equal(options.workers, 0);
+}
+
 static void collects_interfaces(void **state)
 {
 	(void)state;
@@ -184,6 +195,9 @@ static void refuses_with_one_line_that_names_the_fault(void **state)
 		{ "start --hello-timeout 1.5.5", "--hello-timeout" },
 		{ "start --drain-timeout 99999999999999999999", "seconds" },
 		{ "start --max-connections 0", "--max-connections" },
+		{ "start --workers 0", "auto" },
+		{ "start --workers 65", "--workers" },
+		{ "start --workers automatic", "--workers" },
 		{ "run", "command" },
 		{ "run --", "command" },
 		{ "start -- true", "run" },
@@ -223,6 +237,7 @@ int main(void)
 		cmocka_unit_test(takes_one_dash_or_two_before_or_after),
 		cmocka_unit_test(reads_the_environment),
 		cmocka_unit_test(reads_seconds_with_decimals),
+		cmocka_unit_test(counts_workers),
 		cmocka_unit_test(collects_interfaces),
 		cmocka_unit_test(takes_a_version_of_the_proxy_protocol),
 		cmocka_unit_test(help_and_version_need_no_operation),

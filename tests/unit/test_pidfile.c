@@ -21,11 +21,11 @@
 static char folder[] = "/tmp/test-pidfile-XXXXXX";
 static char path[64];
 
-/* POSIX locks are a process's: what others see is seen from a child. */
-static pid_t in_child(void (*work)(void))
+/* POSIX locks are a process's: what others see is seen from a child. *@done
+ * becomes readable when its work is done. */
+static pid_t begin_in_child(void (*work)(void), int *done)
 {
 	int pipe_fds[2];
-	char byte;
 	pid_t child;
 
 	assert_int_equal(pipe2(pipe_fds, O_CLOEXEC), 0);
@@ -38,8 +38,24 @@ static pid_t in_child(void (*work)(void))
 		_exit(EXIT_FAILURE);
 	}
 	close(pipe_fds[1]);
-	assert_int_equal(read(pipe_fds[0], &byte, 1), 1);
-	close(pipe_fds[0]);
+	*done = pipe_fds[0];
+	return child;
+}
+
+static void await_child(int done)
+{
+	char byte;
+
+	assert_int_equal(read(done, &byte, 1), 1);
+	close(done);
+}
+
+static pid_t in_child(void (*work)(void))
+{
+	int done;
+	pid_t child = begin_in_child(work, &done);
+
+	await_child(done);
 	return child;
 }
 
@@ -196,6 +212,45 @@ static void finds_the_workers_of_a_killed_instance(void **state)
 	pidfile_release(&pidfile);
 }
 
+static int gate[2];
+
+static void lock_behind_the_gate(void)
+{
+	char byte;
+
+	if (read(gate[0], &byte, 1) != 1)
+		_exit(EXIT_FAILURE);
+	lock_as_worker();
+}
+
+/* The kernel tells of locks in the order in which they were taken. */
+static void finds_workers_whose_locks_are_in_any_order(void **state)
+{
+	struct pidfile pidfile;
+	struct pidfile_holder holder;
+	pid_t workers[4];
+	int done[2];
+
+	(void)state;
+	assert_int_equal(pipe2(gate, O_CLOEXEC), 0);
+	assert_int_equal(pidfile_acquire(&pidfile, path, &holder), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(done); i++)
+		workers[i] = begin_in_child(lock_behind_the_gate, &done[i]);
+	for (size_t i = ARRAY_SIZE(done); i < ARRAY_SIZE(workers); i++)
+		workers[i] = in_child(lock_as_worker);
+	for (size_t i = 0; i < ARRAY_SIZE(done); i++)
+		assert_int_equal(write(gate[1], "", 1), 1);
+	for (size_t i = 0; i < ARRAY_SIZE(done); i++)
+		await_child(done[i]);
+	assert_int_equal(pidfile_signal_workers(&pidfile, SIGTERM),
+			 ARRAY_SIZE(workers));
+	for (size_t i = 0; i < ARRAY_SIZE(workers); i++)
+		assert_int_equal(end_child(workers[i]), SIGTERM);
+	pidfile_release(&pidfile);
+	close(gate[0]);
+	close(gate[1]);
+}
+
 /* It must not keep us busy for ever. */
 static void comes_to_the_end_of_any_lock(void **state)
 {
@@ -280,6 +335,9 @@ int main(void)
 					  remove_file),
 		cmocka_unit_test_teardown(
 			finds_the_workers_of_a_killed_instance, remove_file),
+		cmocka_unit_test_teardown(
+			finds_workers_whose_locks_are_in_any_order,
+			remove_file),
 		cmocka_unit_test_teardown(comes_to_the_end_of_any_lock,
 					  remove_file),
 		cmocka_unit_test_teardown(leaves_alone_what_is_not_its_own,

@@ -602,6 +602,36 @@ static void counts_a_reader_that_dies_while_data_waits(void **state)
 	close(relayed.server);
 }
 
+/* Neither end reads before its own data is taken; one of them dies. */
+static void passes_on_a_reset_to_one_that_takes_nothing(void **state)
+{
+	struct fixture *fixture = *state;
+	const int ends[] = { 0, 1 };
+
+	fixture_start(fixture);
+	for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
+		struct relayed relayed = relay(fixture);
+		int dies = ends[i] ? relayed.server : relayed.client;
+		int stays = ends[i] ? relayed.client : relayed.server;
+		struct stream streams[] = { { .from = dies },
+					    { .from = stays } };
+
+		for (int full = 0; full < 20; full++) {
+			size_t before = streams[0].sent + streams[1].sent;
+
+			send_some(&streams[0], 1u << 30);
+			send_some(&streams[1], 1u << 30);
+			if (streams[0].sent + streams[1].sent != before)
+				full = 0;
+			usleep(1000);
+		}
+		reset(dies);
+		fixture_expect_counter(fixture, open_connections, 0);
+		assert_int_equal(fixture_counter(fixture, resets), i + 1);
+		close(stays);
+	}
+}
+
 /* Urgent data leaves the stream; nothing may turn in circles for it. */
 static void is_not_upset_by_urgent_data(void **state)
 {
@@ -1230,6 +1260,7 @@ int main(void)
 		proxy_test(relays_bulk_with_few_pipes),
 		proxy_test(stops_reading_for_a_reader_that_stalls),
 		proxy_test(counts_a_reader_that_dies_while_data_waits),
+		proxy_test(passes_on_a_reset_to_one_that_takes_nothing),
 		proxy_test(is_not_upset_by_urgent_data),
 		proxy_test(tries_the_backends_next_address),
 		proxy_test(closes_at_once_if_no_address_answers),

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: MIT
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "support.h"
+#include "worker_pool.h"
+
+#define COUNT	    3
+#define PATIENCE_MS 10000
+
+/* A pool whose workers are children that only wait to be killed. */
+struct fixture {
+	struct worker_settings settings;
+	struct worker_pool pool;
+	/* Their ends of the sockets. */
+	int ends[COUNT];
+};
+
+static int setup(void **state)
+{
+	struct fixture *fixture = calloc(1, sizeof(*fixture));
+
+	log_settings.fd = -1;
+	alarm(60);
+	if (worker_pool_open(&fixture->pool, COUNT, &fixture->settings))
+		return -1;
+	for (size_t i = 0; i < COUNT; i++) {
+		struct worker *worker = &fixture->pool.members[i].worker;
+		int ends[2];
+
+		assert_int_equal(socketpair(AF_UNIX,
+					    SOCK_SEQPACKET | SOCK_NONBLOCK, 0,
+					    ends),
+				 0);
+		worker->control_fd = ends[0];
+		fixture->ends[i] = ends[1];
+		worker->pid = fork();
+		if (worker->pid == 0) {
+			close_range(STDERR_FILENO + 1, ~0U, 0);
+			pause();
+			_exit(0);
+		}
+	}
+	*state = fixture;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *fixture = *state;
+
+	worker_pool_close(&fixture->pool);
+	for (size_t i = 0; i < COUNT; i++)
+		close_fd_at(&fixture->ends[i]);
+	free(fixture);
+	alarm(0);
+	return 0;
+}
+
+static void say(const struct fixture *fixture, size_t index,
+		enum proxy_message message)
+{
+	const char byte = (char)message;
+
+	assert_int_equal(send(fixture->ends[index], &byte, 1, 0), 1);
+}
+
+static int heard(const struct fixture *fixture, size_t index)
+{
+	char byte;
+
+	return recv(fixture->ends[index], &byte, 1, MSG_DONTWAIT) == 1 ? byte
+								       : 0;
+}
+
+static void die(struct fixture *fixture, size_t index)
+{
+	kill(fixture->pool.members[index].worker.pid, SIGKILL);
+	close_fd_at(&fixture->ends[index]);
+}
+
+static void beat(struct fixture *fixture, size_t index, uint64_t age_ns)
+{
+	atomic_store(&fixture->pool.members[index].counters->heartbeat_ns,
+		     monotonic_ns() - age_ns);
+}
+
+static void shares_out_every_connection(void **state)
+{
+	(void)state;
+	for (unsigned int count = 1; count <= WORKER_POOL_MAXIMUM; count++) {
+		for (unsigned int total = count; total < 300; total++) {
+			unsigned int sum = 0;
+
+			for (unsigned int i = 0; i < count; i++) {
+				unsigned int share =
+					worker_pool_share(total, count, i);
+
+				assert_in_range(share, total / count,
+						total / count + 1);
+				sum += share;
+			}
+			assert_int_equal(sum, total);
+		}
+	}
+}
+
+static void sums_up_the_counters(void **state)
+{
+	struct fixture *fixture = *state;
+	struct worker_pool *pool = &fixture->pool;
+
+	for (unsigned int i = 0; i < COUNT; i++) {
+		struct proxy_counters *counters = pool->members[i].counters;
+
+		atomic_store(&counters->accepted, 1u << i);
+		atomic_store(&counters->accept_pauses, 10u);
+		atomic_store(&counters->confinement, 1u << i | 16u);
+	}
+	assert_int_equal(worker_pool_sum(pool, accepted), 7);
+	assert_int_equal(worker_pool_sum(pool, accept_pauses), 30);
+	assert_int_equal(worker_pool_sum(pool, resets), 0);
+	assert_int_equal(worker_pool_confinement(pool), 16);
+}
+
+static void takes_in_who_died(void **state)
+{
+	struct fixture *fixture = *state;
+	struct worker_pool *pool = &fixture->pool;
+
+	assert_int_equal(worker_pool_receive(pool, 0), 0);
+	atomic_store(&pool->members[1].counters->open_connections, 5u);
+	atomic_store(&pool->members[1].counters->accepted, 9u);
+	die(fixture, 1);
+	assert_int_equal(worker_pool_receive(pool, PATIENCE_MS), 1);
+	assert_int_equal(worker_pool_running(pool), 2);
+	assert_int_equal(pool->members[1].worker.pid, 0);
+	assert_int_equal(worker_pool_sum(pool, open_connections), 0);
+	assert_int_equal(worker_pool_sum(pool, accepted), 9);
+	assert_int_equal(worker_pool_receive(pool, 0), 0);
+}
+
+static void counts_only_those_that_turn_as_well(void **state)
+{
+	struct fixture *fixture = *state;
+	struct worker_pool *pool = &fixture->pool;
+
+	beat(fixture, 0, 0);
+	beat(fixture, 1, 3 * NS_PER_S);
+	beat(fixture, 2, 0);
+	assert_int_equal(worker_pool_running(pool), 3);
+	assert_int_equal(worker_pool_well(pool), 2);
+	die(fixture, 2);
+	worker_pool_receive(pool, PATIENCE_MS);
+	assert_int_equal(worker_pool_well(pool), 1);
+}
+
+static void kills_the_one_that_hangs(void **state)
+{
+	struct fixture *fixture = *state;
+	struct worker_pool *pool = &fixture->pool;
+
+	beat(fixture, 0, 0);
+	beat(fixture, 1, 11 * NS_PER_S);
+	beat(fixture, 2, 9 * NS_PER_S);
+	/* The watchdog slept: whoever stopped it stopped them as well. */
+	worker_pool_kill_hung(pool);
+	pool->watching_since_ns -= 11 * NS_PER_S;
+	/* Only just started. */
+	pool->members[1].started_ns = monotonic_ns();
+	worker_pool_kill_hung(pool);
+	assert_int_equal(kill(pool->members[1].worker.pid, 0), 0);
+	assert_int_equal(worker_pool_receive(pool, 0), 0);
+
+	pool->members[1].started_ns = 0;
+	worker_pool_kill_hung(pool);
+	assert_int_equal(worker_reap(&pool->members[1].worker), SIGKILL);
+	assert_int_equal(worker_pool_running(pool), 2);
+}
+
+static void drains_until_nobody_listens(void **state)
+{
+	struct fixture *fixture = *state;
+	struct worker_pool *pool = &fixture->pool;
+
+	assert_int_equal(worker_pool_drain(pool), 3);
+	for (size_t i = 0; i < COUNT; i++)
+		assert_int_equal(heard(fixture, i), PROXY_DRAIN);
+	say(fixture, 0, PROXY_LISTENERS_CLOSED);
+	assert_int_equal(worker_pool_receive(pool, PATIENCE_MS), 0);
+	assert_int_equal(worker_pool_drain(pool), 2);
+	die(fixture, 1);
+	assert_int_equal(worker_pool_receive(pool, PATIENCE_MS), 1);
+	assert_int_equal(worker_pool_drain(pool), 1);
+	say(fixture, 2, PROXY_LISTENERS_CLOSED);
+	worker_pool_receive(pool, PATIENCE_MS);
+	assert_int_equal(worker_pool_drain(pool), 0);
+	/* Said once. */
+	assert_int_equal(heard(fixture, 2), 0);
+
+	worker_pool_terminate(pool, 0);
+	assert_int_equal(heard(fixture, 0), PROXY_TERMINATE);
+	assert_int_equal(heard(fixture, 2), PROXY_TERMINATE);
+}
+
+#define pool_test(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(shares_out_every_connection),
+		pool_test(sums_up_the_counters),
+		pool_test(takes_in_who_died),
+		pool_test(counts_only_those_that_turn_as_well),
+		pool_test(kills_the_one_that_hangs),
+		pool_test(drains_until_nobody_listens),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

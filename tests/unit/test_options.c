@@ -82,6 +82,27 @@ static void takes_one_dash_or_two_before_or_after(void **state)
 	}
 }
 
+static void takes_the_redirect_by_name_or_by_short_form(void **state)
+{
+	static const struct {
+		const char *line;
+		enum redirect_choice choice;
+	} forms[] = {
+		{ "start --redirect bpf", REDIRECT_BPF },
+		{ "start --bpf --redirect=bpf", REDIRECT_BPF },
+		{ "start -redirect=iptables", REDIRECT_IPTABLES },
+		{ "start --iptables", REDIRECT_IPTABLES },
+		{ "start --redirect none", REDIRECT_NONE },
+		{ "start --no-redirect", REDIRECT_NONE },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(forms); i++) {
+		assert_int_equal(parse(forms[i].line), 0);
+		assert_int_equal(options.redirect, forms[i].choice);
+	}
+}
+
 static void reads_the_environment(void **state)
 {
 	char name[] = "acme-alpn-proxy";
@@ -175,6 +196,10 @@ static void refuses_with_one_line_that_names_the_fault(void **state)
 		{ "start --alpn-proxy-protocol v3", "v1 or v2" },
 		{ "start --bpf=yes", "--bpf" },
 		{ "start --bpf --iptables", "exclude" },
+		{ "start --redirect bpf --no-redirect", "exclude" },
+		{ "start --redirect", "--redirect" },
+		{ "start --redirect=", "--redirect" },
+		{ "start --redirect no", "--redirect" },
 		{ "start --port 0", "--port" },
 		{ "start --port 65536", "--port" },
 		{ "start --port 443x", "--port" },
@@ -221,6 +246,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(keeps_the_defaults_of_the_original),
 		cmocka_unit_test(takes_one_dash_or_two_before_or_after),
+		cmocka_unit_test(takes_the_redirect_by_name_or_by_short_form),
 		cmocka_unit_test(reads_the_environment),
 		cmocka_unit_test(reads_seconds_with_decimals),
 		cmocka_unit_test(collects_interfaces),

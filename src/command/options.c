@@ -41,6 +41,9 @@ const struct option_description option_table[] = {
 	{ "interface", NULL, "NAME",
 	  "with --bpf, only interfaces of this name or glob; repeatable",
 	  FIELD(interfaces), OPTION_INTERFACE, 0 },
+	{ "past-firewall", NULL, NULL,
+	  "with --bpf, past INPUT rules that do not accept the port",
+	  FIELD(past_firewall), OPTION_FLAG, 0 },
 	{ "port", NULL, "PORT", "the public port (443)", FIELD(service_port),
 	  OPTION_NUMBER, 65535 },
 	{ "listen", NULL, "PORT", "the proxy's own port (21443)",
@@ -398,6 +401,8 @@ int options_parse(struct options *options, int argc, char *const argv[],
 		return fail(error, "only run takes a command after --");
 	if (options->service_port == options->listen_port)
 		return fail(error, "--port and --listen must differ");
+	if (options->past_firewall && options->redirect != REDIRECT_BPF)
+		return fail(error, "--past-firewall needs --bpf");
 	if (options->json && options->prometheus)
 		return fail(error,
 			    "--json and --prometheus exclude each other");

@@ -19,6 +19,7 @@
 #include "features.h"
 #include "interfaces.h"
 #include "log.h"
+#include "nat_check.h"
 #include "netlink.h"
 #include "redirect.h"
 #include "steering.h"
@@ -90,12 +91,15 @@ static int log_libbpf(enum libbpf_print_level level, const char *format,
 static int load_program(struct bpf_redirect *bpf)
 {
 	const uint16_t port = bpf->config->service_port;
+	const enum steering_pin pin = bpf->config->past_firewall
+					      ? STEERING_PIN_PAST_FIREWALL
+					      : STEERING_PIN;
 	int err;
 
 	bpf->conntrack = features_may_use_conntrack(bpf->no_conntrack,
 						    sizeof(bpf->no_conntrack));
 	if (bpf->conntrack) {
-		err = steering_load(&bpf->steering, port, true);
+		err = steering_load(&bpf->steering, port, pin);
 		if (!err)
 			return 0;
 		snprintf(bpf->no_conntrack, sizeof(bpf->no_conntrack),
@@ -103,7 +107,7 @@ static int load_program(struct bpf_redirect *bpf)
 			 error_text(err));
 		bpf->conntrack = false;
 	}
-	return steering_load(&bpf->steering, port, false);
+	return steering_load(&bpf->steering, port, STEERING_NO_PIN);
 }
 
 static int probe(const struct redirect_config *config, char *reason,
@@ -119,7 +123,7 @@ static int probe(const struct redirect_config *config, char *reason,
 		return -EPERM;
 	}
 	features_raise_memlock();
-	err = steering_load(&steering, config->service_port, false);
+	err = steering_load(&steering, config->service_port, STEERING_NO_PIN);
 	if (!err) {
 		steering_unload(&steering);
 		return 0;
@@ -137,12 +141,23 @@ static int probe(const struct redirect_config *config, char *reason,
 	return err;
 }
 
-/* A published port without the pin: new visitors would hang. */
-static int refuse_dnat(const struct bpf_redirect *bpf)
+/*
+ * What cannot be done without the pin: a published port (new visitors would
+ * hang), and what the user wants of it.
+ */
+static int refuse_without_pin(const struct bpf_redirect *bpf)
 {
 	char rule[DNAT_RULE_SIZE];
 
-	if (bpf->conntrack || !dnat_find(bpf->config->service_port, rule))
+	if (bpf->conntrack)
+		return 0;
+	if (bpf->config->past_firewall) {
+		log_error("--past-firewall needs the conntrack pin, which "
+			  "cannot be had here: %s",
+			  bpf->no_conntrack);
+		return -EOPNOTSUPP;
+	}
+	if (!dnat_find(bpf->config->service_port, rule))
 		return 0;
 	log_error("port %u is published by a NAT rule (%s), which takes new "
 		  "connections away from a program at TC ingress; keeping them "
@@ -150,6 +165,26 @@ static int refuse_dnat(const struct bpf_redirect *bpf)
 		  "use --iptables here",
 		  bpf->config->service_port, rule);
 	return -EOPNOTSUPP;
+}
+
+/*
+ * In front of a container the firewall need not accept the port, because what
+ * is forwarded does not pass its INPUT rules. What is steered does.
+ */
+static void warn_of_firewall(const struct bpf_redirect *bpf)
+{
+	const struct redirect_config *config = bpf->config;
+	char published[DNAT_RULE_SIZE];
+	char rule[NAT_CHECK_RULE_SIZE];
+
+	if (config->past_firewall ||
+	    nat_check_input(config->service_port, config->ipv6, rule) <= 0 ||
+	    !dnat_find(config->service_port, published))
+		return;
+	log_warning("the firewall accepts port %u for a container alone (%s): "
+		    "what is steered is dropped, and the container gets each "
+		    "connection a second late; use --past-firewall",
+		    config->service_port, rule);
 }
 
 static struct attachment *find_attachment(const struct bpf_redirect *bpf,
@@ -438,7 +473,7 @@ static int open_redirect(const struct redirect_config *config,
 		goto fail;
 	}
 	bpf->way = tc_best_way();
-	err = refuse_dnat(bpf);
+	err = refuse_without_pin(bpf);
 	if (err)
 		goto fail;
 	*redirect = &bpf->redirect;
@@ -516,9 +551,13 @@ static int attach(struct redirect *redirect)
 	}
 	if (err && !resumed)
 		drop_all(bpf);
-	if (!err)
-		bpf->in_place = true;
-	return err;
+	if (err)
+		return err;
+	bpf->in_place = true;
+	/* It starts programs, which take longer than all the rest. */
+	if (!resumed)
+		warn_of_firewall(bpf);
+	return 0;
 }
 
 static int pause_steering(struct redirect *redirect)

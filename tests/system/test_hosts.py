@@ -203,6 +203,63 @@ def test_published_container_port(network, product, responder,
     product.wait_gone()
 
 
+def accept_nothing_new(network, tool):
+    """A firewall that has no need to know of the container's port."""
+    if tool == "nft":
+        network.server.run(
+            "nft", "add table inet strict; add chain inet strict input "
+            "{ type filter hook input priority 0; policy drop; }; "
+            "add rule inet strict input iif lo accept; "
+            "add rule inet strict input meta l4proto ipv6-icmp accept; "
+            "add rule inet strict input ct state established accept")
+        return
+    for command in ("iptables", "ip6tables"):
+        for rule in (["-A", "INPUT", "-i", "lo", "-j", "ACCEPT"],
+                     ["-A", "INPUT", "-m", "conntrack", "--ctstate",
+                      "RELATED,ESTABLISHED", "-j", "ACCEPT"],
+                     ["-P", "INPUT", "DROP"]):
+            network.server.run(command, *rule)
+    network.server.run("ip6tables", "-A", "INPUT", "-p", "icmpv6", "-j",
+                       "ACCEPT")
+
+
+@pytest.mark.parametrize("tool", ["iptables", "nft"])
+def test_past_a_firewall_that_accepts_nothing(tool, network, product,
+                                              responder, container_host):
+    accept_nothing_new(network, tool)
+    visitors = container_host.send_visitors()
+    visitors.wait_for_more(30)
+    product.start("--bpf", "--past-firewall")
+    assert_challenges_reach(responder, network)
+    during = [LongVisitor(network.client, address, container_host.web)
+              for address in Network.SERVER.values()]
+    for visitor in during:
+        visitor.visit()
+        assert visitor.peer == Network.BRIDGE[4]
+    visitors.wait_for_more(50)
+    product.stop()
+    for visitor in during:
+        visitor.visit()
+        visitor.close()
+    visitors.wait_for_more(30)
+    visitors.finish_without_failures()
+    product.wait_gone()
+
+
+def test_firewall_that_accepts_nothing_is_told(network, product,
+                                               container_host):
+    """Nobody is lost without the option, but nothing is won either."""
+    accept_nothing_new(network, "iptables")
+    result = product.run("start", "--daemon", "--bpf")
+    assert result.returncode == 0
+    assert "--past-firewall" in product.log_text()
+    visitor = LongVisitor(network.client, Network.SERVER[4],
+                          container_host.web)
+    visitor.visit()
+    assert visitor.peer == "192.0.2.2"
+    visitor.close()
+
+
 def test_iptables_cannot_see_a_published_port_and_says_so(network, product,
                                                           container_host):
     before = residue.snapshot(network.server)

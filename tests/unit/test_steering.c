@@ -575,6 +575,48 @@ static void test_published_port(void **state)
 	run("nft delete table ip t");
 }
 
+/*
+ * A firewall that accepts nothing new, before a container's published port:
+ * what is steered walks past it on request, and is given up otherwise.
+ */
+static void meet_strict_firewall(struct scene *scene, bool answered)
+{
+	struct tcphdr answer;
+
+	run("nft 'add table inet t; "
+	    "add chain inet t c { type nat hook prerouting priority dstnat; }; "
+	    "add rule inet t c meta nfproto ipv4 tcp dport 443 "
+	    "dnat ip to 198.51.100.1; "
+	    "add rule inet t c meta nfproto ipv6 tcp dport 443 "
+	    "dnat ip6 to 2001:db8:1::1; "
+	    "add chain inet t d "
+	    "{ type filter hook input priority 0; policy drop; }; "
+	    "add rule inet t d ct state established accept'");
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
+		struct packet packet = syn(families[i]);
+
+		expect(scene, &packet, STEER_STEERED);
+		if (answered) {
+			assert_true(receive_segment(scene, &answer));
+			assert_int_equal(answer.th_flags, TH_SYN | TH_ACK);
+		} else {
+			expect_again(scene, &packet, STEER_UNANSWERED);
+			expect_again(scene, &packet, STEER_CONTAINER_FLOW);
+		}
+	}
+	run("nft delete table inet t");
+}
+
+static void test_strict_firewall(void **state)
+{
+	meet_strict_firewall(*state, false);
+}
+
+static void test_past_strict_firewall(void **state)
+{
+	meet_strict_firewall(*state, true);
+}
+
 static void open_tap(struct scene *scene)
 {
 	struct ifreq request = {
@@ -598,7 +640,7 @@ static void open_tap(struct scene *scene)
 	scene->ifindex = if_nametoindex("tap0");
 }
 
-static void set_up(void **state, bool conntrack, enum tc_way way)
+static void set_up(void **state, enum steering_pin pin, enum tc_way way)
 {
 	struct scene *scene = calloc(1, sizeof(*scene));
 
@@ -610,8 +652,7 @@ static void set_up(void **state, bool conntrack, enum tc_way way)
 	assert_int_equal(listeners_open(&scene->listeners, LISTENER_STEERED,
 					LISTEN_PORT, true),
 			 0);
-	assert_int_equal(
-		steering_load(&scene->steering, SERVICE_PORT, conntrack), 0);
+	assert_int_equal(steering_load(&scene->steering, SERVICE_PORT, pin), 0);
 	steering_count(&scene->steering, scene->ifindex);
 	assert_int_equal(
 		steering_set_listeners(&scene->steering, &scene->listeners), 0);
@@ -627,13 +668,19 @@ static void set_up(void **state, bool conntrack, enum tc_way way)
 
 static int set_up_plain(void **state)
 {
-	set_up(state, false, TC_CLSACT);
+	set_up(state, STEERING_NO_PIN, TC_CLSACT);
 	return 0;
 }
 
 static int set_up_conntrack(void **state)
 {
-	set_up(state, true, tc_best_way());
+	set_up(state, STEERING_PIN, tc_best_way());
+	return 0;
+}
+
+static int set_up_past_firewall(void **state)
+{
+	set_up(state, STEERING_PIN_PAST_FIREWALL, tc_best_way());
 	return 0;
 }
 
@@ -671,6 +718,12 @@ int main(void)
 	const struct CMUnitTest conntrack[] = {
 		COMMON_TESTS,
 		cmocka_unit_test(test_published_port),
+		cmocka_unit_test(test_strict_firewall),
+	};
+	const struct CMUnitTest past_firewall[] = {
+		COMMON_TESTS,
+		cmocka_unit_test(test_published_port),
+		cmocka_unit_test(test_past_strict_firewall),
 	};
 	char reason[128];
 	int failed;
@@ -679,8 +732,12 @@ int main(void)
 					     tear_down);
 	/* The kfuncs came with kernel 6.0. */
 	if (features_kernel_release()[0] != '5' &&
-	    features_may_use_conntrack(reason, sizeof(reason)))
+	    features_may_use_conntrack(reason, sizeof(reason))) {
 		failed += cmocka_run_group_tests_name(
 			"conntrack", conntrack, set_up_conntrack, tear_down);
+		failed += cmocka_run_group_tests_name(
+			"past the firewall", past_firewall,
+			set_up_past_firewall, tear_down);
+	}
 	return failed;
 }

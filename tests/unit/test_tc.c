@@ -278,8 +278,9 @@ static int set_up(void **state)
 	run("ip link add v0 type veth peer name v1");
 	ifindex = if_nametoindex("v0");
 	features_raise_memlock();
-	assert_int_equal(steering_load(&program, 443, false), 0);
-	assert_int_equal(steering_load(&other_program, 443, false), 0);
+	assert_int_equal(steering_load(&program, 443, STEERING_NO_PIN), 0);
+	assert_int_equal(steering_load(&other_program, 443, STEERING_NO_PIN),
+			 0);
 	foreign_fd = bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "foreign", "MIT",
 				   foreign, ARRAY_SIZE(foreign), NULL);
 	assert_true(foreign_fd >= 0);

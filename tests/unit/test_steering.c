@@ -47,6 +47,8 @@ static const uint8_t client_mac[ETH_ALEN] = { 2, 0, 0, 0, 0, 2 };
 
 struct scene {
 	int tap_fd;
+	/* It is a tun device at this time. */
+	bool no_link_layer;
 	unsigned int ifindex;
 	struct listeners listeners;
 	struct steering steering;
@@ -66,7 +68,8 @@ struct packet {
 	size_t extension_size;
 	/* The type of the first extension header. */
 	uint8_t next_header;
-	/* NULL: the host's. */
+	/* NULL: the client's, and the host's. */
+	const char *source;
 	const char *destination;
 	const uint8_t *mac;
 	/* A tag's, 0 for no tag; 0x1000 stands for VLAN 0. */
@@ -76,6 +79,13 @@ struct packet {
 	/* How much of it the device leaves in one piece. */
 	uint16_t linear;
 };
+
+/* A device forgets them with its own address. */
+#define NEIGHBOURS                                                   \
+	"ip neighbour replace 192.0.2.2 lladdr 02:00:00:00:00:02 "   \
+	"dev tap0; "                                                 \
+	"ip neighbour replace 2001:db8::2 lladdr 02:00:00:00:00:02 " \
+	"dev tap0"
 
 static void run(const char *command)
 {
@@ -101,6 +111,7 @@ static uint16_t fold(uint32_t value)
 static size_t put_ipv4(uint8_t *to, const struct packet *packet,
 		       size_t tcp_size, uint32_t *pseudo)
 {
+	const char *source = packet->source ? packet->source : "192.0.2.2";
 	const char *destination = packet->destination ? packet->destination
 						      : "192.0.2.1";
 	size_t size = sizeof(struct iphdr) + packet->extension_size;
@@ -113,7 +124,7 @@ static size_t put_ipv4(uint8_t *to, const struct packet *packet,
 		.frag_off = htons(packet->fragment_offset),
 	};
 
-	inet_pton(AF_INET, "192.0.2.2", &ip.saddr);
+	inet_pton(AF_INET, source, &ip.saddr);
 	inet_pton(AF_INET, destination, &ip.daddr);
 	*pseudo = sum(&ip.saddr, 8, IPPROTO_TCP + (uint32_t)tcp_size);
 	memcpy(to, &ip, sizeof(ip));
@@ -128,6 +139,7 @@ static size_t put_ipv4(uint8_t *to, const struct packet *packet,
 static size_t put_ipv6(uint8_t *to, const struct packet *packet,
 		       size_t tcp_size, uint32_t *pseudo)
 {
+	const char *source = packet->source ? packet->source : "2001:db8::2";
 	const char *destination = packet->destination ? packet->destination
 						      : "2001:db8::1";
 	size_t size = sizeof(struct ip6_hdr) + packet->extension_size;
@@ -140,7 +152,7 @@ static size_t put_ipv6(uint8_t *to, const struct packet *packet,
 		.ip6_hlim = 64,
 	};
 
-	inet_pton(AF_INET6, "2001:db8::2", &ip.ip6_src);
+	inet_pton(AF_INET6, source, &ip.ip6_src);
 	inet_pton(AF_INET6, destination, &ip.ip6_dst);
 	*pseudo = sum(&ip.ip6_src, 32, IPPROTO_TCP + (uint32_t)tcp_size);
 	memcpy(to, &ip, sizeof(ip));
@@ -150,14 +162,30 @@ static size_t put_ipv6(uint8_t *to, const struct packet *packet,
 	return size;
 }
 
+static size_t put_ethernet(uint8_t *to, const struct packet *packet)
+{
+	const uint16_t type = htons(packet->family == AF_INET ? ETHERTYPE_IP
+							      : ETHERTYPE_IPV6);
+	const uint16_t tag[2] = { htons(ETHERTYPE_VLAN),
+				  htons(packet->vlan & 0xfff) };
+	uint8_t *end = to;
+
+	memcpy(end, packet->mac ? packet->mac : host_mac, ETH_ALEN);
+	memcpy(end + ETH_ALEN, client_mac, ETH_ALEN);
+	end += 2 * ETH_ALEN;
+	if (packet->vlan) {
+		memcpy(end, tag, sizeof(tag));
+		end += sizeof(tag);
+	}
+	memcpy(end, &type, sizeof(type));
+	return (size_t)(end - to) + sizeof(type);
+}
+
 static void send_packet(const struct scene *scene, const struct packet *packet)
 {
 	static uint8_t buffer[FRAME_SIZE];
 	struct virtio_net_hdr *offload = (struct virtio_net_hdr *)buffer;
-	uint8_t *frame = buffer + sizeof(*offload);
-	uint8_t *end = frame;
-	const uint16_t type = htons(packet->family == AF_INET ? ETHERTYPE_IP
-							      : ETHERTYPE_IPV6);
+	uint8_t *end = buffer + sizeof(*offload);
 	struct tcphdr tcp = {
 		.source = htons(scene->client_port),
 		.dest = htons(packet->port ? packet->port : SERVICE_PORT),
@@ -171,18 +199,8 @@ static void send_packet(const struct scene *scene, const struct packet *packet)
 
 	memset(buffer, 0, sizeof(buffer));
 	offload->hdr_len = packet->linear;
-	memcpy(end, packet->mac ? packet->mac : host_mac, ETH_ALEN);
-	memcpy(end + ETH_ALEN, client_mac, ETH_ALEN);
-	end += 2 * ETH_ALEN;
-	if (packet->vlan) {
-		const uint16_t tag[2] = { htons(ETHERTYPE_VLAN),
-					  htons(packet->vlan & 0xfff) };
-
-		memcpy(end, tag, sizeof(tag));
-		end += sizeof(tag);
-	}
-	memcpy(end, &type, sizeof(type));
-	end += sizeof(type);
+	if (!scene->no_link_layer)
+		end += put_ethernet(end, packet);
 	end += packet->family == AF_INET
 		       ? put_ipv4(end, packet, tcp_size, &pseudo)
 		       : put_ipv6(end, packet, tcp_size, &pseudo);
@@ -425,6 +443,30 @@ static void test_frames_of_others_pass(void **state)
 	}
 }
 
+/* Link addresses that an IP header could begin with, and the cloud's. */
+static void test_link_addresses_that_look_like_ip(void **state)
+{
+	static const uint8_t firsts[] = { 0x42, 0x46, 0x4e, 0x60, 0x6e };
+	uint8_t mac[ETH_ALEN];
+	char command[80];
+
+	memcpy(mac, host_mac, sizeof(mac));
+	for (size_t i = 0; i < ARRAY_SIZE(firsts); i++) {
+		mac[0] = firsts[i];
+		snprintf(command, sizeof(command),
+			 "ip link set tap0 address %02x:00:00:00:00:01",
+			 mac[0]);
+		run(command);
+		for (size_t j = 0; j < ARRAY_SIZE(families); j++) {
+			struct packet packet = syn(families[j]);
+
+			packet.mac = mac;
+			expect(*state, &packet, STEER_STEERED);
+		}
+	}
+	run("ip link set tap0 address 02:00:00:00:00:01; " NEIGHBOURS);
+}
+
 static void test_destinations_elsewhere_pass(void **state)
 {
 	struct packet ipv4 = syn(AF_INET);
@@ -617,22 +659,70 @@ static void test_past_strict_firewall(void **state)
 	meet_strict_firewall(*state, true);
 }
 
-static void open_tap(struct scene *scene)
+static int open_device(const char *name, int kind)
 {
 	struct ifreq request = {
-		.ifr_name = "tap0",
-		.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR,
+		.ifr_flags = (short)(kind | IFF_NO_PI | IFF_VNET_HDR),
 	};
+	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
 
-	scene->tap_fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
-	assert_true(scene->tap_fd >= 0);
-	assert_int_equal(ioctl(scene->tap_fd, TUNSETIFF, &request), 0);
+	assert_true(fd >= 0);
+	strcpy(request.ifr_name, name);
+	assert_int_equal(ioctl(fd, TUNSETIFF, &request), 0);
+	return fd;
+}
+
+/*
+ * A device without a link layer, and clients whose addresses look like an
+ * Ethernet type with an IP header behind it.
+ */
+static void test_no_link_layer(void **state)
+{
+	static const char *const sources[] = {
+		"203.0.113.2",
+		"8.0.69.2",
+		"2001:db8:9::2",
+		"2001:db8:86dd:6000::2",
+	};
+	struct scene *scene = *state;
+	const struct scene tap = *scene;
+
+	scene->tap_fd = open_device("tun0", IFF_TUN);
+	scene->ifindex = if_nametoindex("tun0");
+	scene->no_link_layer = true;
+	run("ip link set tun0 up");
+	steering_count(&scene->steering, scene->ifindex);
+	assert_int_equal(tc_attach(&scene->attachment, tap.attachment.way,
+				   scene->ifindex, scene->steering.program_fd,
+				   LISTEN_PORT),
+			 0);
+	for (size_t i = 0; i < ARRAY_SIZE(sources); i++) {
+		struct packet packet =
+			syn(strchr(sources[i], ':') ? AF_INET6 : AF_INET);
+
+		packet.source = sources[i];
+		/* Long enough for an Ethernet header more. */
+		packet.payload = ETH_HLEN;
+		expect(scene, &packet, STEER_STEERED);
+		packet.port = SERVICE_PORT + 1;
+		expect(scene, &packet, STEER_VERDICTS);
+	}
+	assert_int_equal(tc_detach(&scene->attachment), 0);
+	steering_forget(&scene->steering, scene->ifindex);
+	close(scene->tap_fd);
+	scene->tap_fd = tap.tap_fd;
+	scene->ifindex = tap.ifindex;
+	scene->no_link_layer = false;
+	scene->attachment = tap.attachment;
+}
+
+static void open_tap(struct scene *scene)
+{
+	scene->tap_fd = open_device("tap0", IFF_TAP);
 	run("ip link set lo up; "
 	    "ip link set tap0 address 02:00:00:00:00:01 up; "
 	    "ip address add 192.0.2.1/24 dev tap0; "
-	    "ip address add 2001:db8::1/64 dev tap0 nodad; "
-	    "ip neighbour add 192.0.2.2 lladdr 02:00:00:00:00:02 dev tap0; "
-	    "ip neighbour add 2001:db8::2 lladdr 02:00:00:00:00:02 dev tap0; "
+	    "ip address add 2001:db8::1/64 dev tap0 nodad; " NEIGHBOURS "; "
 	    "ip route add 198.51.100.0/24 via 192.0.2.2; "
 	    "ip route add 2001:db8:1::/48 via 2001:db8::2; "
 	    "sysctl -qw net.ipv4.ip_forward=1 "
@@ -698,18 +788,20 @@ static int tear_down(void **state)
 	return 0;
 }
 
-#define COMMON_TESTS                                                \
-	cmocka_unit_test(test_syn_is_steered),                      \
-		cmocka_unit_test(test_other_segments_pass),         \
-		cmocka_unit_test(test_ipv4_options),                \
-		cmocka_unit_test(test_ipv6_extension_headers),      \
-		cmocka_unit_test(test_fragments_pass),              \
-		cmocka_unit_test(test_headers_in_page_fragments),   \
-		cmocka_unit_test(test_frames_of_others_pass),       \
-		cmocka_unit_test(test_destinations_elsewhere_pass), \
-		cmocka_unit_test(test_shared_devices),              \
-		cmocka_unit_test(test_switches),                    \
-		cmocka_unit_test(test_syn_cookies),                 \
+#define COMMON_TESTS                                                     \
+	cmocka_unit_test(test_syn_is_steered),                           \
+		cmocka_unit_test(test_other_segments_pass),              \
+		cmocka_unit_test(test_ipv4_options),                     \
+		cmocka_unit_test(test_ipv6_extension_headers),           \
+		cmocka_unit_test(test_fragments_pass),                   \
+		cmocka_unit_test(test_headers_in_page_fragments),        \
+		cmocka_unit_test(test_frames_of_others_pass),            \
+		cmocka_unit_test(test_destinations_elsewhere_pass),      \
+		cmocka_unit_test(test_link_addresses_that_look_like_ip), \
+		cmocka_unit_test(test_no_link_layer),                    \
+		cmocka_unit_test(test_shared_devices),                   \
+		cmocka_unit_test(test_switches),                         \
+		cmocka_unit_test(test_syn_cookies),                      \
 		cmocka_unit_test(test_unanswered_flow_is_given_up)
 
 int main(void)

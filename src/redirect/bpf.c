@@ -37,6 +37,8 @@ struct attachment {
 	struct interface interface;
 	/* False if the kernel refused; said once, tried again at each event. */
 	bool attached;
+	/* Somebody else's program comes first there; said once. */
+	bool behind;
 	struct tc_attachment tc;
 };
 
@@ -237,13 +239,17 @@ static void explain_failure(const struct attachment *attachment,
 			    : "");
 }
 
+/* By tcx that is one that came later, and made itself the first. */
 static void warn_if_behind(const struct bpf_redirect *bpf,
-			   const struct attachment *attachment)
+			   struct attachment *attachment)
 {
+	const bool was_behind = attachment->behind;
 	char other[80];
 
-	if (tc_is_behind(&attachment->tc, bpf->steering.program_id, other,
-			 sizeof(other)))
+	attachment->behind = tc_is_behind(&attachment->tc,
+					  bpf->steering.program_id, other,
+					  sizeof(other));
+	if (attachment->behind && !was_behind)
 		log_warning("%s: %s runs before us and may keep packets from "
 			    "us",
 			    attachment->interface.name, other);
@@ -268,6 +274,16 @@ static void try_attach(struct bpf_redirect *bpf, struct attachment *attachment,
 	} else if (err != -ENODEV && first_time) {
 		explain_failure(attachment, bpf->way, err);
 	}
+}
+
+/* It may have another name now, and other programs beside us. */
+static void keep_attachment(struct bpf_redirect *bpf,
+			    struct attachment *attachment,
+			    const struct interface *now)
+{
+	attachment->interface = *now;
+	if (attachment->attached)
+		warn_if_behind(bpf, attachment);
 }
 
 /* Let go of what has vanished, does not fit any more, or was taken off. */
@@ -297,7 +313,7 @@ static void drop_stale(struct bpf_redirect *bpf,
 					 bpf->steering.program_id))
 			drop_attachment(bpf, attachment, "taken off");
 		else
-			attachment->interface = *now;
+			keep_attachment(bpf, attachment, now);
 	}
 }
 

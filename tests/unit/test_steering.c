@@ -11,9 +11,13 @@
 #include <cmocka.h>
 
 #include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/bpf.h>
 #include <linux/if_tun.h>
+#include <linux/pkt_cls.h>
 #include <linux/virtio_net.h>
 #include <net/if.h>
 #include <netinet/ether.h>
@@ -659,6 +663,134 @@ static void test_past_strict_firewall(void **state)
 	meet_strict_firewall(*state, true);
 }
 
+/* A program of somebody else's on the same hook. */
+struct foreign {
+	int program_fd;
+	int link_fd;
+	uint32_t priority;
+};
+
+static void attach_tcx(struct foreign *foreign, const struct scene *scene,
+		       bool ahead)
+{
+	/* BPF_TCX_INGRESS and BPF_F_BEFORE, as in tc.c. */
+	LIBBPF_OPTS(bpf_link_create_opts, options,
+		    .flags = ahead ? 1U << 3 : 0);
+
+	foreign->link_fd = bpf_link_create(foreign->program_fd,
+					   (int)scene->ifindex,
+					   (enum bpf_attach_type)46, &options);
+	assert_true(foreign->link_fd >= 0);
+}
+
+static void attach_filter(struct foreign *foreign, const struct scene *scene,
+			  bool ahead)
+{
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)scene->ifindex,
+		    .attach_point = BPF_TC_INGRESS);
+	LIBBPF_OPTS(bpf_tc_opts, filter, .prog_fd = foreign->program_fd,
+		    .priority = ahead ? 1 : 1000, .handle = 1);
+
+	assert_int_equal(bpf_tc_attach(&hook, &filter), 0);
+	foreign->priority = filter.priority;
+}
+
+/* One that says @verdict to every packet, ahead of ours or behind. */
+static struct foreign attach_foreign(const struct scene *scene, int verdict,
+				     bool ahead)
+{
+	const struct bpf_insn instructions[] = {
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .imm = verdict },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+	struct foreign foreign = { .link_fd = -1 };
+
+	foreign.program_fd = bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "foreign",
+					   "MIT", instructions,
+					   ARRAY_SIZE(instructions), NULL);
+	assert_true(foreign.program_fd >= 0);
+	if (scene->attachment.way == TC_TCX)
+		attach_tcx(&foreign, scene, ahead);
+	else
+		attach_filter(&foreign, scene, ahead);
+	return foreign;
+}
+
+static void detach_foreign(const struct scene *scene, struct foreign *foreign)
+{
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)scene->ifindex,
+		    .attach_point = BPF_TC_INGRESS);
+	LIBBPF_OPTS(bpf_tc_opts, filter, .priority = foreign->priority,
+		    .handle = 1);
+
+	if (foreign->priority)
+		assert_int_equal(bpf_tc_detach(&hook, &filter), 0);
+	close_fd_at(&foreign->link_fd);
+	close_fd_at(&foreign->program_fd);
+}
+
+static bool is_behind(const struct scene *scene)
+{
+	char text[80];
+
+	return tc_is_behind(&scene->attachment, scene->steering.program_id,
+			    text, sizeof(text));
+}
+
+/* The next program has its say about what we have steered. */
+static void test_chain_goes_on_behind_us(void **state)
+{
+	struct scene *scene = *state;
+	struct packet packet = syn(AF_INET);
+	struct foreign foreign = attach_foreign(scene, TC_ACT_SHOT, false);
+
+	assert_false(is_behind(scene));
+	expect(scene, &packet, STEER_STEERED);
+	/* Dropped: nothing is known of it yet. */
+	expect_again(scene, &packet, STEER_STEERED);
+	detach_foreign(scene, &foreign);
+	expect_again(scene, &packet, STEER_STEERED);
+	expect_again(scene, &packet, STEER_EXISTING_FLOW);
+}
+
+/* One ahead of us may let the chain go on, or end it, as Cilium's does. */
+static void test_program_ahead(void **state)
+{
+	struct scene *scene = *state;
+	struct packet packet = syn(AF_INET);
+	struct foreign foreign;
+
+	foreign = attach_foreign(scene, TC_ACT_UNSPEC, true);
+	assert_true(is_behind(scene));
+	expect(scene, &packet, STEER_STEERED);
+	detach_foreign(scene, &foreign);
+
+	foreign = attach_foreign(scene, TC_ACT_OK, true);
+	assert_true(is_behind(scene));
+	expect(scene, &packet, STEER_VERDICTS);
+	detach_foreign(scene, &foreign);
+	assert_false(is_behind(scene));
+}
+
+/* By tcx we come first, whoever was there before. */
+static void test_attaches_ahead_of_others(void **state)
+{
+	struct scene *scene = *state;
+	struct packet packet = syn(AF_INET);
+	struct foreign foreign;
+
+	if (scene->attachment.way != TC_TCX)
+		skip();
+	assert_int_equal(tc_detach(&scene->attachment), 0);
+	foreign = attach_foreign(scene, TC_ACT_OK, false);
+	assert_int_equal(tc_attach(&scene->attachment, TC_TCX, scene->ifindex,
+				   scene->steering.program_fd, LISTEN_PORT),
+			 0);
+	assert_false(is_behind(scene));
+	expect(scene, &packet, STEER_STEERED);
+	detach_foreign(scene, &foreign);
+}
+
 static int open_device(const char *name, int kind)
 {
 	struct ifreq request = {
@@ -802,7 +934,9 @@ static int tear_down(void **state)
 		cmocka_unit_test(test_shared_devices),                   \
 		cmocka_unit_test(test_switches),                         \
 		cmocka_unit_test(test_syn_cookies),                      \
-		cmocka_unit_test(test_unanswered_flow_is_given_up)
+		cmocka_unit_test(test_unanswered_flow_is_given_up),      \
+		cmocka_unit_test(test_chain_goes_on_behind_us),          \
+		cmocka_unit_test(test_program_ahead)
 
 int main(void)
 {
@@ -811,6 +945,7 @@ int main(void)
 		COMMON_TESTS,
 		cmocka_unit_test(test_published_port),
 		cmocka_unit_test(test_strict_firewall),
+		cmocka_unit_test(test_attaches_ahead_of_others),
 	};
 	const struct CMUnitTest past_firewall[] = {
 		COMMON_TESTS,

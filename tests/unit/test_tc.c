@@ -224,6 +224,7 @@ static void test_tcx(void **state)
 {
 	struct tc_attachment attachment;
 	struct tc_attachment other;
+	struct tc_attachment foreign;
 	char text[80];
 
 	(void)state;
@@ -231,11 +232,17 @@ static void test_tcx(void **state)
 		skip();
 	attach(&other, TC_TCX, &other_program, OTHER);
 	attach(&attachment, TC_TCX, &program, INSTANCE);
-	/* Whoever comes is first. */
+	/* Whoever comes is first, but one of ours is in nobody's way. */
 	assert_false(tc_is_behind(&attachment, program.program_id, text,
 				  sizeof(text)));
+	assert_false(tc_is_behind(&other, other_program.program_id, text,
+				  sizeof(text)));
+	assert_int_equal(tc_attach(&foreign, TC_TCX, ifindex, foreign_fd, 0),
+			 0);
 	assert_true(tc_is_behind(&other, other_program.program_id, text,
 				 sizeof(text)));
+	assert_non_null(strstr(text, "foreign"));
+	assert_int_equal(tc_detach(&foreign), 0);
 	detach(&attachment, &program);
 	assert_true(tc_is_attached(&other, other_program.program_id));
 	detach(&other, &other_program);

@@ -35,8 +35,12 @@
 #define TCP_CONNTRACK_TIME_WAIT 7
 #define IPS_SEEN_REPLY		(1 << 1)
 #define IPS_DST_NAT		(1 << 5)
-/* Until conntrack sees the SYN itself and applies its own timeouts. */
-#define PIN_TIMEOUT_MS 5000
+/*
+ * Until conntrack sees the SYN itself, in the same run of the network stack,
+ * and applies its own timeouts. Where it does not look at all, the entries of
+ * a flood stay for this long: they must not fill the table.
+ */
+#define PIN_TIMEOUT_MS 100
 
 extern struct nf_conn *bpf_skb_ct_lookup(struct __sk_buff *skb,
 					 struct bpf_sock_tuple *tuple,
@@ -135,6 +139,8 @@ static __always_inline enum steer_verdict pin_flow(struct __sk_buff *skb,
 		return STEER_CONTAINER_FLOW;
 	if (kind == ENTRY_UNANSWERED)
 		return STEER_UNANSWERED;
+	/* Not pinned, it must not be steered: with a published port NAT would
+	 * take each SYN of the flow to where it is dropped. */
 	if (kind == ENTRY_ENDED ||
 	    (kind == ENTRY_NONE && !insert_entry(skb, flow, size, &opts)))
 		return STEER_REFUSED;

@@ -17,6 +17,13 @@
  *    the kernel has kept nothing of the SYN, and only the listener that made
  *    the cookie can tell.
  *
+ * Why not an sk_lookup program, of which a namespace needs one for all its
+ * interfaces: it is not told TCP's flags. It would take the ACK of a cookie
+ * that the web server has sent, and leave alone that of ours once steering is
+ * paused, so that visitors in mid-handshake are reset. It cannot tell the
+ * host's own connections to its outer addresses from others, takes flows away
+ * from other such programs, and comes too late for DNAT all the same.
+ *
  * Built twice: with STEER_CONNTRACK it also pins flows in conntrack, which
  * needs kfuncs (kernel 6.0) and the right to use them (CAP_SYS_ADMIN).
  *

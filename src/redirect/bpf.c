@@ -519,6 +519,24 @@ static size_t count_attached(const struct bpf_redirect *bpf,
 	return attached;
 }
 
+/* What was found here and is used, in one line. */
+static void report_features(const struct bpf_redirect *bpf, size_t attached,
+			    const char *names)
+{
+	const bool ipv4 = bpf->listeners->ipv4 >= 0;
+	const bool ipv6 = bpf->listeners->ipv6 >= 0;
+
+	log_info("eBPF steers port %u to %s%s%s port %u: %s, %s%s%s%s, "
+		 "kernel %s, %zu interfaces:%s",
+		 bpf->config->service_port, ipv4 ? "127.0.0.1" : "",
+		 ipv4 && ipv6 ? " and " : "", ipv6 ? "[::1]" : "",
+		 bpf->config->listen_port, tc_way_text(bpf->way),
+		 bpf->conntrack ? "conntrack pin" : "no conntrack pin (",
+		 bpf->no_conntrack, bpf->conntrack ? "" : ")",
+		 bpf->config->past_firewall ? ", past the firewall" : "",
+		 features_kernel_release(), attached, names);
+}
+
 static int report(const struct bpf_redirect *bpf)
 {
 	const size_t attached_before_failure = bpf->count;
@@ -526,14 +544,7 @@ static int report(const struct bpf_redirect *bpf)
 	size_t attached = count_attached(bpf, names);
 
 	if (attached) {
-		log_info("eBPF steers port %u to %u: %s, %s%s%s, "
-			 "%zu interfaces:%s",
-			 bpf->config->service_port, bpf->config->listen_port,
-			 tc_way_text(bpf->way),
-			 bpf->conntrack ? "conntrack pin"
-					: "no conntrack pin (",
-			 bpf->no_conntrack, bpf->conntrack ? "" : ")", attached,
-			 names);
+		report_features(bpf, attached, names);
 		return 0;
 	}
 	if (attached_before_failure) {

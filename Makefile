@@ -203,10 +203,16 @@ check-kernels:
 	$(Q)$(MAKE) --no-print-directory STATIC=1
 	$(Q)BUILD=$(BUILD) tests/kernels/run
 
+$(BUILD)/bench/steer_cost: tests/bench/steer_cost.c $(modules)
+	$(call say,CCLD)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(all_cflags) -MF $@.d $(all_ldflags) -o $@ $< \
+		$(modules) $(libraries)
+
 .PHONY: bench
 bench:
 	$(Q)tests/install-packages build bench
-	$(Q)$(MAKE) --no-print-directory $(program)
+	$(Q)$(MAKE) --no-print-directory $(program) $(BUILD)/bench/steer_cost
 	$(Q)BUILD=$(CURDIR)/$(BUILD) PROGRAM=$(CURDIR)/$(program) tests/bench/run
 
 # One worker beside several, on the cores that all share.
@@ -320,4 +326,4 @@ help:
 .SECONDARY:
 
 -include $(objects:.o=.d) $(unit_tests:=.d) $(fuzz_targets:=.d) $(tools:=.d) \
-	$(BUILD)/completion/table.d
+	$(BUILD)/completion/table.d $(BUILD)/bench/steer_cost.d

@@ -11,6 +11,11 @@
  * that is confirmed is never NATed, so that the packet stays. The entry also
  * tells at the next SYN of that flow whether the first one was answered.
  *
+ * A container's packets are forwarded, so that the INPUT rules in front of it
+ * may well drop the port, and with it what is steered. Where the user wants it
+ * (past_firewall) the entry pretends to have seen a reply: to the rules, the
+ * flow is one of the established ones that such a firewall accepts.
+ *
  * Without it there is no way to keep the flow, but a memory of steered SYNs
  * shows when one is sent again without a trace of the first in the kernel:
  * that one is passed, and the client only waits for a second.
@@ -30,8 +35,12 @@
 #define TCP_CONNTRACK_TIME_WAIT 7
 #define IPS_SEEN_REPLY		(1 << 1)
 #define IPS_DST_NAT		(1 << 5)
-/* Until conntrack sees the SYN itself and applies its own timeouts. */
-#define PIN_TIMEOUT_MS 5000
+/*
+ * Until conntrack sees the SYN itself, in the same run of the network stack,
+ * and applies its own timeouts. Where it does not look at all, the entries of
+ * a flood stay for this long: they must not fill the table.
+ */
+#define PIN_TIMEOUT_MS 100
 
 extern struct nf_conn *bpf_skb_ct_lookup(struct __sk_buff *skb,
 					 struct bpf_sock_tuple *tuple,
@@ -45,6 +54,8 @@ extern struct nf_conn___init *bpf_skb_ct_alloc(struct __sk_buff *skb,
 					       __u32 opts_size) __ksym;
 extern void bpf_ct_set_timeout(struct nf_conn___init *entry,
 			       __u32 timeout_ms) __ksym;
+extern int bpf_ct_set_status(const struct nf_conn___init *entry,
+			     __u32 status) __ksym;
 extern struct nf_conn *bpf_ct_insert_entry(struct nf_conn___init *entry) __ksym;
 extern int bpf_ct_change_timeout(struct nf_conn *entry,
 				 __u32 timeout_ms) __ksym;
@@ -81,8 +92,7 @@ static __always_inline enum entry_kind find_entry(struct __sk_buff *skb,
 		kind = ENTRY_ENDED;
 	else if (entry->status & IPS_DST_NAT)
 		kind = ENTRY_NAT;
-	else if (entry->proto.tcp.state == TCP_CONNTRACK_SYN_SENT &&
-		 !(entry->status & IPS_SEEN_REPLY))
+	else if (entry->proto.tcp.state == TCP_CONNTRACK_SYN_SENT)
 		kind = ENTRY_UNANSWERED;
 	if (kind == ENTRY_ENDED || kind == ENTRY_UNANSWERED)
 		bpf_ct_change_timeout(entry, 0);
@@ -101,6 +111,8 @@ static __always_inline bool insert_entry(struct __sk_buff *skb,
 	if (!fresh)
 		return false;
 	bpf_ct_set_timeout(fresh, PIN_TIMEOUT_MS);
+	if (steer_config.past_firewall)
+		bpf_ct_set_status(fresh, IPS_SEEN_REPLY);
 	entry = bpf_ct_insert_entry(fresh);
 	if (!entry)
 		return false;
@@ -127,6 +139,8 @@ static __always_inline enum steer_verdict pin_flow(struct __sk_buff *skb,
 		return STEER_CONTAINER_FLOW;
 	if (kind == ENTRY_UNANSWERED)
 		return STEER_UNANSWERED;
+	/* Not pinned, it must not be steered: with a published port NAT would
+	 * take each SYN of the flow to where it is dropped. */
 	if (kind == ENTRY_ENDED ||
 	    (kind == ENTRY_NONE && !insert_entry(skb, flow, size, &opts)))
 		return STEER_REFUSED;

@@ -17,11 +17,21 @@
  *    the kernel has kept nothing of the SYN, and only the listener that made
  *    the cookie can tell.
  *
+ * Why not an sk_lookup program, of which a namespace needs one for all its
+ * interfaces: it is not told TCP's flags. It would take the ACK of a cookie
+ * that the web server has sent, and leave alone that of ours once steering is
+ * paused, so that visitors in mid-handshake are reset. It cannot tell the
+ * host's own connections to its outer addresses from others, takes flows away
+ * from other such programs, and comes too late for DNAT all the same.
+ *
  * Built twice: with STEER_CONNTRACK it also pins flows in conntrack, which
  * needs kfuncs (kernel 6.0) and the right to use them (CAP_SYS_ADMIN).
  *
- * Headers are always counted from the network header: the same program serves
- * Ethernet, VLANs and devices without a link layer (tun, wireguard).
+ * Headers are counted from the network header, which only a helper knows: the
+ * same program serves Ethernet, VLANs and devices without a link layer (tun,
+ * wireguard). But a helper's call is what costs here, and most packets are none
+ * of ours: so where an Ethernet header cannot be mistaken, the packet itself is
+ * read first.
  */
 #include "vmlinux/vmlinux.h"
 
@@ -130,6 +140,80 @@ static __always_inline bool load(struct __sk_buff *skb, __u32 offset, void *to,
 					    BPF_HDR_START_NET);
 }
 
+static __always_inline bool is_for_service(const struct tcphdr *tcp)
+{
+	return tcp->dest == steer_config.service_port;
+}
+
+/* One that TCP can be found behind. */
+static __always_inline bool is_extension(__u8 next_header)
+{
+	return next_header == IPPROTO_HOPOPTS ||
+	       next_header == IPPROTO_ROUTING || next_header == IPPROTO_DSTOPTS;
+}
+
+/* What a look into the linear part of the packet tells. */
+enum glance {
+	/* Nothing for certain. */
+	GLANCE_UNCLEAR,
+	GLANCE_OTHER,
+	/* The headers of a segment to the service have been loaded. */
+	GLANCE_SERVICE,
+};
+
+/*
+ * Does the packet begin with an Ethernet header, and not with an IP header
+ * whose addresses happen to look like that? The first byte of a frame to this
+ * host is even (no multicast), and its type is the packet's. 0x42, as of cloud
+ * providers, is no IP header: that would be shorter than allowed.
+ */
+static __always_inline bool is_ethernet(const struct __sk_buff *skb,
+					const struct ethhdr *ethernet)
+{
+	const __u8 first = ethernet->dest[0];
+
+	return ethernet->proto == skb->protocol &&
+	       !(first >= 0x45 && first <= 0x4f) &&
+	       !(first >= 0x60 && first <= 0x6f);
+}
+
+static __always_inline enum glance glance_ipv4(const struct __sk_buff *skb,
+					       struct segment *segment)
+{
+	const struct ethhdr *ethernet = (void *)(long)skb->data;
+	const struct iphdr *ip = (void *)(ethernet + 1);
+	const struct tcphdr *tcp = (void *)(ip + 1);
+
+	if ((void *)(tcp + 1) > (void *)(long)skb->data_end ||
+	    !is_ethernet(skb, ethernet) || ip->version != 4 ||
+	    ip->ihl != sizeof(*ip) / 4)
+		return GLANCE_UNCLEAR;
+	if (ip->protocol != IPPROTO_TCP ||
+	    ip->frag_off & bpf_htons(IP_FRAGMENT) || !is_for_service(tcp))
+		return GLANCE_OTHER;
+	segment->ipv4 = *ip;
+	segment->tcp = *tcp;
+	return GLANCE_SERVICE;
+}
+
+static __always_inline enum glance glance_ipv6(const struct __sk_buff *skb,
+					       struct segment *segment)
+{
+	const struct ethhdr *ethernet = (void *)(long)skb->data;
+	const struct ipv6hdr *ip = (void *)(ethernet + 1);
+	const struct tcphdr *tcp = (void *)(ip + 1);
+
+	if ((void *)(tcp + 1) > (void *)(long)skb->data_end ||
+	    !is_ethernet(skb, ethernet) || *(__u8 *)ip >> 4 != 6 ||
+	    is_extension(ip->nexthdr))
+		return GLANCE_UNCLEAR;
+	if (ip->nexthdr != IPPROTO_TCP || !is_for_service(tcp))
+		return GLANCE_OTHER;
+	segment->ipv6 = *ip;
+	segment->tcp = *tcp;
+	return GLANCE_SERVICE;
+}
+
 static __always_inline bool load_ipv4(struct __sk_buff *skb,
 				      struct segment *segment)
 {
@@ -140,8 +224,10 @@ static __always_inline bool load_ipv4(struct __sk_buff *skb,
 	if (ip->protocol != IPPROTO_TCP ||
 	    ip->frag_off & bpf_htons(IP_FRAGMENT))
 		return false;
-	return ip->ihl == sizeof(*ip) / 4 ||
-	       load(skb, ip->ihl * 4, &segment->tcp, sizeof(segment->tcp));
+	if (ip->ihl != sizeof(*ip) / 4 &&
+	    !load(skb, ip->ihl * 4, &segment->tcp, sizeof(segment->tcp)))
+		return false;
+	return is_for_service(&segment->tcp);
 }
 
 /*
@@ -157,8 +243,7 @@ static __always_inline bool load_behind_extensions(struct __sk_buff *skb,
 	struct ipv6_extension extension;
 
 	for (int i = 0; i < IPV6_MAX_EXTENSIONS; i++) {
-		if (next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING &&
-		    next != IPPROTO_DSTOPTS)
+		if (!is_extension(next))
 			return false;
 		if (!load(skb, offset, &extension, sizeof(extension)))
 			return false;
@@ -180,8 +265,9 @@ static __always_inline bool load_ipv6(struct __sk_buff *skb,
 
 	if (!load(skb, 0, ip, sizeof(*ip) + sizeof(segment->tcp)))
 		return false;
-	return ip->nexthdr == IPPROTO_TCP ||
-	       load_behind_extensions(skb, segment);
+	if (ip->nexthdr != IPPROTO_TCP && !load_behind_extensions(skb, segment))
+		return false;
+	return is_for_service(&segment->tcp);
 }
 
 /* What the helpers want to know of a flow; the rest stays zero. */
@@ -380,7 +466,7 @@ static __always_inline void steer_segment(struct __sk_buff *skb,
 {
 	const struct tcphdr *tcp = &segment->tcp;
 
-	if (tcp->dest != steer_config.service_port || tcp->rst || !is_ours(skb))
+	if (tcp->rst)
 		return;
 	if (tcp->syn && !tcp->ack && !tcp->fin)
 		count(skb, steer_syn(skb, segment, family));
@@ -388,19 +474,36 @@ static __always_inline void steer_segment(struct __sk_buff *skb,
 		steer_cookie(skb, segment, family);
 }
 
+static __always_inline void steer_ipv4(struct __sk_buff *skb)
+{
+	struct segment segment;
+	enum glance glance = glance_ipv4(skb, &segment);
+
+	if (glance == GLANCE_SERVICE ||
+	    (glance == GLANCE_UNCLEAR && load_ipv4(skb, &segment)))
+		steer_segment(skb, &segment, AF_INET);
+}
+
+static __always_inline void steer_ipv6(struct __sk_buff *skb)
+{
+	struct segment segment;
+	enum glance glance = glance_ipv6(skb, &segment);
+
+	if (glance == GLANCE_SERVICE ||
+	    (glance == GLANCE_UNCLEAR && load_ipv6(skb, &segment)))
+		steer_segment(skb, &segment, AF_INET6);
+}
+
 /* Always lets the chain of programs go on: others live there too. */
 SEC("tc")
 int acme_alpn_steer(struct __sk_buff *skb)
 {
-	struct segment segment;
-
-	if (skb->protocol == bpf_htons(ETH_P_IP)) {
-		if (load_ipv4(skb, &segment))
-			steer_segment(skb, &segment, AF_INET);
-	} else if (skb->protocol == bpf_htons(ETH_P_IPV6)) {
-		if (load_ipv6(skb, &segment))
-			steer_segment(skb, &segment, AF_INET6);
-	}
+	if (!is_ours(skb))
+		return TCX_NEXT;
+	if (skb->protocol == bpf_htons(ETH_P_IP))
+		steer_ipv4(skb);
+	else if (skb->protocol == bpf_htons(ETH_P_IPV6))
+		steer_ipv6(skb);
 	return TCX_NEXT;
 }
 

@@ -9,6 +9,9 @@
 struct steer_config {
 	/* Network byte order. */
 	__u16 service_port;
+	/* Not 0: with the conntrack pin, past INPUT rules that do not accept
+	 * the port (see bpf/pin.bpf.h). */
+	__u16 past_firewall;
 };
 
 /* Written by the supervisor alone. */

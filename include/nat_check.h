@@ -30,6 +30,13 @@ int nat_check_rules(const struct xtables *xtables, const char *rules,
 		    char rule[static NAT_CHECK_RULE_SIZE]);
 
 /*
+ * Do the INPUT rules drop new connections to @port, as far as iptables and, if
+ * @ipv6, ip6tables tell? Returns as nat_check_port().
+ */
+int nat_check_input(uint16_t port, bool ipv6,
+		    char rule[static NAT_CHECK_RULE_SIZE]);
+
+/*
  * Does the firewall accept new connections to @service_port but drop them once
  * they are redirected to @listen_port? @rules is the dump of the filter table.
  * Returns as above, with the rule or policy that drops them.

@@ -13,7 +13,7 @@
 enum option_kind {
 	/* Sets a bool. */
 	OPTION_FLAG,
-	/* Sets enum redirect_choice to @value. */
+	/* Sets enum redirect_choice to @value, or to what its argument names. */
 	OPTION_REDIRECT,
 	/* Sets enum operation to @value, whatever else is said. */
 	OPTION_OPERATION,

@@ -60,6 +60,8 @@ struct options {
 	unsigned int workers;
 	/* stop --wait: how long for the drain; 0 without --wait. */
 	unsigned int wait_ms;
+	/* Only with REDIRECT_BPF. */
+	bool past_firewall;
 	bool disable_ipv6;
 	bool daemon;
 	bool verbose;

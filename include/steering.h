@@ -16,6 +16,15 @@
 #include <linux/types.h>
 #include "bpf/steer.h"
 
+/* How flows are kept from NAT; see bpf/pin.bpf.h. */
+enum steering_pin {
+	STEERING_NO_PIN,
+	/* By an entry in conntrack. */
+	STEERING_PIN,
+	/* By one that walks past the INPUT rules, too. */
+	STEERING_PIN_PAST_FIREWALL,
+};
+
 struct steering {
 	struct bpf_object *object;
 	int program_fd;
@@ -31,11 +40,11 @@ struct steering {
 };
 
 /*
- * Load the program, with the conntrack pin or without, switched off. Returns 0
- * or negative errno; -EPERM and others as the kernel says, nothing stays then.
+ * Load the program, switched off. Returns 0 or negative errno; -EPERM and
+ * others as the kernel says, nothing stays then.
  */
 int steering_load(struct steering *steering, uint16_t service_port,
-		  bool conntrack);
+		  enum steering_pin pin);
 /* Safe on zeros. */
 void steering_unload(struct steering *steering);
 

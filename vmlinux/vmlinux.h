@@ -70,6 +70,13 @@ struct __sk_buff {
 	__u32 priority;
 	__u32 ingress_ifindex;
 	__u32 ifindex;
+	__u32 tc_index;
+	__u32 cb[5];
+	__u32 hash;
+	__u32 tc_classid;
+	/* Pointers to the linear part of the packet, as the verifier sees. */
+	__u32 data;
+	__u32 data_end;
 };
 
 struct bpf_sock {
@@ -130,6 +137,12 @@ struct bpf_fib_lookup {
 	__be16 h_vlan_TCI;
 	__u8 smac[6];
 	__u8 dmac[6];
+};
+
+struct ethhdr {
+	__u8 dest[6];
+	__u8 source[6];
+	__be16 proto;
 };
 
 struct iphdr {

@@ -16,6 +16,7 @@ struct redirect_config redirect_config_of(const struct options *options)
 		.ipv6 = !options->disable_ipv6,
 		.interfaces = options->interfaces,
 		.interface_count = options->interface_count,
+		.past_firewall = options->past_firewall,
 		.rulespec = options->rulespec,
 	};
 }

@@ -28,6 +28,9 @@ const struct option_description option_table[] = {
 	{ "alpn-proxy-protocol", NULL, "v1|v2",
 	  "the same for where acme-tls/1 connections go",
 	  FIELD(alpn_proxy_protocol), OPTION_PROXY_PROTOCOL, 0 },
+	{ "redirect", NULL, "bpf|iptables|none",
+	  "how new connections come to the proxy; or shorter:", FIELD(redirect),
+	  OPTION_REDIRECT, REDIRECT_AUTOMATIC },
 	{ "bpf", NULL, NULL, "redirect by TC eBPF (kernel 5.10 or newer)",
 	  FIELD(redirect), OPTION_REDIRECT, REDIRECT_BPF },
 	{ "iptables", NULL, NULL,
@@ -38,6 +41,9 @@ const struct option_description option_table[] = {
 	{ "interface", NULL, "NAME",
 	  "with --bpf, only interfaces of this name or glob; repeatable",
 	  FIELD(interfaces), OPTION_INTERFACE, 0 },
+	{ "past-firewall", NULL, NULL,
+	  "with --bpf, past INPUT rules that do not accept the port",
+	  FIELD(past_firewall), OPTION_FLAG, 0 },
 	{ "port", NULL, "PORT", "the public port (443)", FIELD(service_port),
 	  OPTION_NUMBER, 65535 },
 	{ "listen", NULL, "PORT", "the proxy's own port (21443)",
@@ -220,6 +226,37 @@ static int set_proxy_protocol(const struct option_description *option,
 	return 0;
 }
 
+/* @value is the redirect's name, or "" where the option itself says it. */
+static int set_redirect(struct options *options,
+			const struct option_description *option,
+			const char *value,
+			char error[static OPTIONS_ERROR_SIZE])
+{
+	static const char *const names[] = {
+		[REDIRECT_BPF] = "bpf",
+		[REDIRECT_IPTABLES] = "iptables",
+		[REDIRECT_NONE] = "none",
+	};
+	enum redirect_choice choice = option->value;
+
+	for (size_t i = REDIRECT_BPF; option->argument && i < ARRAY_SIZE(names);
+	     i++) {
+		if (strcmp(value, names[i]) == 0)
+			choice = (enum redirect_choice)i;
+	}
+	if (choice == REDIRECT_AUTOMATIC)
+		return fail(error,
+			    "--redirect %.64s: bpf, iptables or none is "
+			    "needed",
+			    value);
+	if (options->redirect != REDIRECT_AUTOMATIC &&
+	    options->redirect != choice)
+		return fail(error, "--redirect bpf, iptables and none exclude "
+				   "each other");
+	options->redirect = choice;
+	return 0;
+}
+
 static int set_option(struct options *options,
 		      const struct option_description *option,
 		      const char *value, char error[static OPTIONS_ERROR_SIZE])
@@ -231,12 +268,7 @@ static int set_option(struct options *options,
 		*(bool *)field = true;
 		return 0;
 	case OPTION_REDIRECT:
-		if (options->redirect != REDIRECT_AUTOMATIC &&
-		    options->redirect != option->value)
-			return fail(error, "--bpf, --iptables and --no-redirect"
-					   " exclude each other");
-		options->redirect = option->value;
-		return 0;
+		return set_redirect(options, option, value, error);
 	case OPTION_OPERATION:
 		options->operation = option->value;
 		return 0;
@@ -384,6 +416,8 @@ int options_parse(struct options *options, int argc, char *const argv[],
 		return fail(error, "only run takes a command after --");
 	if (options->service_port == options->listen_port)
 		return fail(error, "--port and --listen must differ");
+	if (options->past_firewall && options->redirect != REDIRECT_BPF)
+		return fail(error, "--past-firewall needs --bpf");
 	if (options->json && options->prometheus)
 		return fail(error,
 			    "--json and --prometheus exclude each other");

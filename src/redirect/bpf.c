@@ -19,6 +19,7 @@
 #include "features.h"
 #include "interfaces.h"
 #include "log.h"
+#include "nat_check.h"
 #include "netlink.h"
 #include "redirect.h"
 #include "steering.h"
@@ -36,6 +37,8 @@ struct attachment {
 	struct interface interface;
 	/* False if the kernel refused; said once, tried again at each event. */
 	bool attached;
+	/* Somebody else's program comes first there; said once. */
+	bool behind;
 	struct tc_attachment tc;
 };
 
@@ -90,12 +93,15 @@ static int log_libbpf(enum libbpf_print_level level, const char *format,
 static int load_program(struct bpf_redirect *bpf)
 {
 	const uint16_t port = bpf->config->service_port;
+	const enum steering_pin pin = bpf->config->past_firewall
+					      ? STEERING_PIN_PAST_FIREWALL
+					      : STEERING_PIN;
 	int err;
 
 	bpf->conntrack = features_may_use_conntrack(bpf->no_conntrack,
 						    sizeof(bpf->no_conntrack));
 	if (bpf->conntrack) {
-		err = steering_load(&bpf->steering, port, true);
+		err = steering_load(&bpf->steering, port, pin);
 		if (!err)
 			return 0;
 		snprintf(bpf->no_conntrack, sizeof(bpf->no_conntrack),
@@ -103,7 +109,7 @@ static int load_program(struct bpf_redirect *bpf)
 			 error_text(err));
 		bpf->conntrack = false;
 	}
-	return steering_load(&bpf->steering, port, false);
+	return steering_load(&bpf->steering, port, STEERING_NO_PIN);
 }
 
 static int probe(const struct redirect_config *config, char *reason,
@@ -119,7 +125,7 @@ static int probe(const struct redirect_config *config, char *reason,
 		return -EPERM;
 	}
 	features_raise_memlock();
-	err = steering_load(&steering, config->service_port, false);
+	err = steering_load(&steering, config->service_port, STEERING_NO_PIN);
 	if (!err) {
 		steering_unload(&steering);
 		return 0;
@@ -137,12 +143,23 @@ static int probe(const struct redirect_config *config, char *reason,
 	return err;
 }
 
-/* A published port without the pin: new visitors would hang. */
-static int refuse_dnat(const struct bpf_redirect *bpf)
+/*
+ * What cannot be done without the pin: a published port (new visitors would
+ * hang), and what the user wants of it.
+ */
+static int refuse_without_pin(const struct bpf_redirect *bpf)
 {
 	char rule[DNAT_RULE_SIZE];
 
-	if (bpf->conntrack || !dnat_find(bpf->config->service_port, rule))
+	if (bpf->conntrack)
+		return 0;
+	if (bpf->config->past_firewall) {
+		log_error("--past-firewall needs the conntrack pin, which "
+			  "cannot be had here: %s",
+			  bpf->no_conntrack);
+		return -EOPNOTSUPP;
+	}
+	if (!dnat_find(bpf->config->service_port, rule))
 		return 0;
 	log_error("port %u is published by a NAT rule (%s), which takes new "
 		  "connections away from a program at TC ingress; keeping them "
@@ -150,6 +167,26 @@ static int refuse_dnat(const struct bpf_redirect *bpf)
 		  "use --iptables here",
 		  bpf->config->service_port, rule);
 	return -EOPNOTSUPP;
+}
+
+/*
+ * In front of a container the firewall need not accept the port, because what
+ * is forwarded does not pass its INPUT rules. What is steered does.
+ */
+static void warn_of_firewall(const struct bpf_redirect *bpf)
+{
+	const struct redirect_config *config = bpf->config;
+	char published[DNAT_RULE_SIZE];
+	char rule[NAT_CHECK_RULE_SIZE];
+
+	if (config->past_firewall ||
+	    nat_check_input(config->service_port, config->ipv6, rule) <= 0 ||
+	    !dnat_find(config->service_port, published))
+		return;
+	log_warning("the firewall accepts port %u for a container alone (%s): "
+		    "what is steered is dropped, and the container gets each "
+		    "connection a second late; use --past-firewall",
+		    config->service_port, rule);
 }
 
 static struct attachment *find_attachment(const struct bpf_redirect *bpf,
@@ -202,13 +239,17 @@ static void explain_failure(const struct attachment *attachment,
 			    : "");
 }
 
+/* By tcx that is one that came later, and made itself the first. */
 static void warn_if_behind(const struct bpf_redirect *bpf,
-			   const struct attachment *attachment)
+			   struct attachment *attachment)
 {
+	const bool was_behind = attachment->behind;
 	char other[80];
 
-	if (tc_is_behind(&attachment->tc, bpf->steering.program_id, other,
-			 sizeof(other)))
+	attachment->behind = tc_is_behind(&attachment->tc,
+					  bpf->steering.program_id, other,
+					  sizeof(other));
+	if (attachment->behind && !was_behind)
 		log_warning("%s: %s runs before us and may keep packets from "
 			    "us",
 			    attachment->interface.name, other);
@@ -233,6 +274,16 @@ static void try_attach(struct bpf_redirect *bpf, struct attachment *attachment,
 	} else if (err != -ENODEV && first_time) {
 		explain_failure(attachment, bpf->way, err);
 	}
+}
+
+/* It may have another name now, and other programs beside us. */
+static void keep_attachment(struct bpf_redirect *bpf,
+			    struct attachment *attachment,
+			    const struct interface *now)
+{
+	attachment->interface = *now;
+	if (attachment->attached)
+		warn_if_behind(bpf, attachment);
 }
 
 /* Let go of what has vanished, does not fit any more, or was taken off. */
@@ -262,7 +313,7 @@ static void drop_stale(struct bpf_redirect *bpf,
 					 bpf->steering.program_id))
 			drop_attachment(bpf, attachment, "taken off");
 		else
-			attachment->interface = *now;
+			keep_attachment(bpf, attachment, now);
 	}
 }
 
@@ -438,7 +489,7 @@ static int open_redirect(const struct redirect_config *config,
 		goto fail;
 	}
 	bpf->way = tc_best_way();
-	err = refuse_dnat(bpf);
+	err = refuse_without_pin(bpf);
 	if (err)
 		goto fail;
 	*redirect = &bpf->redirect;
@@ -468,6 +519,24 @@ static size_t count_attached(const struct bpf_redirect *bpf,
 	return attached;
 }
 
+/* What was found here and is used, in one line. */
+static void report_features(const struct bpf_redirect *bpf, size_t attached,
+			    const char *names)
+{
+	const bool ipv4 = bpf->listeners->ipv4 >= 0;
+	const bool ipv6 = bpf->listeners->ipv6 >= 0;
+
+	log_info("eBPF steers port %u to %s%s%s port %u: %s, %s%s%s%s, "
+		 "kernel %s, %zu interfaces:%s",
+		 bpf->config->service_port, ipv4 ? "127.0.0.1" : "",
+		 ipv4 && ipv6 ? " and " : "", ipv6 ? "[::1]" : "",
+		 bpf->config->listen_port, tc_way_text(bpf->way),
+		 bpf->conntrack ? "conntrack pin" : "no conntrack pin (",
+		 bpf->no_conntrack, bpf->conntrack ? "" : ")",
+		 bpf->config->past_firewall ? ", past the firewall" : "",
+		 features_kernel_release(), attached, names);
+}
+
 static int report(const struct bpf_redirect *bpf)
 {
 	const size_t attached_before_failure = bpf->count;
@@ -475,14 +544,7 @@ static int report(const struct bpf_redirect *bpf)
 	size_t attached = count_attached(bpf, names);
 
 	if (attached) {
-		log_info("eBPF steers port %u to %u: %s, %s%s%s, "
-			 "%zu interfaces:%s",
-			 bpf->config->service_port, bpf->config->listen_port,
-			 tc_way_text(bpf->way),
-			 bpf->conntrack ? "conntrack pin"
-					: "no conntrack pin (",
-			 bpf->no_conntrack, bpf->conntrack ? "" : ")", attached,
-			 names);
+		report_features(bpf, attached, names);
 		return 0;
 	}
 	if (attached_before_failure) {
@@ -516,9 +578,13 @@ static int attach(struct redirect *redirect)
 	}
 	if (err && !resumed)
 		drop_all(bpf);
-	if (!err)
-		bpf->in_place = true;
-	return err;
+	if (err)
+		return err;
+	bpf->in_place = true;
+	/* It starts programs, which take longer than all the rest. */
+	if (!resumed)
+		warn_of_firewall(bpf);
+	return 0;
 }
 
 static int pause_steering(struct redirect *redirect)

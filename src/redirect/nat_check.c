@@ -106,36 +106,51 @@ int nat_check_rules(const struct xtables *xtables, const char *rules,
 	return result;
 }
 
-int nat_check_firewall(const struct xtables *xtables, const char *rules,
-		       uint16_t service_port, uint16_t listen_port,
-		       char rule[static NAT_CHECK_RULE_SIZE])
+/* Do the INPUT rules drop what was sent to @original_port and has @port now? */
+static int ask_input(const struct xtables *xtables, const char *rules,
+		     uint16_t original_port, uint16_t port,
+		     char rule[static NAT_CHECK_RULE_SIZE])
 {
 	struct addresses addresses;
 	struct rule_question question = {
-		.port = service_port,
-		.original_port = service_port,
+		.port = port,
+		.original_port = original_port,
 	};
 	int result;
 
 	read_addresses(xtables->family, &addresses);
 	question.addresses = addresses.items;
 	question.address_count = addresses.count;
-
-	/* A firewall that drops both lets the port in by a rule that is not
-	 * understood here, or not at all: then we change nothing. */
 	result = ask(rules, "INPUT", &question, RULE_DROP, rule);
-	if (result == 0) {
-		question.port = listen_port;
-		result = ask(rules, "INPUT", &question, RULE_DROP, rule);
-	} else if (result > 0) {
-		result = 0;
-	}
 	free(addresses.items);
 	return result;
 }
 
-static int check_family(sa_family_t family, uint16_t service_port,
-			uint16_t listen_port,
+int nat_check_firewall(const struct xtables *xtables, const char *rules,
+		       uint16_t service_port, uint16_t listen_port,
+		       char rule[static NAT_CHECK_RULE_SIZE])
+{
+	/* A firewall that drops both lets the port in by a rule that is not
+	 * understood here, or not at all: then we change nothing. */
+	int result =
+		ask_input(xtables, rules, service_port, service_port, rule);
+
+	if (result)
+		return result > 0 ? 0 : result;
+	return ask_input(xtables, rules, service_port, listen_port, rule);
+}
+
+/* What a check asks of one family's rules. */
+struct check {
+	const char *table;
+	uint16_t service_port;
+	uint16_t listen_port;
+	int (*ask)(const struct xtables *xtables, const char *rules,
+		   uint16_t service_port, uint16_t listen_port,
+		   char rule[static NAT_CHECK_RULE_SIZE]);
+};
+
+static int check_family(sa_family_t family, const struct check *check,
 			char rule[static NAT_CHECK_RULE_SIZE])
 {
 	cleanup_free char *rules = NULL;
@@ -143,23 +158,48 @@ static int check_family(sa_family_t family, uint16_t service_port,
 	int result = xtables_find(&xtables, family);
 
 	if (!result)
-		result = xtables_list(&xtables, "nat", &rules);
+		result = xtables_list(&xtables, check->table, &rules);
 	if (!result)
-		result = nat_check_rules(&xtables, rules, service_port,
-					 listen_port, rule);
+		result = check->ask(&xtables, rules, check->service_port,
+				    check->listen_port, rule);
 	else if (result != -ENOMEM)
 		result = 0;
 	xtables_release(&xtables);
 	return result;
 }
 
+static int check_families(const struct check *check, bool ipv6,
+			  char rule[static NAT_CHECK_RULE_SIZE])
+{
+	int result = check_family(AF_INET, check, rule);
+
+	if (result == 0 && ipv6)
+		result = check_family(AF_INET6, check, rule);
+	return result;
+}
+
 int nat_check_port(uint16_t service_port, uint16_t listen_port, bool ipv6,
 		   char rule[static NAT_CHECK_RULE_SIZE])
 {
-	int result = check_family(AF_INET, service_port, listen_port, rule);
+	const struct check check = {
+		.table = "nat",
+		.service_port = service_port,
+		.listen_port = listen_port,
+		.ask = nat_check_rules,
+	};
 
-	if (result == 0 && ipv6)
-		result =
-			check_family(AF_INET6, service_port, listen_port, rule);
-	return result;
+	return check_families(&check, ipv6, rule);
+}
+
+int nat_check_input(uint16_t port, bool ipv6,
+		    char rule[static NAT_CHECK_RULE_SIZE])
+{
+	const struct check check = {
+		.table = "filter",
+		.service_port = port,
+		.listen_port = port,
+		.ask = ask_input,
+	};
+
+	return check_families(&check, ipv6, rule);
 }

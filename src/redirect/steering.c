@@ -13,15 +13,15 @@
 #include "steer_conntrack.skel.h"
 #include "steer_plain.skel.h"
 
-static int open_object(struct steering *steering, bool conntrack)
+static int open_object(struct steering *steering, enum steering_pin pin)
 {
 	LIBBPF_OPTS(bpf_object_open_opts, options,
 		    .object_name = "acme_alpn_steer");
 	const void *image;
 	size_t size;
 
-	image = conntrack ? steer_conntrack__elf_bytes(&size)
-			  : steer_plain__elf_bytes(&size);
+	image = pin == STEERING_NO_PIN ? steer_plain__elf_bytes(&size)
+				       : steer_conntrack__elf_bytes(&size);
 	steering->object = bpf_object__open_mem(image, size, &options);
 	return steering->object ? 0 : -errno;
 }
@@ -33,10 +33,12 @@ static struct bpf_map *find_map(const struct steering *steering,
 }
 
 /* Before the program is loaded, so that the verifier sees a constant. */
-static int configure(struct steering *steering, uint16_t service_port)
+static int configure(struct steering *steering, uint16_t service_port,
+		     enum steering_pin pin)
 {
 	const struct steer_config config = {
 		.service_port = htons(service_port),
+		.past_firewall = pin == STEERING_PIN_PAST_FIREWALL,
 	};
 
 	return bpf_map__set_initial_value(find_map(steering, ".rodata.config"),
@@ -81,14 +83,14 @@ static int identify(struct steering *steering)
 }
 
 int steering_load(struct steering *steering, uint16_t service_port,
-		  bool conntrack)
+		  enum steering_pin pin)
 {
 	int err;
 
 	*steering = (struct steering){ .object = NULL };
-	err = open_object(steering, conntrack);
+	err = open_object(steering, pin);
 	if (!err)
-		err = configure(steering, service_port);
+		err = configure(steering, service_port, pin);
 	if (!err)
 		err = bpf_object__load(steering->object);
 	if (!err)

@@ -279,21 +279,47 @@ bool tc_is_attached(const struct tc_attachment *attachment, uint32_t program_id)
 	return false;
 }
 
+/* To look at others' programs takes CAP_SYS_ADMIN: without it, "". */
+static void read_program_name(uint32_t id, char name[static BPF_OBJ_NAME_LEN])
+{
+	struct bpf_prog_info info = { 0 };
+	uint32_t size = sizeof(info);
+	cleanup_fd int fd = bpf_prog_get_fd_by_id(id);
+
+	if (fd >= 0)
+		bpf_obj_get_info_by_fd(fd, &info, &size);
+	memcpy(name, info.name, sizeof(info.name));
+}
+
+static bool is_behind_tcx(unsigned int ifindex, uint32_t program_id, char *text,
+			  size_t size)
+{
+	uint32_t ids[TCX_MAX_PROGRAMS];
+	char name[BPF_OBJ_NAME_LEN];
+	int count = list_tcx(ifindex, ids);
+
+	for (int i = 0; i < count && ids[i] != program_id; i++) {
+		read_program_name(ids[i], name);
+		/* Another instance of ours lets the chain go on. */
+		if (strcmp(name, FILTER_PROGRAM) == 0)
+			continue;
+		snprintf(text, size, "tcx program %s (id %u)", name, ids[i]);
+		return true;
+	}
+	return false;
+}
+
 bool tc_is_behind(const struct tc_attachment *attachment, uint32_t program_id,
 		  char *text, size_t size)
 {
 	struct filter_census census = { .instance = 0 };
-	uint32_t ids[TCX_MAX_PROGRAMS];
 
-	if (attachment->way == TC_CLSACT) {
-		take_census(attachment->ifindex, TC_H_MIN_INGRESS, &census);
-		snprintf(text, size, "filter %s", census.ahead);
-		return census.ahead[0];
-	}
-	if (list_tcx(attachment->ifindex, ids) < 1 || ids[0] == program_id)
-		return false;
-	snprintf(text, size, "tcx program id %u", ids[0]);
-	return true;
+	if (attachment->way == TC_TCX)
+		return is_behind_tcx(attachment->ifindex, program_id, text,
+				     size);
+	take_census(attachment->ifindex, TC_H_MIN_INGRESS, &census);
+	snprintf(text, size, "filter %s", census.ahead);
+	return census.ahead[0];
 }
 
 int tc_detach(struct tc_attachment *attachment)

@@ -162,6 +162,36 @@ def table_text(samples, table):
     return f"{table.title}\n\n{aligned(rows)}\n"
 
 
+# What the steering program may cost beyond an empty one, in ns.
+STEERING = (
+    ("unrelated", "unrelated", 5),
+    ("established", "established", 40),
+    ("syn", "SYN", 260),
+    ("new_flow", "SYN, each of a new flow", None),
+)
+
+
+def steering_text(steering):
+    """The table of {object: {packet: {"empty_ns": ..., "steer_ns": ...}}}."""
+    rows = [["", *(title for _, title, _ in STEERING)]]
+    rows.append(["---"] * len(rows[0]))
+    for name, packets in steering.items():
+        costs = [packets[key] for key, _, _ in STEERING]
+        rows.append(
+            [name]
+            + [
+                f"{cost['steer_ns']} - {cost['empty_ns']} = "
+                f"{cost['steer_ns'] - cost['empty_ns']}"
+                for cost in costs
+            ]
+        )
+    rows.append(["at most", *("-" if most is None else f"{most}" for _, _, most in STEERING)])
+    return (
+        "The program at TC ingress, without and with the conntrack pin: ns a packet, less an "
+        f"empty program's\n\n{aligned(rows)}\n"
+    )
+
+
 def text(samples, facts):
     head = (
         f"{facts['machine']}\n{facts['command']}, {facts['date']}: medians of "
@@ -182,7 +212,10 @@ def text(samples, facts):
         for name, failed in facts["failures"].items()
         for what, why in failed.items()
     )
-    return "\n".join([head, *(table_text(samples, table) for table in TABLES), notes, failures])
+    tables = [table_text(samples, table) for table in TABLES]
+    if facts.get("steering"):
+        tables.append(steering_text(facts["steering"]))
+    return "\n".join([head, *tables, notes, failures])
 
 
 STYLE = """

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""Hosts that are hard to redirect on: firewalls, SYN cookies, containers."""
+"""Hosts that are hard to redirect on: firewalls, floods, containers."""
 
 import json
 
 import pytest
 
 from harness import hello, residue
+from harness.flood import Flood
 from harness.network import Network
 from harness.recorder import Recorder
 from harness.visitors import Crowd, LongVisitor, Visitors
@@ -74,6 +75,57 @@ def test_syn_cookies_for_everybody(redirect, network, product, responder,
     assert_served(send_visitors(), responder, network, product,
                   f"--{redirect}")
     assert cookies_sent(network) - before > 100
+
+
+@pytest.fixture
+def flood(network, visitors_tool):
+    return Flood(network, visitors_tool.with_name("flood"))
+
+
+def finish_in_flood(visitors):
+    """A SYN may be lost where so many are, a visit must not."""
+    totals = visitors.finish()
+    assert totals["ok"] == totals["visits"], totals
+
+
+@pytest.mark.parametrize("cookies", ["always", "when full"])
+def test_flood_of_syns(cookies, network, product, responder, flood,
+                       send_visitors):
+    server = network.server
+    server.sysctl("net.ipv4.tcp_syncookies", 2 if cookies == "always" else 1)
+    server.sysctl("net.ipv4.tcp_max_syn_backlog", 128)
+    product.start("--bpf")
+    visitors = send_visitors(rate=100)
+    visitors.wait_for_more(30, "through_proxy")
+    before = cookies_sent(network)
+    flooding = flood.send()
+    while flooding.poll() is None:
+        assert_challenges_reach(responder, network)
+    assert flooding.returncode == 0
+    # Far below what one core sends, so that a busy machine passes, too.
+    assert cookies_sent(network) - before > 50_000
+    assert_challenges_reach(responder, network)
+    finish_in_flood(visitors)
+
+
+def test_flood_that_fills_conntrack(network, product, flood, send_visitors):
+    """
+    Behind a stateful firewall each SYN of the flood stays in the table. Once
+    there is no room to pin new connections, they go to the web server.
+    """
+    network.server.run(
+        "nft", "add table inet t; add chain inet t input "
+        "{ type filter hook input priority 0; policy drop; }; "
+        "add rule inet t input ct state established accept; "
+        "add rule inet t input meta l4proto ipv6-icmp accept; "
+        "add rule inet t input iif lo accept; "
+        "add rule inet t input tcp dport 443 accept")
+    product.start("--bpf")
+    visitors = send_visitors(rate=100)
+    visitors.wait_for_more(30, "through_proxy")
+    assert flood.send().wait() == 0
+    visitors.wait_for_more(30)
+    finish_in_flood(visitors)
 
 
 def test_other_nat_rules(redirect, network, product, responder,
@@ -201,6 +253,63 @@ def test_published_container_port(network, product, responder,
         visitor.close()
     visitors.finish_without_failures()
     product.wait_gone()
+
+
+def accept_nothing_new(network, tool):
+    """A firewall that has no need to know of the container's port."""
+    if tool == "nft":
+        network.server.run(
+            "nft", "add table inet strict; add chain inet strict input "
+            "{ type filter hook input priority 0; policy drop; }; "
+            "add rule inet strict input iif lo accept; "
+            "add rule inet strict input meta l4proto ipv6-icmp accept; "
+            "add rule inet strict input ct state established accept")
+        return
+    for command in ("iptables", "ip6tables"):
+        for rule in (["-A", "INPUT", "-i", "lo", "-j", "ACCEPT"],
+                     ["-A", "INPUT", "-m", "conntrack", "--ctstate",
+                      "RELATED,ESTABLISHED", "-j", "ACCEPT"],
+                     ["-P", "INPUT", "DROP"]):
+            network.server.run(command, *rule)
+    network.server.run("ip6tables", "-A", "INPUT", "-p", "icmpv6", "-j",
+                       "ACCEPT")
+
+
+@pytest.mark.parametrize("tool", ["iptables", "nft"])
+def test_past_a_firewall_that_accepts_nothing(tool, network, product,
+                                              responder, container_host):
+    accept_nothing_new(network, tool)
+    visitors = container_host.send_visitors()
+    visitors.wait_for_more(30)
+    product.start("--bpf", "--past-firewall")
+    assert_challenges_reach(responder, network)
+    during = [LongVisitor(network.client, address, container_host.web)
+              for address in Network.SERVER.values()]
+    for visitor in during:
+        visitor.visit()
+        assert visitor.peer == Network.BRIDGE[4]
+    visitors.wait_for_more(50)
+    product.stop()
+    for visitor in during:
+        visitor.visit()
+        visitor.close()
+    visitors.wait_for_more(30)
+    visitors.finish_without_failures()
+    product.wait_gone()
+
+
+def test_firewall_that_accepts_nothing_is_told(network, product,
+                                               container_host):
+    """Nobody is lost without the option, but nothing is won either."""
+    accept_nothing_new(network, "iptables")
+    result = product.run("start", "--daemon", "--bpf")
+    assert result.returncode == 0
+    assert "--past-firewall" in product.log_text()
+    visitor = LongVisitor(network.client, Network.SERVER[4],
+                          container_host.web)
+    visitor.visit()
+    assert visitor.peer == "192.0.2.2"
+    visitor.close()
 
 
 def test_iptables_cannot_see_a_published_port_and_says_so(network, product,

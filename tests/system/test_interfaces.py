@@ -2,6 +2,7 @@
 """Interfaces that come, change and go while the TC program is attached."""
 
 import json
+import subprocess
 
 import pytest
 
@@ -126,6 +127,25 @@ def test_number_used_again(server, product):
         wait_until(lambda: len(links(product) - before) == 2,
                    what="two new links")
         wait_for_interfaces(product, ALWAYS | {"v0", "v1"})
+
+
+def test_program_that_comes_first_is_told(server, product, visitors_tool):
+    """It came after us and ends the chain."""
+    if "tcx" not in product.log_text():
+        pytest.skip("no tcx before kernel 6.6")
+    foreign = server.popen(visitors_tool.with_name("tcx_first"), "client",
+                           text=True, stdin=subprocess.PIPE,
+                           stdout=subprocess.PIPE)
+    try:
+        assert foreign.stdout.readline() == "ready\n"
+        for number in range(3):
+            ip(server, "link", "add", f"v{number}", "type", "bridge")
+            wait_until(lambda: f"v{number}" in interfaces(product))
+        assert product.log_text().count(
+            "client: tcx program foreign (id ") == 1
+        assert "client" in interfaces(product)
+    finally:
+        foreign.communicate()
 
 
 def test_two_instances(network, server, product, program, tmp_path):

@@ -82,6 +82,36 @@ static void takes_one_dash_or_two_before_or_after(void **state)
 	}
 }
 
+static void takes_the_redirect_by_name_or_by_short_form(void **state)
+{
+	static const struct {
+		const char *line;
+		enum redirect_choice choice;
+	} forms[] = {
+		{ "start --redirect bpf", REDIRECT_BPF },
+		{ "start --bpf --redirect=bpf", REDIRECT_BPF },
+		{ "start -redirect=iptables", REDIRECT_IPTABLES },
+		{ "start --iptables", REDIRECT_IPTABLES },
+		{ "start --redirect none", REDIRECT_NONE },
+		{ "start --no-redirect", REDIRECT_NONE },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(forms); i++) {
+		assert_int_equal(parse(forms[i].line), 0);
+		assert_int_equal(options.redirect, forms[i].choice);
+	}
+}
+
+static void goes_past_the_firewall_on_request_alone(void **state)
+{
+	(void)state;
+	assert_int_equal(parse("start --bpf"), 0);
+	assert_false(options.past_firewall);
+	assert_int_equal(parse("start --past-firewall --bpf"), 0);
+	assert_true(options.past_firewall);
+}
+
 static void reads_the_environment(void **state)
 {
 	char name[] = "acme-alpn-proxy";
@@ -186,6 +216,12 @@ static void refuses_with_one_line_that_names_the_fault(void **state)
 		{ "start --alpn-proxy-protocol v3", "v1 or v2" },
 		{ "start --bpf=yes", "--bpf" },
 		{ "start --bpf --iptables", "exclude" },
+		{ "start --redirect bpf --no-redirect", "exclude" },
+		{ "start --redirect", "--redirect" },
+		{ "start --redirect=", "--redirect" },
+		{ "start --redirect no", "--redirect" },
+		{ "start --past-firewall", "--past-firewall" },
+		{ "start --past-firewall --iptables", "--past-firewall" },
 		{ "start --port 0", "--port" },
 		{ "start --port 65536", "--port" },
 		{ "start --port 443x", "--port" },
@@ -235,6 +271,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(keeps_the_defaults_of_the_original),
 		cmocka_unit_test(takes_one_dash_or_two_before_or_after),
+		cmocka_unit_test(takes_the_redirect_by_name_or_by_short_form),
+		cmocka_unit_test(goes_past_the_firewall_on_request_alone),
 		cmocka_unit_test(reads_the_environment),
 		cmocka_unit_test(reads_seconds_with_decimals),
 		cmocka_unit_test(counts_workers),

@@ -11,9 +11,13 @@
 #include <cmocka.h>
 
 #include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/bpf.h>
 #include <linux/if_tun.h>
+#include <linux/pkt_cls.h>
 #include <linux/virtio_net.h>
 #include <net/if.h>
 #include <netinet/ether.h>
@@ -47,6 +51,8 @@ static const uint8_t client_mac[ETH_ALEN] = { 2, 0, 0, 0, 0, 2 };
 
 struct scene {
 	int tap_fd;
+	/* It is a tun device at this time. */
+	bool no_link_layer;
 	unsigned int ifindex;
 	struct listeners listeners;
 	struct steering steering;
@@ -66,7 +72,8 @@ struct packet {
 	size_t extension_size;
 	/* The type of the first extension header. */
 	uint8_t next_header;
-	/* NULL: the host's. */
+	/* NULL: the client's, and the host's. */
+	const char *source;
 	const char *destination;
 	const uint8_t *mac;
 	/* A tag's, 0 for no tag; 0x1000 stands for VLAN 0. */
@@ -76,6 +83,13 @@ struct packet {
 	/* How much of it the device leaves in one piece. */
 	uint16_t linear;
 };
+
+/* A device forgets them with its own address. */
+#define NEIGHBOURS                                                   \
+	"ip neighbour replace 192.0.2.2 lladdr 02:00:00:00:00:02 "   \
+	"dev tap0; "                                                 \
+	"ip neighbour replace 2001:db8::2 lladdr 02:00:00:00:00:02 " \
+	"dev tap0"
 
 static void run(const char *command)
 {
@@ -101,6 +115,7 @@ static uint16_t fold(uint32_t value)
 static size_t put_ipv4(uint8_t *to, const struct packet *packet,
 		       size_t tcp_size, uint32_t *pseudo)
 {
+	const char *source = packet->source ? packet->source : "192.0.2.2";
 	const char *destination = packet->destination ? packet->destination
 						      : "192.0.2.1";
 	size_t size = sizeof(struct iphdr) + packet->extension_size;
@@ -113,7 +128,7 @@ static size_t put_ipv4(uint8_t *to, const struct packet *packet,
 		.frag_off = htons(packet->fragment_offset),
 	};
 
-	inet_pton(AF_INET, "192.0.2.2", &ip.saddr);
+	inet_pton(AF_INET, source, &ip.saddr);
 	inet_pton(AF_INET, destination, &ip.daddr);
 	*pseudo = sum(&ip.saddr, 8, IPPROTO_TCP + (uint32_t)tcp_size);
 	memcpy(to, &ip, sizeof(ip));
@@ -128,6 +143,7 @@ static size_t put_ipv4(uint8_t *to, const struct packet *packet,
 static size_t put_ipv6(uint8_t *to, const struct packet *packet,
 		       size_t tcp_size, uint32_t *pseudo)
 {
+	const char *source = packet->source ? packet->source : "2001:db8::2";
 	const char *destination = packet->destination ? packet->destination
 						      : "2001:db8::1";
 	size_t size = sizeof(struct ip6_hdr) + packet->extension_size;
@@ -140,7 +156,7 @@ static size_t put_ipv6(uint8_t *to, const struct packet *packet,
 		.ip6_hlim = 64,
 	};
 
-	inet_pton(AF_INET6, "2001:db8::2", &ip.ip6_src);
+	inet_pton(AF_INET6, source, &ip.ip6_src);
 	inet_pton(AF_INET6, destination, &ip.ip6_dst);
 	*pseudo = sum(&ip.ip6_src, 32, IPPROTO_TCP + (uint32_t)tcp_size);
 	memcpy(to, &ip, sizeof(ip));
@@ -150,14 +166,30 @@ static size_t put_ipv6(uint8_t *to, const struct packet *packet,
 	return size;
 }
 
+static size_t put_ethernet(uint8_t *to, const struct packet *packet)
+{
+	const uint16_t type = htons(packet->family == AF_INET ? ETHERTYPE_IP
+							      : ETHERTYPE_IPV6);
+	const uint16_t tag[2] = { htons(ETHERTYPE_VLAN),
+				  htons(packet->vlan & 0xfff) };
+	uint8_t *end = to;
+
+	memcpy(end, packet->mac ? packet->mac : host_mac, ETH_ALEN);
+	memcpy(end + ETH_ALEN, client_mac, ETH_ALEN);
+	end += 2 * ETH_ALEN;
+	if (packet->vlan) {
+		memcpy(end, tag, sizeof(tag));
+		end += sizeof(tag);
+	}
+	memcpy(end, &type, sizeof(type));
+	return (size_t)(end - to) + sizeof(type);
+}
+
 static void send_packet(const struct scene *scene, const struct packet *packet)
 {
 	static uint8_t buffer[FRAME_SIZE];
 	struct virtio_net_hdr *offload = (struct virtio_net_hdr *)buffer;
-	uint8_t *frame = buffer + sizeof(*offload);
-	uint8_t *end = frame;
-	const uint16_t type = htons(packet->family == AF_INET ? ETHERTYPE_IP
-							      : ETHERTYPE_IPV6);
+	uint8_t *end = buffer + sizeof(*offload);
 	struct tcphdr tcp = {
 		.source = htons(scene->client_port),
 		.dest = htons(packet->port ? packet->port : SERVICE_PORT),
@@ -171,18 +203,8 @@ static void send_packet(const struct scene *scene, const struct packet *packet)
 
 	memset(buffer, 0, sizeof(buffer));
 	offload->hdr_len = packet->linear;
-	memcpy(end, packet->mac ? packet->mac : host_mac, ETH_ALEN);
-	memcpy(end + ETH_ALEN, client_mac, ETH_ALEN);
-	end += 2 * ETH_ALEN;
-	if (packet->vlan) {
-		const uint16_t tag[2] = { htons(ETHERTYPE_VLAN),
-					  htons(packet->vlan & 0xfff) };
-
-		memcpy(end, tag, sizeof(tag));
-		end += sizeof(tag);
-	}
-	memcpy(end, &type, sizeof(type));
-	end += sizeof(type);
+	if (!scene->no_link_layer)
+		end += put_ethernet(end, packet);
 	end += packet->family == AF_INET
 		       ? put_ipv4(end, packet, tcp_size, &pseudo)
 		       : put_ipv6(end, packet, tcp_size, &pseudo);
@@ -425,6 +447,30 @@ static void test_frames_of_others_pass(void **state)
 	}
 }
 
+/* Link addresses that an IP header could begin with, and the cloud's. */
+static void test_link_addresses_that_look_like_ip(void **state)
+{
+	static const uint8_t firsts[] = { 0x42, 0x46, 0x4e, 0x60, 0x6e };
+	uint8_t mac[ETH_ALEN];
+	char command[80];
+
+	memcpy(mac, host_mac, sizeof(mac));
+	for (size_t i = 0; i < ARRAY_SIZE(firsts); i++) {
+		mac[0] = firsts[i];
+		snprintf(command, sizeof(command),
+			 "ip link set tap0 address %02x:00:00:00:00:01",
+			 mac[0]);
+		run(command);
+		for (size_t j = 0; j < ARRAY_SIZE(families); j++) {
+			struct packet packet = syn(families[j]);
+
+			packet.mac = mac;
+			expect(*state, &packet, STEER_STEERED);
+		}
+	}
+	run("ip link set tap0 address 02:00:00:00:00:01; " NEIGHBOURS);
+}
+
 static void test_destinations_elsewhere_pass(void **state)
 {
 	struct packet ipv4 = syn(AF_INET);
@@ -575,22 +621,240 @@ static void test_published_port(void **state)
 	run("nft delete table ip t");
 }
 
-static void open_tap(struct scene *scene)
+/*
+ * A firewall that accepts nothing new, before a container's published port:
+ * what is steered walks past it on request, and is given up otherwise.
+ */
+static void meet_strict_firewall(struct scene *scene, bool answered)
+{
+	struct tcphdr answer;
+
+	run("nft 'add table inet t; "
+	    "add chain inet t c { type nat hook prerouting priority dstnat; }; "
+	    "add rule inet t c meta nfproto ipv4 tcp dport 443 "
+	    "dnat ip to 198.51.100.1; "
+	    "add rule inet t c meta nfproto ipv6 tcp dport 443 "
+	    "dnat ip6 to 2001:db8:1::1; "
+	    "add chain inet t d "
+	    "{ type filter hook input priority 0; policy drop; }; "
+	    "add rule inet t d ct state established accept'");
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
+		struct packet packet = syn(families[i]);
+
+		expect(scene, &packet, STEER_STEERED);
+		if (answered) {
+			assert_true(receive_segment(scene, &answer));
+			assert_int_equal(answer.th_flags, TH_SYN | TH_ACK);
+		} else {
+			expect_again(scene, &packet, STEER_UNANSWERED);
+			expect_again(scene, &packet, STEER_CONTAINER_FLOW);
+		}
+	}
+	run("nft delete table inet t");
+}
+
+static void test_strict_firewall(void **state)
+{
+	meet_strict_firewall(*state, false);
+}
+
+static void test_past_strict_firewall(void **state)
+{
+	meet_strict_firewall(*state, true);
+}
+
+/* A program of somebody else's on the same hook. */
+struct foreign {
+	int program_fd;
+	int link_fd;
+	uint32_t priority;
+};
+
+static void attach_tcx(struct foreign *foreign, const struct scene *scene,
+		       bool ahead)
+{
+	/* BPF_TCX_INGRESS and BPF_F_BEFORE, as in tc.c. */
+	LIBBPF_OPTS(bpf_link_create_opts, options,
+		    .flags = ahead ? 1U << 3 : 0);
+
+	foreign->link_fd = bpf_link_create(foreign->program_fd,
+					   (int)scene->ifindex,
+					   (enum bpf_attach_type)46, &options);
+	assert_true(foreign->link_fd >= 0);
+}
+
+static void attach_filter(struct foreign *foreign, const struct scene *scene,
+			  bool ahead)
+{
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)scene->ifindex,
+		    .attach_point = BPF_TC_INGRESS);
+	LIBBPF_OPTS(bpf_tc_opts, filter, .prog_fd = foreign->program_fd,
+		    .priority = ahead ? 1 : 1000, .handle = 1);
+
+	assert_int_equal(bpf_tc_attach(&hook, &filter), 0);
+	foreign->priority = filter.priority;
+}
+
+/* One that says @verdict to every packet, ahead of ours or behind. */
+static struct foreign attach_foreign(const struct scene *scene, int verdict,
+				     bool ahead)
+{
+	const struct bpf_insn instructions[] = {
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .imm = verdict },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+	struct foreign foreign = { .link_fd = -1 };
+
+	foreign.program_fd = bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "foreign",
+					   "MIT", instructions,
+					   ARRAY_SIZE(instructions), NULL);
+	assert_true(foreign.program_fd >= 0);
+	if (scene->attachment.way == TC_TCX)
+		attach_tcx(&foreign, scene, ahead);
+	else
+		attach_filter(&foreign, scene, ahead);
+	return foreign;
+}
+
+static void detach_foreign(const struct scene *scene, struct foreign *foreign)
+{
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)scene->ifindex,
+		    .attach_point = BPF_TC_INGRESS);
+	LIBBPF_OPTS(bpf_tc_opts, filter, .priority = foreign->priority,
+		    .handle = 1);
+
+	if (foreign->priority)
+		assert_int_equal(bpf_tc_detach(&hook, &filter), 0);
+	close_fd_at(&foreign->link_fd);
+	close_fd_at(&foreign->program_fd);
+}
+
+static bool is_behind(const struct scene *scene)
+{
+	char text[80];
+
+	return tc_is_behind(&scene->attachment, scene->steering.program_id,
+			    text, sizeof(text));
+}
+
+/* The next program has its say about what we have steered. */
+static void test_chain_goes_on_behind_us(void **state)
+{
+	struct scene *scene = *state;
+	struct packet packet = syn(AF_INET);
+	struct foreign foreign = attach_foreign(scene, TC_ACT_SHOT, false);
+
+	assert_false(is_behind(scene));
+	expect(scene, &packet, STEER_STEERED);
+	/* Dropped: nothing is known of it yet. */
+	expect_again(scene, &packet, STEER_STEERED);
+	detach_foreign(scene, &foreign);
+	expect_again(scene, &packet, STEER_STEERED);
+	expect_again(scene, &packet, STEER_EXISTING_FLOW);
+}
+
+/* One ahead of us may let the chain go on, or end it, as Cilium's does. */
+static void test_program_ahead(void **state)
+{
+	struct scene *scene = *state;
+	struct packet packet = syn(AF_INET);
+	struct foreign foreign;
+
+	foreign = attach_foreign(scene, TC_ACT_UNSPEC, true);
+	assert_true(is_behind(scene));
+	expect(scene, &packet, STEER_STEERED);
+	detach_foreign(scene, &foreign);
+
+	foreign = attach_foreign(scene, TC_ACT_OK, true);
+	assert_true(is_behind(scene));
+	expect(scene, &packet, STEER_VERDICTS);
+	detach_foreign(scene, &foreign);
+	assert_false(is_behind(scene));
+}
+
+/* By tcx we come first, whoever was there before. */
+static void test_attaches_ahead_of_others(void **state)
+{
+	struct scene *scene = *state;
+	struct packet packet = syn(AF_INET);
+	struct foreign foreign;
+
+	if (scene->attachment.way != TC_TCX)
+		skip();
+	assert_int_equal(tc_detach(&scene->attachment), 0);
+	foreign = attach_foreign(scene, TC_ACT_OK, false);
+	assert_int_equal(tc_attach(&scene->attachment, TC_TCX, scene->ifindex,
+				   scene->steering.program_fd, LISTEN_PORT),
+			 0);
+	assert_false(is_behind(scene));
+	expect(scene, &packet, STEER_STEERED);
+	detach_foreign(scene, &foreign);
+}
+
+static int open_device(const char *name, int kind)
 {
 	struct ifreq request = {
-		.ifr_name = "tap0",
-		.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR,
+		.ifr_flags = (short)(kind | IFF_NO_PI | IFF_VNET_HDR),
 	};
+	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
 
-	scene->tap_fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
-	assert_true(scene->tap_fd >= 0);
-	assert_int_equal(ioctl(scene->tap_fd, TUNSETIFF, &request), 0);
+	assert_true(fd >= 0);
+	strcpy(request.ifr_name, name);
+	assert_int_equal(ioctl(fd, TUNSETIFF, &request), 0);
+	return fd;
+}
+
+/*
+ * A device without a link layer, and clients whose addresses look like an
+ * Ethernet type with an IP header behind it.
+ */
+static void test_no_link_layer(void **state)
+{
+	static const char *const sources[] = {
+		"203.0.113.2",
+		"8.0.69.2",
+		"2001:db8:9::2",
+		"2001:db8:86dd:6000::2",
+	};
+	struct scene *scene = *state;
+	const struct scene tap = *scene;
+
+	scene->tap_fd = open_device("tun0", IFF_TUN);
+	scene->ifindex = if_nametoindex("tun0");
+	scene->no_link_layer = true;
+	run("ip link set tun0 up");
+	steering_count(&scene->steering, scene->ifindex);
+	assert_int_equal(tc_attach(&scene->attachment, tap.attachment.way,
+				   scene->ifindex, scene->steering.program_fd,
+				   LISTEN_PORT),
+			 0);
+	for (size_t i = 0; i < ARRAY_SIZE(sources); i++) {
+		struct packet packet =
+			syn(strchr(sources[i], ':') ? AF_INET6 : AF_INET);
+
+		packet.source = sources[i];
+		/* Long enough for an Ethernet header more. */
+		packet.payload = ETH_HLEN;
+		expect(scene, &packet, STEER_STEERED);
+		packet.port = SERVICE_PORT + 1;
+		expect(scene, &packet, STEER_VERDICTS);
+	}
+	assert_int_equal(tc_detach(&scene->attachment), 0);
+	steering_forget(&scene->steering, scene->ifindex);
+	close(scene->tap_fd);
+	scene->tap_fd = tap.tap_fd;
+	scene->ifindex = tap.ifindex;
+	scene->no_link_layer = false;
+	scene->attachment = tap.attachment;
+}
+
+static void open_tap(struct scene *scene)
+{
+	scene->tap_fd = open_device("tap0", IFF_TAP);
 	run("ip link set lo up; "
 	    "ip link set tap0 address 02:00:00:00:00:01 up; "
 	    "ip address add 192.0.2.1/24 dev tap0; "
-	    "ip address add 2001:db8::1/64 dev tap0 nodad; "
-	    "ip neighbour add 192.0.2.2 lladdr 02:00:00:00:00:02 dev tap0; "
-	    "ip neighbour add 2001:db8::2 lladdr 02:00:00:00:00:02 dev tap0; "
+	    "ip address add 2001:db8::1/64 dev tap0 nodad; " NEIGHBOURS "; "
 	    "ip route add 198.51.100.0/24 via 192.0.2.2; "
 	    "ip route add 2001:db8:1::/48 via 2001:db8::2; "
 	    "sysctl -qw net.ipv4.ip_forward=1 "
@@ -598,7 +862,7 @@ static void open_tap(struct scene *scene)
 	scene->ifindex = if_nametoindex("tap0");
 }
 
-static void set_up(void **state, bool conntrack, enum tc_way way)
+static void set_up(void **state, enum steering_pin pin, enum tc_way way)
 {
 	struct scene *scene = calloc(1, sizeof(*scene));
 
@@ -610,8 +874,7 @@ static void set_up(void **state, bool conntrack, enum tc_way way)
 	assert_int_equal(listeners_open(&scene->listeners, LISTENER_STEERED,
 					LISTEN_PORT, true),
 			 0);
-	assert_int_equal(
-		steering_load(&scene->steering, SERVICE_PORT, conntrack), 0);
+	assert_int_equal(steering_load(&scene->steering, SERVICE_PORT, pin), 0);
 	steering_count(&scene->steering, scene->ifindex);
 	assert_int_equal(
 		steering_set_listeners(&scene->steering, &scene->listeners), 0);
@@ -627,13 +890,19 @@ static void set_up(void **state, bool conntrack, enum tc_way way)
 
 static int set_up_plain(void **state)
 {
-	set_up(state, false, TC_CLSACT);
+	set_up(state, STEERING_NO_PIN, TC_CLSACT);
 	return 0;
 }
 
 static int set_up_conntrack(void **state)
 {
-	set_up(state, true, tc_best_way());
+	set_up(state, STEERING_PIN, tc_best_way());
+	return 0;
+}
+
+static int set_up_past_firewall(void **state)
+{
+	set_up(state, STEERING_PIN_PAST_FIREWALL, tc_best_way());
 	return 0;
 }
 
@@ -651,19 +920,23 @@ static int tear_down(void **state)
 	return 0;
 }
 
-#define COMMON_TESTS                                                \
-	cmocka_unit_test(test_syn_is_steered),                      \
-		cmocka_unit_test(test_other_segments_pass),         \
-		cmocka_unit_test(test_ipv4_options),                \
-		cmocka_unit_test(test_ipv6_extension_headers),      \
-		cmocka_unit_test(test_fragments_pass),              \
-		cmocka_unit_test(test_headers_in_page_fragments),   \
-		cmocka_unit_test(test_frames_of_others_pass),       \
-		cmocka_unit_test(test_destinations_elsewhere_pass), \
-		cmocka_unit_test(test_shared_devices),              \
-		cmocka_unit_test(test_switches),                    \
-		cmocka_unit_test(test_syn_cookies),                 \
-		cmocka_unit_test(test_unanswered_flow_is_given_up)
+#define COMMON_TESTS                                                     \
+	cmocka_unit_test(test_syn_is_steered),                           \
+		cmocka_unit_test(test_other_segments_pass),              \
+		cmocka_unit_test(test_ipv4_options),                     \
+		cmocka_unit_test(test_ipv6_extension_headers),           \
+		cmocka_unit_test(test_fragments_pass),                   \
+		cmocka_unit_test(test_headers_in_page_fragments),        \
+		cmocka_unit_test(test_frames_of_others_pass),            \
+		cmocka_unit_test(test_destinations_elsewhere_pass),      \
+		cmocka_unit_test(test_link_addresses_that_look_like_ip), \
+		cmocka_unit_test(test_no_link_layer),                    \
+		cmocka_unit_test(test_shared_devices),                   \
+		cmocka_unit_test(test_switches),                         \
+		cmocka_unit_test(test_syn_cookies),                      \
+		cmocka_unit_test(test_unanswered_flow_is_given_up),      \
+		cmocka_unit_test(test_chain_goes_on_behind_us),          \
+		cmocka_unit_test(test_program_ahead)
 
 int main(void)
 {
@@ -671,6 +944,13 @@ int main(void)
 	const struct CMUnitTest conntrack[] = {
 		COMMON_TESTS,
 		cmocka_unit_test(test_published_port),
+		cmocka_unit_test(test_strict_firewall),
+		cmocka_unit_test(test_attaches_ahead_of_others),
+	};
+	const struct CMUnitTest past_firewall[] = {
+		COMMON_TESTS,
+		cmocka_unit_test(test_published_port),
+		cmocka_unit_test(test_past_strict_firewall),
 	};
 	char reason[128];
 	int failed;
@@ -679,8 +959,12 @@ int main(void)
 					     tear_down);
 	/* The kfuncs came with kernel 6.0. */
 	if (features_kernel_release()[0] != '5' &&
-	    features_may_use_conntrack(reason, sizeof(reason)))
+	    features_may_use_conntrack(reason, sizeof(reason))) {
 		failed += cmocka_run_group_tests_name(
 			"conntrack", conntrack, set_up_conntrack, tear_down);
+		failed += cmocka_run_group_tests_name(
+			"past the firewall", past_firewall,
+			set_up_past_firewall, tear_down);
+	}
 	return failed;
 }

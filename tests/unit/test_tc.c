@@ -224,6 +224,7 @@ static void test_tcx(void **state)
 {
 	struct tc_attachment attachment;
 	struct tc_attachment other;
+	struct tc_attachment foreign;
 	char text[80];
 
 	(void)state;
@@ -231,11 +232,17 @@ static void test_tcx(void **state)
 		skip();
 	attach(&other, TC_TCX, &other_program, OTHER);
 	attach(&attachment, TC_TCX, &program, INSTANCE);
-	/* Whoever comes is first. */
+	/* Whoever comes is first, but one of ours is in nobody's way. */
 	assert_false(tc_is_behind(&attachment, program.program_id, text,
 				  sizeof(text)));
+	assert_false(tc_is_behind(&other, other_program.program_id, text,
+				  sizeof(text)));
+	assert_int_equal(tc_attach(&foreign, TC_TCX, ifindex, foreign_fd, 0),
+			 0);
 	assert_true(tc_is_behind(&other, other_program.program_id, text,
 				 sizeof(text)));
+	assert_non_null(strstr(text, "foreign"));
+	assert_int_equal(tc_detach(&foreign), 0);
 	detach(&attachment, &program);
 	assert_true(tc_is_attached(&other, other_program.program_id));
 	detach(&other, &other_program);
@@ -278,8 +285,9 @@ static int set_up(void **state)
 	run("ip link add v0 type veth peer name v1");
 	ifindex = if_nametoindex("v0");
 	features_raise_memlock();
-	assert_int_equal(steering_load(&program, 443, false), 0);
-	assert_int_equal(steering_load(&other_program, 443, false), 0);
+	assert_int_equal(steering_load(&program, 443, STEERING_NO_PIN), 0);
+	assert_int_equal(steering_load(&other_program, 443, STEERING_NO_PIN),
+			 0);
 	foreign_fd = bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "foreign", "MIT",
 				   foreign, ARRAY_SIZE(foreign), NULL);
 	assert_true(foreign_fd >= 0);

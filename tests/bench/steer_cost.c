@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: MIT
+/*
+ * steer_cost: what the steering program costs a packet, beside a program that
+ * does nothing.
+ *
+ * The kernel runs both on the same packets (BPF_PROG_TEST_RUN) in a network
+ * namespace of this program's own, where a device has addresses and routes and
+ * the listeners are there, so that every helper has real work. But for the
+ * last one, bpf_sk_assign(): it refuses outside of TC's own path. Prints one
+ * JSON object with ns for each kind of packet; as root.
+ */
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <linux/bpf.h>
+#include <net/if.h>
+#include <netinet/ether.h>
+#include <netinet/ip.h>
+#include <netinet/tcp.h>
+#include <sched.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "features.h"
+#include "listener.h"
+#include "log.h"
+#include "steering.h"
+#include "support.h"
+
+#define SERVICE_PORT 443
+#define LISTEN_PORT  21443
+#define ROUNDS	     31
+/* Runs of one packet for one figure; they are the same to the program. */
+#define REPEAT 50000
+/* New flows for one figure; each is new only once. */
+#define FLOWS 1000
+
+struct frame {
+	struct ether_header ethernet;
+	struct iphdr ip;
+	struct tcphdr tcp;
+} __attribute__((packed));
+
+/* What a packet is to the program. */
+struct kind {
+	const char *name;
+	uint16_t port;
+	uint8_t flags;
+	/* Every run with another client port, or else all with the same. */
+	bool new_flow;
+};
+
+static const struct kind kinds[] = {
+	{ "unrelated", 22, TH_ACK, false },
+	{ "established", SERVICE_PORT, TH_ACK, false },
+	/* One flow again and again, so that all of it is in the caches. */
+	{ "syn", SERVICE_PORT, TH_SYN, false },
+	/* And the other extreme: each flow for the first time, with an entry
+	 * to make for it, and a system call between two of them. */
+	{ "new_flow", SERVICE_PORT, TH_SYN, true },
+};
+
+static const struct {
+	const char *name;
+	enum steering_pin pin;
+} objects[] = {
+	{ "plain", STEERING_NO_PIN },
+	{ "conntrack", STEERING_PIN },
+};
+
+struct bench {
+	struct listeners listeners;
+	struct steering steering;
+	int empty_fd;
+	uint32_t ifindex;
+	uint32_t next_flow;
+};
+
+_Noreturn static void fail(const char *what, int err)
+{
+	fprintf(stderr, "steer_cost: %s: %s\n", what, error_text(err));
+	exit(EXIT_FAILURE);
+}
+
+static void check(const char *what, int err)
+{
+	if (err < 0)
+		fail(what, err);
+}
+
+static struct frame make_frame(const struct kind *kind, uint32_t flow)
+{
+	struct frame frame = {
+		.ethernet = { .ether_dhost = { 2, 0, 0, 0, 0, 1 },
+			      .ether_shost = { 2, 0, 0, 0, 0, 2 },
+			      .ether_type = htons(ETHERTYPE_IP) },
+		.ip = { .version = 4,
+			.ihl = 5,
+			.ttl = 64,
+			.protocol = IPPROTO_TCP,
+			.tot_len = htons(sizeof(struct iphdr) +
+					 sizeof(struct tcphdr)),
+			/* 192.0.2.2 and others of its network. */
+			.saddr = htonl(0xc0000202 + (flow >> 15) % 250),
+			.daddr = htonl(0xc0000201) },
+		.tcp = { .source = htons((uint16_t)(32768 + flow % 32768)),
+			 .dest = htons(kind->port),
+			 .doff = 5,
+			 .window = htons(65535) },
+	};
+
+	frame.tcp.th_flags = kind->flags;
+	return frame;
+}
+
+/* Run it @repeat times on one packet; ns for all of them. */
+static uint64_t run(const struct bench *bench, int program_fd,
+		    struct frame *frame, uint32_t repeat)
+{
+	struct __sk_buff context = { .ifindex = bench->ifindex };
+	LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = frame,
+		    .data_size_in = sizeof(*frame), .ctx_in = &context,
+		    .ctx_size_in = sizeof(context), .repeat = (int)repeat);
+
+	check("cannot run the program",
+	      bpf_prog_test_run_opts(program_fd, &options));
+	return (uint64_t)options.duration * repeat;
+}
+
+/* ns a packet of this kind costs. */
+static double measure(struct bench *bench, int program_fd,
+		      const struct kind *kind)
+{
+	const uint32_t flows = kind->new_flow ? FLOWS : 1;
+	const uint32_t repeat = kind->new_flow ? 1 : REPEAT;
+	uint64_t total = 0;
+
+	for (uint32_t i = 0; i < flows; i++) {
+		struct frame frame = make_frame(kind, bench->next_flow);
+
+		if (kind->new_flow)
+			bench->next_flow++;
+		total += run(bench, program_fd, &frame, repeat);
+	}
+	return (double)total / ((double)flows * repeat);
+}
+
+static int compare(const void *one, const void *other)
+{
+	const double a = *(const double *)one;
+	const double b = *(const double *)other;
+
+	return (a > b) - (a < b);
+}
+
+static double median(double values[ROUNDS])
+{
+	qsort(values, ROUNDS, sizeof(*values), compare);
+	return values[ROUNDS / 2];
+}
+
+static void report(struct bench *bench, const struct kind *kind)
+{
+	double empty[ROUNDS];
+	double ours[ROUNDS];
+
+	for (size_t i = 0; i < ROUNDS; i++) {
+		empty[i] = measure(bench, bench->empty_fd, kind);
+		ours[i] = measure(bench, bench->steering.program_fd, kind);
+	}
+	printf("\"%s\":{\"empty_ns\":%.0f,\"steer_ns\":%.0f}", kind->name,
+	       median(empty), median(ours));
+}
+
+static void set_up_network(struct bench *bench)
+{
+	check("cannot make a network namespace", unshare(CLONE_NEWNET));
+	if (system("ip link set lo up && "
+		   "ip link add steer0 address 02:00:00:00:00:01 type veth "
+		   "peer name steer1 && "
+		   "ip link set steer0 up && ip link set steer1 up && "
+		   "ip address add 192.0.2.1/24 dev steer0 && "
+		   "sysctl -qw net.ipv4.ip_forward=1"))
+		fail("cannot set a device up", -EINVAL);
+	bench->ifindex = if_nametoindex("steer0");
+}
+
+static int load_empty(void)
+{
+	/* return TCX_NEXT; */
+	static const struct bpf_insn next[] = {
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .imm = -1 },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+
+	return bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "empty", "MIT", next,
+			     ARRAY_SIZE(next), NULL);
+}
+
+static void load_steering(struct bench *bench, enum steering_pin pin)
+{
+	const struct steer_switch enabled = { .enabled = 1 };
+
+	check("cannot load the steering program",
+	      steering_load(&bench->steering, SERVICE_PORT, pin));
+	check("cannot give it the listeners",
+	      steering_set_listeners(&bench->steering, &bench->listeners));
+	check("cannot switch it on",
+	      steering_switch(&bench->steering, &enabled));
+	*bench->steering.lease = UINT64_MAX;
+	steering_count(&bench->steering, bench->ifindex);
+}
+
+/* A figure of a program that had nothing to do would be a fine one. */
+static void check_verdicts(const struct bench *bench)
+{
+	const struct steer_counters counters =
+		steering_read(&bench->steering, bench->ifindex);
+
+	if (!counters.packets[STEER_REFUSED])
+		fail("no SYN got as far as bpf_sk_assign()", -EPROTO);
+}
+
+int main(void)
+{
+	struct bench bench = { .next_flow = 0 };
+	char reason[128];
+
+	features_raise_memlock();
+	set_up_network(&bench);
+	check("cannot listen",
+	      listeners_open(&bench.listeners, LISTENER_STEERED, LISTEN_PORT,
+			     true));
+	bench.empty_fd = load_empty();
+	check("cannot load an empty program", bench.empty_fd);
+
+	printf("{");
+	for (size_t i = 0; i < ARRAY_SIZE(objects); i++) {
+		if (objects[i].pin != STEERING_NO_PIN &&
+		    !features_may_use_conntrack(reason, sizeof(reason)))
+			continue;
+		load_steering(&bench, objects[i].pin);
+		printf("%s\"%s\":{", i ? "," : "", objects[i].name);
+		for (size_t j = 0; j < ARRAY_SIZE(kinds); j++) {
+			printf("%s", j ? "," : "");
+			report(&bench, &kinds[j]);
+		}
+		printf("}");
+		check_verdicts(&bench);
+		steering_unload(&bench.steering);
+	}
+	puts("}");
+	listeners_close(&bench.listeners);
+	close_fd_at(&bench.empty_fd);
+	return EXIT_SUCCESS;
+}

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: MIT
+"""A flood of SYNs from forged addresses (tests/tools/flood.c)."""
+
+import json
+import subprocess
+
+from .namespace import Namespace, add_address, link
+
+
+class Flood:
+    """It reaches @network's server by a wire that nobody else has to share."""
+
+    ADDRESS = "203.0.113.1"
+    FORGED = "198.18.0.0/15"
+
+    def __init__(self, network, tool):
+        self._tool = tool
+        self._server = network.server
+        self._namespace = Namespace("flood")
+        network.namespaces.append(self._namespace)
+        link(self._server, "flood", self._namespace, "server")
+        # With a queue of its own: the others' would overflow with it.
+        self._server.run("ethtool", "-K", "flood", "gro", "on")
+        add_address(self._server, "flood", f"{self.ADDRESS}/24")
+        add_address(self._namespace, "server", "203.0.113.2/24")
+        self._server.run("ip", "route", "add", self.FORGED, "via",
+                         "203.0.113.2")
+
+    def send(self, seconds=4):
+        """Returns the process, which ends by itself."""
+        device = json.loads(self._server.run(
+            "ip", "-j", "link", "show", "flood").stdout)[0]
+        return self._namespace.popen(self._tool, "server", device["address"],
+                                     self.ADDRESS, 443, seconds,
+                                     stdout=subprocess.DEVNULL)

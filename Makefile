@@ -40,8 +40,10 @@ endif
 ifeq ($(STATIC),1)
 BUILD	:= $(BUILD)/static
 pie	:= -static-pie
+linkage	:= static
 else
 pie	:= -pie
+linkage	:= dynamic
 endif
 
 ifeq ($(V),1)
@@ -64,7 +66,8 @@ HARDENING := -fPIE -fstack-protector-strong -fstack-clash-protection \
 # The same sources give the same bytes in whatever folder they are.
 HERE	  := -ffile-prefix-map=$(CURDIR)=.
 CFLAGS	  ?= -O2 -g
-CPPFLAGS  += -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -I. -iquote include \
+CPPFLAGS  += -D_GNU_SOURCE -DVERSION='"$(VERSION)"' \
+	     -DLINKAGE='"$(linkage)"' -I. -iquote include \
 	     -I$(BUILD)/bpf -MMD -MP
 all_cflags   = -std=gnu17 $(WARNINGS) $(HARDENING) $(HERE) $(CFLAGS)
 all_ldflags  = $(pie) -Wl,-z,relro,-z,now $(LDFLAGS)

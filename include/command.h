@@ -19,6 +19,8 @@ enum exit_code {
 int command_start(const struct options *options);
 int command_stop(const struct options *options);
 int command_status(const struct options *options);
+/* Print the version and what this build has. */
+int command_version(void);
 /* The exit code is the command's, or EXIT_CODE_FAILED. */
 int command_run(const struct options *options);
 

@@ -31,12 +31,37 @@ enum connection_state {
 	CONNECTION_RELAY,
 };
 
+/* Why the client's first bytes sent it to its backend. */
+enum connection_verdict {
+	/* Not judged yet. */
+	CONNECTION_UNDECIDED,
+	CONNECTION_ACME,
+	CONNECTION_OTHER,
+	/* It ended before there was a whole hello. */
+	CONNECTION_INCOMPLETE,
+	/* There was none in time. */
+	CONNECTION_SILENT,
+};
+
+/* Why a connection is over. */
+enum connection_end {
+	/* Both sides have ended. */
+	CONNECTION_CLOSED,
+	CONNECTION_CLIENT_FAILED,
+	CONNECTION_BACKEND_FAILED,
+	CONNECTION_UNREACHABLE,
+	/* By an error of our own, as want of memory. */
+	CONNECTION_BROKEN,
+	/* We end it. */
+	CONNECTION_STOPPED,
+};
+
 /* Kept small: thousands of them may be idle at a time. */
 struct connection {
 	/* Runs in the queue that the state calls for, if any. */
 	struct deadline deadline;
 	/* While the hello is incomplete; what came of it is held by
-	 * from_client. */
+	 * from_client. To the end where connections are logged. */
 	struct client_hello *hello;
 	/* Once judged. */
 	const struct backend *backend;
@@ -49,11 +74,12 @@ struct connection {
 	uint8_t state;
 	/* Index in the backend's addresses. */
 	uint8_t address_index;
+	uint8_t verdict;
+	/* The side that has failed, or CONNECTION_CLOSED; the other is to
+	 * learn it once all that the failed one had sent is delivered. */
+	uint8_t failed;
 	/* The first bytes of from_client that are ours: a PROXY header. */
 	uint8_t header_length;
-	/* One side has failed; the other is to learn it once all that the
-	 * failed one had sent is delivered. */
-	bool reset;
 	/* The backend is a socket of this host. */
 	bool unix_backend;
 	/* The client's; the family says which. */
@@ -80,11 +106,10 @@ void connection_relay(struct engine *engine, struct connection *connection);
 void connection_reset_timeout(struct engine *engine,
 			      struct connection *connection);
 
-/* Both directions have ended. */
-void connection_close(struct engine *engine, struct connection *connection);
 /* Close with a reset to whoever is still there. */
-void connection_abort(struct engine *engine, struct connection *connection);
-/* connection_close() for all, whatever they are doing. */
+void connection_abort(struct engine *engine, struct connection *connection,
+		      enum connection_end end);
+/* Close all, whatever they are doing. */
 void connection_close_all(struct engine *engine);
 
 /* "192.0.2.1:443" of the client; @text is returned. */

@@ -23,6 +23,9 @@ enum option_kind {
 	OPTION_ADDRESS,
 	/* Sets an enum proxy_protocol. */
 	OPTION_PROXY_PROTOCOL,
+	/* Sets an enum: to the place of the value, from 0, among the words of
+	 * @argument, which | separates. */
+	OPTION_CHOICE,
 	/* Appends to interfaces[]. */
 	OPTION_INTERFACE,
 	/* Sets an unsigned int from 1 to @value. */

@@ -33,6 +33,11 @@ enum redirect_choice {
 	REDIRECT_NONE,
 };
 
+enum log_format {
+	LOG_FORMAT_TEXT,
+	LOG_FORMAT_JSON,
+};
+
 struct options {
 	enum operation operation;
 	enum redirect_choice redirect;
@@ -43,9 +48,10 @@ struct options {
 	enum proxy_protocol fallback_proxy_protocol;
 	const char *pidfile;
 	const char *user;
-	/* A path, "-" for standard error, or NULL: standard error on a
-	 * terminal, else the default file. */
+	/* A path, "-" for standard error, or NULL: standard error if that is
+	 * a terminal or the journal, else the default file. */
 	const char *log_file;
+	enum log_format log_format;
 	/* ACME_ALPN_PROXY_RULESPEC, or NULL. */
 	const char *rulespec;
 	const char *interfaces[OPTIONS_MAX_INTERFACES];

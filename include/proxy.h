@@ -60,13 +60,16 @@ struct proxy_counters {
 	atomic_uint_least64_t accept_pauses;
 };
 
-/* One byte each on the SEQPACKET socket between supervisor and worker. */
+/* Between supervisor and worker, see control.h. */
 enum proxy_message {
 	/* supervisor -> worker: the redirect is gone; accept for grace_ms
 	 * more, then close the listeners and end with the last connection. */
 	PROXY_DRAIN = 'D',
 	/* supervisor -> worker: close what is left and exit. */
 	PROXY_TERMINATE = 'T',
+	/* supervisor -> worker: the descriptor with it is the log's from now
+	 * on. */
+	PROXY_LOG_FILE = 'L',
 	/* worker -> supervisor: the loop runs, attach the redirect. */
 	PROXY_READY = 'R',
 	/* worker -> supervisor: no listener is open any more. */

@@ -48,6 +48,9 @@ int worker_receive(const struct worker *worker, int timeout_ms);
  * worker_receive(). */
 int worker_send(const struct worker *worker, enum proxy_message message);
 
+/* Let it log where this process does now: 0 or negative errno. */
+int worker_send_log_file(const struct worker *worker);
+
 /*
  * Forget a worker that has died or must: SIGKILL, reap, close. Returns its
  * wait status.

@@ -102,6 +102,9 @@ int worker_pool_replace(struct worker_pool *pool);
  * them still listen. */
 unsigned int worker_pool_drain(struct worker_pool *pool);
 
+/* Let all log where this process does now. */
+void worker_pool_send_log_file(const struct worker_pool *pool);
+
 /* Tell all to close what is left and end; returns when they have, at the latest
  * after @timeout_ms. */
 void worker_pool_terminate(struct worker_pool *pool, int timeout_ms);

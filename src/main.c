@@ -8,6 +8,7 @@
 
 #include "command.h"
 #include "log.h"
+#include "log_file.h"
 #include "options.h"
 #include "support.h"
 
@@ -64,6 +65,8 @@ int main(int argc, char *argv[])
 	}
 	if (options.verbose)
 		log_settings.level = LOG_LEVEL_DEBUG;
+	log_settings.json = options.log_format == LOG_FORMAT_JSON;
+	log_settings.priorities = log_file_is_journal();
 
 	switch (options.operation) {
 	case OPERATION_START:
@@ -78,8 +81,7 @@ int main(int argc, char *argv[])
 		options_print_help(stdout);
 		return finish_output(EXIT_CODE_DONE);
 	case OPERATION_VERSION:
-		printf("acme-alpn-proxy %s\n", VERSION);
-		return finish_output(EXIT_CODE_DONE);
+		return finish_output(command_version());
 	}
 	return EXIT_CODE_USAGE;
 }

@@ -10,49 +10,6 @@
 #include "log.h"
 #include "engine.h"
 
-static void log_judgement(const struct connection *connection,
-			  const struct backend *backend, const char *judgement,
-			  const struct client_hello *hello)
-{
-	char client[ENDPOINT_TEXT_SIZE];
-	int length = hello ? hello->server_name_length : 0;
-
-	if (log_settings.level < LOG_LEVEL_DEBUG)
-		return;
-	if (length > CLIENT_HELLO_MAX_NAME)
-		length = CLIENT_HELLO_MAX_NAME;
-	log_debug("%s: %s%s%.*s, to %s",
-		  connection_client_text(connection, client), judgement,
-		  length > 0 ? " for " : "", length,
-		  hello ? (const char *)hello->server_name : "", backend->text);
-}
-
-/* @bytes are those that came last and are not yet held. */
-static void judge(struct engine *engine, struct connection *connection,
-		  bool acme, const char *judgement,
-		  const struct client_hello *hello, const uint8_t *bytes,
-		  size_t length)
-{
-	const struct backend *backend = acme ? &engine->config->alpn
-					     : &engine->config->fallback;
-
-	log_judgement(connection, backend, judgement, hello);
-	deadline_stop(&connection->deadline);
-	free(connection->hello);
-	connection->hello = NULL;
-	if (length > 0 && connection->from_client.held_length > 0) {
-		if (flow_hold(&connection->from_client, bytes, length) != 0) {
-			connection_abort(engine, connection);
-			return;
-		}
-		length = 0;
-	}
-	counter_add(acme ? &engine->counters->to_alpn
-			 : &engine->counters->to_fallback,
-		    1);
-	connect_begin(engine, connection, backend, bytes, length);
-}
-
 /* Most hellos come whole and never need memory of their own. */
 static int keep_hello(struct connection *connection,
 		      const struct client_hello *hello)
@@ -66,6 +23,45 @@ static int keep_hello(struct connection *connection,
 	return 0;
 }
 
+/* For the line of log at the end of the connection. */
+static void keep_for_log(struct connection *connection,
+			 const struct client_hello *hello)
+{
+	if (log_settings.level >= LOG_LEVEL_DEBUG) {
+		if (hello)
+			keep_hello(connection, hello);
+		return;
+	}
+	free(connection->hello);
+	connection->hello = NULL;
+}
+
+/* @bytes are those that came last and are not yet held. */
+static void judge(struct engine *engine, struct connection *connection,
+		  enum connection_verdict verdict,
+		  const struct client_hello *hello, const uint8_t *bytes,
+		  size_t length)
+{
+	const bool acme = verdict == CONNECTION_ACME;
+	const struct backend *backend = acme ? &engine->config->alpn
+					     : &engine->config->fallback;
+
+	connection->verdict = (uint8_t)verdict;
+	deadline_stop(&connection->deadline);
+	keep_for_log(connection, hello);
+	if (length > 0 && connection->from_client.held_length > 0) {
+		if (flow_hold(&connection->from_client, bytes, length) != 0) {
+			connection_abort(engine, connection, CONNECTION_BROKEN);
+			return;
+		}
+		length = 0;
+	}
+	counter_add(acme ? &engine->counters->to_alpn
+			 : &engine->counters->to_fallback,
+		    1);
+	connect_begin(engine, connection, backend, bytes, length);
+}
+
 static void take_bytes(struct engine *engine, struct connection *connection,
 		       const uint8_t *bytes, size_t length)
 {
@@ -75,17 +71,17 @@ static void take_bytes(struct engine *engine, struct connection *connection,
 
 	switch (client_hello_feed(hello, bytes, length)) {
 	case CLIENT_HELLO_ACME:
-		judge(engine, connection, true, "acme-tls/1", hello, bytes,
+		judge(engine, connection, CONNECTION_ACME, hello, bytes,
 		      length);
 		break;
 	case CLIENT_HELLO_OTHER:
-		judge(engine, connection, false, "not acme-tls/1", hello, bytes,
+		judge(engine, connection, CONNECTION_OTHER, hello, bytes,
 		      length);
 		break;
 	case CLIENT_HELLO_NEED_MORE:
 		if (keep_hello(connection, hello) != 0 ||
 		    flow_hold(&connection->from_client, bytes, length) != 0)
-			connection_abort(engine, connection);
+			connection_abort(engine, connection, CONNECTION_BROKEN);
 		break;
 	}
 }
@@ -101,15 +97,14 @@ void first_bytes_read(struct engine *engine, struct connection *connection)
 	} else if (length == 0) {
 		connection->from_client.source_ended = true;
 		/* Even without a byte: the fallback may speak first. */
-		judge(engine, connection, false, "incomplete hello", NULL, NULL,
-		      0);
+		judge(engine, connection, CONNECTION_INCOMPLETE, NULL, NULL, 0);
 	} else if (errno != EAGAIN && errno != EINTR) {
-		connection_abort(engine, connection);
+		connection_abort(engine, connection, CONNECTION_CLIENT_FAILED);
 	}
 }
 
 void first_bytes_timeout(struct engine *engine, struct connection *connection)
 {
 	counter_add(&engine->counters->hello_timeouts, 1);
-	judge(engine, connection, false, "no hello in time", NULL, NULL, 0);
+	judge(engine, connection, CONNECTION_SILENT, NULL, NULL, 0);
 }

@@ -31,15 +31,15 @@ const struct option_description option_table[] = {
 	{ "redirect", NULL, "bpf|iptables|none",
 	  "how new connections come to the proxy; or shorter:", FIELD(redirect),
 	  OPTION_REDIRECT, REDIRECT_AUTOMATIC },
-	{ "bpf", NULL, NULL, "redirect by TC eBPF (kernel 5.10 or newer)",
+	{ "bpf", NULL, NULL, "by TC eBPF (kernel 5.10 or newer)",
 	  FIELD(redirect), OPTION_REDIRECT, REDIRECT_BPF },
 	{ "iptables", NULL, NULL,
-	  "redirect by iptables NAT (default where it is installed)",
-	  FIELD(redirect), OPTION_REDIRECT, REDIRECT_IPTABLES },
+	  "by iptables NAT (default where it is installed)", FIELD(redirect),
+	  OPTION_REDIRECT, REDIRECT_IPTABLES },
 	{ "no-redirect", NULL, NULL, "proxy only, the redirect is yours",
 	  FIELD(redirect), OPTION_REDIRECT, REDIRECT_NONE },
 	{ "interface", NULL, "NAME",
-	  "with --bpf, only interfaces of this name or glob; repeatable",
+	  "with --bpf, only these; a name or glob, repeatable",
 	  FIELD(interfaces), OPTION_INTERFACE, 0 },
 	{ "past-firewall", NULL, NULL,
 	  "with --bpf, past INPUT rules that do not accept the port",
@@ -52,7 +52,7 @@ const struct option_description option_table[] = {
 	  "go to the background once the redirect is in place", FIELD(daemon),
 	  OPTION_FLAG, 0 },
 	{ "hello-timeout", NULL, "SEC",
-	  "after this silence a client goes to the fallback (3)",
+	  "a client silent so long goes to the fallback (3)",
 	  FIELD(hello_timeout_ms), OPTION_SECONDS, 3600 },
 	{ "drain-timeout", NULL, "SEC",
 	  "after stop, connections may live this long (180)",
@@ -66,22 +66,23 @@ const struct option_description option_table[] = {
 	{ "user", NULL, "USER", "the proxy process runs as this user (nobody)",
 	  FIELD(user), OPTION_TEXT, 0 },
 	{ "log-file", NULL, "PATH",
-	  "log here; - is standard error (a terminal, else "
-	  "/var/log/acme-alpn-proxy.log)",
-	  FIELD(log_file), OPTION_TEXT, 0 },
-	{ "wait", NULL, "SEC",
-	  "with stop: return only when the last connection has ended",
-	  FIELD(wait_ms), OPTION_OPTIONAL_SECONDS, 604800 },
-	{ "json", NULL, NULL, "with status: one JSON object", FIELD(json),
-	  OPTION_FLAG, 0 },
-	{ "prometheus", NULL, NULL, "with status: Prometheus' text format",
-	  FIELD(prometheus), OPTION_FLAG, 0 },
+	  "log here; - is standard error (see the manual)", FIELD(log_file),
+	  OPTION_TEXT, 0 },
+	{ "log-format", NULL, "text|json", "one line an event (text)",
+	  FIELD(log_format), OPTION_CHOICE, 0 },
 	{ "verbose", "v", NULL, "say more: each interface, each connection",
 	  FIELD(verbose), OPTION_FLAG, 0 },
+	{ "wait", NULL, "SEC",
+	  "stop returns when the last connection has ended", FIELD(wait_ms),
+	  OPTION_OPTIONAL_SECONDS, 604800 },
+	{ "json", NULL, NULL, "status as one JSON object", FIELD(json),
+	  OPTION_FLAG, 0 },
+	{ "prometheus", NULL, NULL, "status in the text format of Prometheus",
+	  FIELD(prometheus), OPTION_FLAG, 0 },
 	{ "help", "h", NULL, "this text", FIELD(operation), OPTION_OPERATION,
 	  OPERATION_HELP },
-	{ "version", NULL, NULL, "the version", FIELD(operation),
-	  OPTION_OPERATION, OPERATION_VERSION },
+	{ "version", NULL, NULL, "the version and what it was built with",
+	  FIELD(operation), OPTION_OPERATION, OPERATION_VERSION },
 };
 
 const size_t option_count = ARRAY_SIZE(option_table);
@@ -90,7 +91,7 @@ const struct operation_description operation_table[] = {
 	{ "start", OPERATION_START,
 	  "put the redirect in place and serve until stopped" },
 	{ "stop", OPERATION_STOP,
-	  "take the redirect away; open connections end by themselves" },
+	  "take the redirect away; what is open goes on" },
 	{ "status", OPERATION_STATUS, "say whether it runs (exit code 3: no)" },
 	{ "run", OPERATION_RUN,
 	  "start, run the command after --, stop; its exit code" },
@@ -170,6 +171,25 @@ static int parse_seconds(const char *text, unsigned int most,
 		return -EINVAL;
 	*milliseconds = (unsigned int)seconds * 1000 + fraction;
 	return 0;
+}
+
+/* The place of @text among the words of @choices. */
+static int parse_choice(const char *text, const char *choices,
+			unsigned int *place)
+{
+	const size_t length = strlen(text);
+
+	for (unsigned int i = 0; choices; i++) {
+		const char *end = strchrnul(choices, '|');
+
+		if ((size_t)(end - choices) == length &&
+		    strncmp(choices, text, length) == 0) {
+			*place = i;
+			return 0;
+		}
+		choices = *end ? end + 1 : NULL;
+	}
+	return -EINVAL;
 }
 
 static int set_text(const struct option_description *option, const char *value,
@@ -278,6 +298,11 @@ static int set_option(struct options *options,
 		return set_address(option, value, field, error);
 	case OPTION_PROXY_PROTOCOL:
 		return set_proxy_protocol(option, value, field, error);
+	case OPTION_CHOICE:
+		if (parse_choice(value, option->argument, field) == 0)
+			return 0;
+		return fail(error, "--%s %.64s: one of %s is needed",
+			    option->name, value, option->argument);
 	case OPTION_INTERFACE:
 		return add_interface(options, value, error);
 	case OPTION_NUMBER:
@@ -424,6 +449,43 @@ int options_parse(struct options *options, int argc, char *const argv[],
 	return 0;
 }
 
+static void print_option(FILE *stream, const struct option_description *option)
+{
+	const bool optional = option->kind == OPTION_OPTIONAL_SECONDS;
+	const char *argument = option->argument ? option->argument : "";
+	char left[64];
+
+	snprintf(left, sizeof(left), "%s%s%s--%s%s%s%s",
+		 option->alias ? "-" : "", option->alias ? option->alias : "",
+		 option->alias ? ", " : "", option->name,
+		 optional    ? "[="
+		 : *argument ? " "
+			     : "",
+		 argument, optional ? "]" : "");
+	fprintf(stream, "  %-24s%s %s\n", left,
+		strlen(left) > 24 ? HELP_BELOW : "", option->help);
+}
+
+/* The headings of help, each before the option that is named. */
+static const struct {
+	const char *before;
+	const char *title;
+} groups[] = {
+	{ "alpn", "Where connections go" },
+	{ "redirect", "Redirect" },
+	{ "daemon", "Serving" },
+	{ "log-file", "Log" },
+	{ "wait", "With stop and status" },
+	{ "help", "About" },
+};
+
+static void print_heading(FILE *stream, const char *option)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(groups); i++)
+		if (strcmp(groups[i].before, option) == 0)
+			fprintf(stream, "\n%s:\n", groups[i].title);
+}
+
 void options_print_help(FILE *stream)
 {
 	fputs("Usage: acme-alpn-proxy [OPTION...] start|stop|status\n"
@@ -434,23 +496,11 @@ void options_print_help(FILE *stream)
 	for (size_t i = 0; i < operation_count; i++)
 		fprintf(stream, "  %-24s %s\n", operation_table[i].name,
 			operation_table[i].help);
-	fputs("\nOptions (-x and --x alike, before or after the operation):\n",
+	fputs("\nOptions: -x and --x alike, before or after the operation\n",
 	      stream);
 	for (size_t i = 0; i < option_count; i++) {
-		const struct option_description *option = &option_table[i];
-		char left[64];
-
-		snprintf(left, sizeof(left), "%s%s%s--%s%s%s%s",
-			 option->alias ? "-" : "",
-			 option->alias ? option->alias : "",
-			 option->alias ? ", " : "", option->name,
-			 option->kind == OPTION_OPTIONAL_SECONDS ? "[="
-			 : option->argument			 ? " "
-								 : "",
-			 option->argument ? option->argument : "",
-			 option->kind == OPTION_OPTIONAL_SECONDS ? "]" : "");
-		fprintf(stream, "  %-24s%s %s\n", left,
-			strlen(left) > 24 ? HELP_BELOW : "", option->help);
+		print_heading(stream, option_table[i].name);
+		print_option(stream, &option_table[i]);
 	}
 	fputs("\nEnvironment:\n"
 	      "  ACME_ALPN_PROXY_PIDFILE    /var/run/acme-alpn-proxy.pid\n"

@@ -7,12 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "log.h"
+#include "log_file.h"
 #include "recovery.h"
 #include "stop_signals.h"
 #include "supervisor.h"
@@ -36,52 +36,37 @@ struct caller {
 	bool detach;
 };
 
-static int open_log_file(const char *path)
-{
-	cleanup_fd int fd = -1;
-	struct stat status;
-
-	/* Non-blocking, or a path that is a FIFO would hang us here. */
-	fd = open(path,
-		  O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW |
-			  O_NOCTTY | O_NONBLOCK,
-		  0600);
-	if (fd < 0)
-		return -errno;
-	if (fstat(fd, &status) < 0)
-		return -errno;
-	if (!S_ISREG(status.st_mode) && !S_ISCHR(status.st_mode))
-		return -EINVAL;
-	if (S_ISREG(status.st_mode) && status.st_uid != geteuid())
-		return -EPERM;
-	return steal_fd(&fd);
-}
-
-/* Where the log goes; sets caller->detach. 0, or negative errno (logged). */
+/*
+ * Where the log goes: as told, else to a terminal or the journal if one of them
+ * is there, else to a file. Sets caller->detach. 0, or negative errno (logged).
+ */
 static int open_log(const struct options *options, struct caller *caller)
 {
 	const bool terminal = isatty(STDOUT_FILENO) && isatty(STDERR_FILENO) &&
 			      !options->daemon;
 	const char *path = options->log_file;
-	int fd;
+	int err;
 
-	if (path ? strcmp(path, "-") == 0 : terminal)
+	/* The worker will not be able to read the time zone. */
+	tzset();
+	if (path ? strcmp(path, "-") == 0
+		 : terminal || log_settings.priorities) {
+		caller->detach = !path && !terminal;
 		return 0;
+	}
 	if (!path)
 		path = DEFAULT_LOG_FILE;
-	fd = open_log_file(path);
-	if (fd < 0) {
+	err = log_file_open(path);
+	if (err) {
 		log_error("cannot open the log %s: %s (choose another with "
 			  "--log-file; - is standard error)",
-			  path, error_text(fd));
-		return fd;
+			  path, error_text(err));
+		return err;
 	}
 	/* Until the redirect is in place, whoever started us reads along. */
 	log_settings.echo_fd = STDERR_FILENO;
-	log_settings.fd = fd;
+	log_settings.priorities = false;
 	log_settings.timestamps = true;
-	/* The worker will not be able to read the time zone. */
-	tzset();
 	caller->detach = !terminal;
 	return 0;
 }
@@ -99,7 +84,8 @@ static int tell_caller(void *context)
 	if (caller->detach) {
 		null_fd = open_null();
 		for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
-			dup2(null_fd, fd);
+			if (fd != log_settings.fd)
+				dup2(null_fd, fd);
 	}
 	if (caller->notify_fd >= 0 && write(caller->notify_fd, "", 1) < 0) {
 		log_error("the process that started us is gone: stopping");

@@ -104,7 +104,7 @@ static void give_up(struct engine *engine, struct connection *connection,
 		return;
 	}
 	report_unreachable(engine, connection->backend, error);
-	connection_abort(engine, connection);
+	connection_abort(engine, connection, CONNECTION_UNREACHABLE);
 }
 
 /* Returns 0 if connected, -EINPROGRESS, or why not. */
@@ -191,7 +191,7 @@ void connect_begin(struct engine *engine, struct connection *connection,
 			READINESS_HANGUP);
 	if (backend->proxy_protocol != PROXY_PROTOCOL_NONE) {
 		if (hold_header(connection, bytes, length) != 0) {
-			connection_abort(engine, connection);
+			connection_abort(engine, connection, CONNECTION_BROKEN);
 			return;
 		}
 		length = 0;

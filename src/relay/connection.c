@@ -84,25 +84,72 @@ static uint64_t bytes_from_client(const struct connection *connection)
 		       : 0;
 }
 
-static void log_close(const struct engine *engine,
-		      const struct connection *connection, const char *how)
+static struct log_field text_field(const char *name, const char *text)
 {
-	uint64_t age = engine->now_ns - connection->accepted_ns;
+	return (struct log_field){ name, .text = text, .length = strlen(text) };
+}
+
+/* The name that the client asked for, as far as it was kept. */
+static struct log_field name_field(const struct client_hello *hello)
+{
+	size_t length = hello ? hello->server_name_length : 0;
+
+	return (struct log_field){
+		"server_name",
+		.text = length ? (const char *)hello->server_name : "",
+		.length = length < CLIENT_HELLO_MAX_NAME
+				  ? length
+				  : CLIENT_HELLO_MAX_NAME,
+	};
+}
+
+/* One line for all that a connection was. */
+static void log_end(const struct engine *engine,
+		    const struct connection *connection,
+		    enum connection_end end)
+{
+	static const char *const verdicts[] = {
+		[CONNECTION_UNDECIDED] = "none",
+		[CONNECTION_ACME] = "acme-tls/1",
+		[CONNECTION_OTHER] = "other",
+		[CONNECTION_INCOMPLETE] = "incomplete",
+		[CONNECTION_SILENT] = "silent",
+	};
+	static const char *const ends[] = {
+		[CONNECTION_CLOSED] = "closed",
+		[CONNECTION_CLIENT_FAILED] = "client-failed",
+		[CONNECTION_BACKEND_FAILED] = "backend-failed",
+		[CONNECTION_UNREACHABLE] = "unreachable",
+		[CONNECTION_BROKEN] = "broken",
+		[CONNECTION_STOPPED] = "stopped",
+	};
+	const struct backend *backend = connection->backend;
 	char client[ENDPOINT_TEXT_SIZE];
+	uint64_t age = engine->now_ns - connection->accepted_ns;
 
 	if (log_settings.level < LOG_LEVEL_DEBUG)
 		return;
-	log_debug("%s: %s after %llu.%03u s, %llu bytes from the client, "
-		  "%llu to it",
-		  connection_client_text(connection, client), how,
-		  (unsigned long long)(age / NS_PER_S),
-		  (unsigned int)(age % NS_PER_S / NS_PER_MS),
-		  (unsigned long long)bytes_from_client(connection),
-		  (unsigned long long)connection->to_client.bytes);
+	connection_client_text(connection, client);
+
+	const struct log_field fields[] = {
+		text_field("client", client),
+		name_field(connection->hello),
+		text_field("verdict", verdicts[connection->verdict]),
+		text_field("backend", backend ? backend->text : ""),
+		{ "bytes_from_client",
+		  .number = bytes_from_client(connection) },
+		{ "bytes_to_client", .number = connection->to_client.bytes },
+		{ "seconds", .number = age / NS_PER_MS, .milliseconds = true },
+		text_field("end", ends[end]),
+	};
+
+	log_event(LOG_LEVEL_DEBUG, "connection", fields, ARRAY_SIZE(fields));
 }
 
-static void release(struct engine *engine, struct connection *connection)
+static void release(struct engine *engine, struct connection *connection,
+		    enum connection_end end)
 {
+	log_end(engine, connection, end);
 	close_descriptors(engine, connection);
 	deadline_stop(&connection->deadline);
 	flow_drop(&connection->from_client, &engine->tools);
@@ -116,12 +163,6 @@ static void release(struct engine *engine, struct connection *connection)
 	acceptor_room_made(engine);
 }
 
-void connection_close(struct engine *engine, struct connection *connection)
-{
-	log_close(engine, connection, "closed");
-	release(engine, connection);
-}
-
 /* close() sends a reset and drops what was not sent yet (socket(7)). */
 static void close_with_reset(int fd)
 {
@@ -132,19 +173,20 @@ static void close_with_reset(int fd)
 			   sizeof(at_once));
 }
 
-void connection_abort(struct engine *engine, struct connection *connection)
+void connection_abort(struct engine *engine, struct connection *connection,
+		      enum connection_end end)
 {
-	log_close(engine, connection, "reset");
 	close_with_reset(connection->client_fd);
 	close_with_reset(connection->backend_fd);
-	release(engine, connection);
+	release(engine, connection, end);
 }
 
 void connection_close_all(struct engine *engine)
 {
 	for (size_t fd = 0; fd < engine->readiness.capacity; fd++)
 		if (engine->connections[fd])
-			connection_close(engine, engine->connections[fd]);
+			release(engine, engine->connections[fd],
+				CONNECTION_STOPPED);
 }
 
 /*
@@ -187,7 +229,7 @@ static void watch_end(struct engine *engine,
 	 * FIN the peer's own does it too, with data perhaps left to read: what
 	 * happens then is found out by reading.
 	 */
-	if (!connection->reset && in->state != FLOW_FINISHED &&
+	if (!connection->failed && in->state != FLOW_FINISHED &&
 	    hangs_up_in_failure(connection, fd))
 		interest |= READINESS_HANGUP;
 	readiness_watch(&engine->readiness, fd, interest);
@@ -202,10 +244,11 @@ static void watch_both(struct engine *engine,
 		  &connection->to_client, &connection->from_client);
 }
 
-static void abort_counted(struct engine *engine, struct connection *connection)
+static void abort_counted(struct engine *engine, struct connection *connection,
+			  enum connection_end end)
 {
 	counter_add(&engine->counters->resets, 1);
-	connection_abort(engine, connection);
+	connection_abort(engine, connection, end);
 }
 
 static void count_bytes(struct engine *engine,
@@ -237,12 +280,16 @@ static bool settle(struct engine *engine, struct connection *connection,
 	int sink = from_client ? connection->backend_fd : connection->client_fd;
 
 	if (result == FLOW_SOURCE_FAILED || result == FLOW_BROKEN) {
-		abort_counted(engine, connection);
+		abort_counted(engine, connection,
+			      result == FLOW_BROKEN ? CONNECTION_BROKEN
+			      : from_client	    ? CONNECTION_CLIENT_FAILED
+					    : CONNECTION_BACKEND_FAILED);
 		return false;
 	}
 	if (result == FLOW_SINK_FAILED) {
 		flow_drop(flow, &engine->tools);
-		connection->reset = true;
+		connection->failed = from_client ? CONNECTION_BACKEND_FAILED
+						 : CONNECTION_CLIENT_FAILED;
 		other->ends_in_reset = true;
 		/* It may have failed for want of memory, and wait for more. */
 		shutdown(sink, SHUT_RDWR);
@@ -250,18 +297,18 @@ static bool settle(struct engine *engine, struct connection *connection,
 	if (flow->state == FLOW_FINISHED) {
 		bool ended = other->state == FLOW_FINISHED;
 
-		if (ended && connection->reset) {
-			abort_counted(engine, connection);
+		if (ended && connection->failed) {
+			abort_counted(engine, connection, connection->failed);
 			return false;
 		}
 		if (ended) {
-			connection_close(engine, connection);
+			release(engine, connection, CONNECTION_CLOSED);
 			return false;
 		}
-		if (!connection->reset)
+		if (!connection->failed)
 			shutdown(sink, SHUT_WR);
 	}
-	if (connection->reset)
+	if (connection->failed)
 		deadline_start(&connection->deadline, &engine->reset_deadlines,
 			       engine->now_ns);
 	watch_both(engine, connection);
@@ -289,7 +336,7 @@ void connection_relay(struct engine *engine, struct connection *connection)
 void connection_reset_timeout(struct engine *engine,
 			      struct connection *connection)
 {
-	abort_counted(engine, connection);
+	abort_counted(engine, connection, connection->failed);
 }
 
 static void relay_event(struct engine *engine, struct connection *connection,
@@ -305,7 +352,9 @@ static void relay_event(struct engine *engine, struct connection *connection,
 	bool writable = events & READINESS_WRITE && in->state == FLOW_WRITING;
 
 	if (!readable && !writable && has_failed(fd)) {
-		abort_counted(engine, connection);
+		abort_counted(engine, connection,
+			      client ? CONNECTION_CLIENT_FAILED
+				     : CONNECTION_BACKEND_FAILED);
 		return;
 	}
 	if (readable && !run(engine, connection, out, fd, other))
@@ -325,7 +374,8 @@ void connection_event(struct engine *engine, struct connection *connection,
 		if (fd == connection->backend_fd)
 			connect_finish(engine, connection);
 		else if (has_failed(fd))
-			connection_abort(engine, connection);
+			connection_abort(engine, connection,
+					 CONNECTION_CLIENT_FAILED);
 		break;
 	case CONNECTION_RELAY:
 		relay_event(engine, connection, fd, events);

@@ -26,7 +26,9 @@
 #include <unistd.h>
 
 #include "connect.h"
+#include "control.h"
 #include "log.h"
+#include "log_file.h"
 #include "first_bytes.h"
 #include "engine.h"
 
@@ -148,12 +150,10 @@ static void watch_pinned(struct loop *loop, int fd, bool on)
 
 static void tell_supervisor(struct loop *loop, enum proxy_message message)
 {
-	char byte = (char)message;
-
 	/* If it is gone, reading says so. */
 	if (!loop->orphaned)
-		(void)!send(loop->environment->control_fd, &byte, 1,
-			    MSG_NOSIGNAL | MSG_DONTWAIT);
+		control_send(loop->environment->control_fd,
+			     (unsigned char)message, -1);
 }
 
 static void write_lease(struct loop *loop, uint64_t until_ns)
@@ -200,18 +200,17 @@ static void orphan(struct loop *loop)
 
 static void read_control(struct loop *loop)
 {
-	char message;
-	ssize_t length =
-		recv(loop->environment->control_fd, &message, 1, MSG_DONTWAIT);
+	cleanup_fd int fd = -1;
+	int message = control_receive(loop->environment->control_fd, &fd);
 
-	if (length < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	if (length <= 0)
+	if (message == -EPIPE)
 		orphan(loop);
 	else if (message == PROXY_DRAIN)
 		drain(loop);
 	else if (message == PROXY_TERMINATE)
 		loop->terminated = true;
+	else if (message == PROXY_LOG_FILE && fd >= 0)
+		log_file_replace(steal_fd(&fd));
 }
 
 static void read_signal(struct loop *loop)

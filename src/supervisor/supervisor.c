@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "log_file.h"
 #include "notify.h"
 #include "status_server.h"
 #include "stop_signals.h"
@@ -25,6 +26,8 @@ struct supervisor {
 	struct worker_settings worker_settings;
 	struct worker_pool pool;
 	int signal_fd;
+	/* Readable when the log file was rotated. */
+	int rotation_fd;
 	struct status_server status;
 	/* New flows come to the listeners now; have done so at any time. */
 	bool attached;
@@ -125,6 +128,23 @@ static int tend_workers(struct supervisor *supervisor)
 	return attach(supervisor);
 }
 
+/* After a rotation, all that we log goes to the new file. */
+static void follow_rotation(struct supervisor *supervisor)
+{
+	int err;
+
+	if (!log_file_asked(supervisor->rotation_fd) || !log_settings.path)
+		return;
+	err = log_file_reopen();
+	if (err) {
+		log_error("cannot open %s again: %s; logging to the old file",
+			  log_settings.path, error_text(err));
+		return;
+	}
+	log_info("log file opened again");
+	worker_pool_send_log_file(&supervisor->pool);
+}
+
 static void answer_status(const struct supervisor *supervisor)
 {
 	const struct status_source source = {
@@ -138,7 +158,7 @@ static void answer_status(const struct supervisor *supervisor)
 }
 
 /* What serve() waits for beside the workers. */
-#define FIRST_WORKER 3
+#define FIRST_WORKER 4
 
 /* Serve until a stop signal. 0, or the reason why it cannot go on. */
 static int serve(struct supervisor *supervisor)
@@ -150,6 +170,7 @@ static int serve(struct supervisor *supervisor)
 				      : -1,
 		  .events = POLLIN },
 		{ .fd = supervisor->status.fd, .events = POLLIN },
+		{ .fd = supervisor->rotation_fd, .events = POLLIN },
 	};
 	int signal_number;
 	int err;
@@ -166,6 +187,7 @@ static int serve(struct supervisor *supervisor)
 			supervisor->at_once = signal_number == SIGQUIT;
 			return 0;
 		}
+		follow_rotation(supervisor);
 		err = tend_workers(supervisor);
 		if (err)
 			return err;
@@ -240,6 +262,7 @@ static void drain(struct supervisor *supervisor)
 		}
 		worker_pool_receive(pool, 200);
 		worker_pool_kill_hung(pool);
+		follow_rotation(supervisor);
 		signal_number = stop_signals_read(supervisor->signal_fd);
 		if (signal_number == SIGQUIT)
 			supervisor->at_once = true;
@@ -358,6 +381,21 @@ static int set_up_confinement(struct supervisor *supervisor)
 	return err;
 }
 
+static int open_signals(struct supervisor *supervisor)
+{
+	int err = 0;
+
+	supervisor->signal_fd = stop_signals_open();
+	supervisor->rotation_fd = log_file_watch();
+	if (supervisor->signal_fd < 0)
+		err = supervisor->signal_fd;
+	else if (supervisor->rotation_fd < 0)
+		err = supervisor->rotation_fd;
+	if (err)
+		log_error("cannot listen for signals: %s", error_text(err));
+	return err;
+}
+
 /* A stop that came while all this was prepared: nothing is in place yet. */
 static int stopped_already(const struct supervisor *supervisor)
 {
@@ -378,6 +416,7 @@ static void release(struct supervisor *supervisor)
 	pidfile_release(supervisor->settings->pidfile);
 	listeners_close(&supervisor->listeners);
 	close_fd_at(&supervisor->signal_fd);
+	close_fd_at(&supervisor->rotation_fd);
 }
 
 int supervisor_run(const struct supervisor_settings *settings)
@@ -396,11 +435,8 @@ int supervisor_run(const struct supervisor_settings *settings)
 	};
 	int err;
 
-	supervisor.signal_fd = stop_signals_open();
-	err = supervisor.signal_fd < 0 ? supervisor.signal_fd : 0;
-	if (err)
-		log_error("cannot listen for signals: %s", error_text(err));
-	else
+	err = open_signals(&supervisor);
+	if (!err)
 		err = worker_pool_open(&supervisor.pool, settings->worker_count,
 				       &supervisor.worker_settings);
 	if (!err)

@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "control.h"
 #include "log.h"
 #include "support.h"
 
@@ -114,6 +115,8 @@ static void leave_terminal(void)
 	sigaction(SIGINT, &ignore, NULL);
 	sigaction(SIGHUP, &ignore, NULL);
 	sigaction(SIGQUIT, &ignore, NULL);
+	/* The supervisor sends the new log file. */
+	sigaction(SIGUSR1, &ignore, NULL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
@@ -210,19 +213,28 @@ int worker_receive(const struct worker *worker, int timeout_ms)
 	return -EPIPE;
 }
 
-int worker_send(const struct worker *worker, enum proxy_message message)
+static int send_message(const struct worker *worker, enum proxy_message message,
+			int fd)
 {
-	unsigned char byte = (unsigned char)message;
 	int err;
 
 	if (!worker->pid)
 		return -ESRCH;
-	if (send(worker->control_fd, &byte, sizeof(byte), MSG_NOSIGNAL) >= 0)
-		return 0;
-	err = -errno;
-	log_debug("worker %d does not listen: %s", worker->pid,
-		  error_text(err));
+	err = control_send(worker->control_fd, (unsigned char)message, fd);
+	if (err)
+		log_debug("worker %d does not listen: %s", worker->pid,
+			  error_text(err));
 	return err;
+}
+
+int worker_send(const struct worker *worker, enum proxy_message message)
+{
+	return send_message(worker, message, -1);
+}
+
+int worker_send_log_file(const struct worker *worker)
+{
+	return send_message(worker, PROXY_LOG_FILE, log_settings.fd);
 }
 
 int worker_reap(struct worker *worker)

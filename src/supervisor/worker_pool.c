@@ -295,6 +295,12 @@ unsigned int worker_pool_drain(struct worker_pool *pool)
 	return listening;
 }
 
+void worker_pool_send_log_file(const struct worker_pool *pool)
+{
+	for (unsigned int i = 0; i < pool->count; i++)
+		worker_send_log_file(&pool->members[i].worker);
+}
+
 void worker_pool_terminate(struct worker_pool *pool, int timeout_ms)
 {
 	const uint64_t deadline =

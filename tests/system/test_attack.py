@@ -139,7 +139,7 @@ def test_nothing_sent_can_forge_a_line_of_log(network, product, web):
             visitor.sendall(text)
             with contextlib.suppress(OSError):
                 visitor.recv(100)
-    wait_until(lambda: product.log_text().count("bytes from the client") == 4,
+    wait_until(lambda: product.log_text().count(" connection client=") == 4,
                what="four lines of log")
     lines = product.log_text().split("\n")
     assert lines.pop() == ""

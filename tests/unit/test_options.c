@@ -176,6 +176,17 @@ static void takes_a_version_of_the_proxy_protocol(void **state)
 	assert_int_equal(options.alpn_proxy_protocol, PROXY_PROTOCOL_V1);
 }
 
+static void takes_one_of_several_words(void **state)
+{
+	(void)state;
+	assert_int_equal(parse("start"), 0);
+	assert_int_equal(options.log_format, LOG_FORMAT_TEXT);
+	assert_int_equal(parse("start --log-format=json"), 0);
+	assert_int_equal(options.log_format, LOG_FORMAT_JSON);
+	assert_int_equal(parse("start --log-format json --log-format text"), 0);
+	assert_int_equal(options.log_format, LOG_FORMAT_TEXT);
+}
+
 static void help_and_version_need_no_operation(void **state)
 {
 	(void)state;
@@ -234,6 +245,9 @@ static void refuses_with_one_line_that_names_the_fault(void **state)
 		{ "start --workers 0", "auto" },
 		{ "start --workers 65", "--workers" },
 		{ "start --workers automatic", "--workers" },
+		{ "start --log-format xml", "text|json" },
+		{ "start --log-format tex", "--log-format" },
+		{ "start --log-format text|json", "--log-format" },
 		{ "run", "command" },
 		{ "run --", "command" },
 		{ "start -- true", "run" },
@@ -254,6 +268,14 @@ static void help_names_every_option(void **state)
 					     "--bpf",	    "--iptables",
 					     "--interface", "--wait[=SEC]",
 					     "--daemon" };
+	static const char *const headings[] = {
+		"\nWhere connections go:\n  --alpn",
+		"\nRedirect:\n  --redirect",
+		"\nServing:\n  --daemon",
+		"\nLog:\n  --log-file",
+		"\nWith stop and status:\n  --wait",
+		"\nAbout:\n  -h, --help",
+	};
 	char *text = NULL;
 	size_t size = 0;
 	FILE *stream = open_memstream(&text, &size);
@@ -261,6 +283,11 @@ static void help_names_every_option(void **state)
 	(void)state;
 	options_print_help(stream);
 	fclose(stream);
+	/* Every group has its heading, and every line fits a terminal. */
+	for (size_t i = 0; i < ARRAY_SIZE(headings); i++)
+		assert_non_null(strstr(text, headings[i]));
+	for (const char *line = text; *line; line = strchr(line, '\n') + 1)
+		assert_true(strcspn(line, "\n") < 80);
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		assert_non_null(strstr(text, names[i]));
 	free(text);
@@ -278,6 +305,7 @@ int main(void)
 		cmocka_unit_test(counts_workers),
 		cmocka_unit_test(collects_interfaces),
 		cmocka_unit_test(takes_a_version_of_the_proxy_protocol),
+		cmocka_unit_test(takes_one_of_several_words),
 		cmocka_unit_test(help_and_version_need_no_operation),
 		cmocka_unit_test(run_takes_the_words_behind_two_dashes),
 		cmocka_unit_test(refuses_with_one_line_that_names_the_fault),

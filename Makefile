@@ -64,7 +64,7 @@ endif
 HARDENING := -fPIE -fstack-protector-strong -fstack-clash-protection \
 	     -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 $(branch_protection)
 # The same sources give the same bytes in whatever folder they are.
-HERE	  := -ffile-prefix-map=$(CURDIR)=.
+HERE	  := '-ffile-prefix-map=$(CURDIR)=.'
 CFLAGS	  ?= -O2 -g
 CPPFLAGS  += -D_GNU_SOURCE -DVERSION='"$(VERSION)"' \
 	     -DLINKAGE='"$(linkage)"' -I. -iquote include \

@@ -4,7 +4,9 @@
  *
  * The supervisor sends this to whoever connects to its socket (mode 0600,
  * beside the pidfile), and reads nothing: there is no request to parse in the
- * root process. Both ends are the same program on the same host.
+ * root process. Who stays connected gets another each second while open
+ * connections drain, though the socket itself is gone by then. Both ends are
+ * the same program on the same host.
  */
 #ifndef STATUS_REPORT_H
 #define STATUS_REPORT_H
@@ -32,6 +34,9 @@ struct status_report {
 	/* Both, or the other end is another release. */
 	uint32_t version;
 	uint32_t size;
+
+	/* While it drains: until what is open is closed. */
+	uint32_t drain_left_ms;
 
 	int32_t pid;
 	/* The first of those that run, or 0. */
@@ -82,11 +87,22 @@ int status_socket_open(const char *path);
 /* Remove the socket at @path, if there is one. The pidfile must be held. */
 void status_socket_remove(const char *path);
 
-/* Send @report to the next one who waits on @listener, and hang up. */
-void status_socket_answer(int listener, const struct status_report *report);
+/* The next one who waits on @listener: a non-blocking descriptor, or negative
+ * errno. */
+int status_socket_accept(int listener);
 
-/* Ask the instance at @path. 0; -ENOENT or -ECONNREFUSED: nobody is there;
- * -EPROTO: another release; other negative errno. */
+/* 0, or negative errno: then the other end is gone, or does not read. */
+int status_socket_send(int fd, const struct status_report *report);
+
+/* Connect to the instance at @path: a descriptor, or -ENOENT or -ECONNREFUSED:
+ * nobody is there; or other negative errno. */
+int status_socket_connect(const char *path);
+
+/* Read the next report, for which a supervisor has 3 s. 0; -EPROTO: the other
+ * end is another release, or gone; other negative errno. */
+int status_socket_read(int fd, struct status_report *report);
+
+/* Connect, read one report, and leave. */
 int status_socket_ask(const char *path, struct status_report *report);
 
 #endif

@@ -9,13 +9,24 @@
 #include "supervisor.h"
 #include "worker_pool.h"
 
+/* Of those who asked, so many may stay to see a drain. */
+#define STATUS_SERVER_WATCHERS 4
+
 struct status_server {
 	/* Readable when somebody asks; -1 when not open. */
 	int fd;
 	char path[BACKEND_TEXT_SIZE];
 	/* When it was opened, CLOCK_REALTIME in seconds. */
 	int64_t since;
+	/* The last who asked, or -1 each. */
+	int watchers[STATUS_SERVER_WATCHERS];
+	unsigned int next_watcher;
 };
+
+#define STATUS_SERVER_NONE                                \
+	{                                                 \
+		.fd = -1, .watchers = { -1, -1, -1, -1 }, \
+	}
 
 /* Where the answer comes from. */
 struct status_source {
@@ -32,11 +43,17 @@ struct status_source {
 void status_server_open(struct status_server *server, const char *pidfile);
 
 /* Answer one who asks. */
-void status_server_answer(const struct status_server *server,
+void status_server_answer(struct status_server *server,
 			  const struct status_source *source);
 
+/* Tell those who stayed how the drain goes, which ends in @left_ms. */
+void status_server_tell(struct status_server *server,
+			const struct status_source *source, uint32_t left_ms);
+
 /* Remove the socket, while the pidfile is still held: the next holder's has
- * the same name. Safe when not open. */
+ * the same name. Who asked before may still be told. Safe when not open. */
 void status_server_close(struct status_server *server);
+/* Hang up on all. */
+void status_server_leave(struct status_server *server);
 
 #endif

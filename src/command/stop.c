@@ -4,10 +4,13 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
 
 #include "log.h"
 #include "pidfile.h"
 #include "recovery.h"
+#include "status_report.h"
 #include "stop_signals.h"
 #include "support.h"
 
@@ -49,11 +52,77 @@ static int wait_for_release(const char *path,
 	}
 }
 
-static int wait_for_drain(const struct options *options, int process)
+/* Whom to ask for progress: a connection to the instance's status, or -1. */
+static int open_progress(const struct options *options)
 {
-	struct pollfd ended = { .fd = process, .events = POLLIN };
+	struct status_report first;
+	char path[BACKEND_TEXT_SIZE];
+	cleanup_fd int fd = -1;
 
-	if (!options->wait_ms || poll(&ended, 1, (int)options->wait_ms) > 0)
+	if (!options->wait_ms || !isatty(STDERR_FILENO) ||
+	    status_socket_path(options->pidfile, path, sizeof(path)) < 0)
+		return -1;
+	fd = status_socket_connect(path);
+	/* An instance that has answered will tell more. */
+	if (fd < 0 || status_socket_read(fd, &first) < 0)
+		return -1;
+	return steal_fd(&fd);
+}
+
+/* One line, written over and over; gone when there is nothing to tell. */
+static void show_progress(const struct status_report *report, uint64_t left_ms)
+{
+	if (!report) {
+		fputs("\r\x1b[K", stderr);
+		return;
+	}
+	if (report->drain_left_ms < left_ms)
+		left_ms = report->drain_left_ms;
+	fprintf(stderr, "\rconnections left: %llu, seconds left: %llu\x1b[K",
+		(unsigned long long)report->open_connections,
+		(unsigned long long)(left_ms + 999) / 1000);
+}
+
+/* Show what comes from @progress, until the process ends or @deadline. Returns
+ * whether it has ended. */
+static bool watch_drain(int process, int progress, uint64_t deadline)
+{
+	struct pollfd fds[] = {
+		{ .fd = process, .events = POLLIN },
+		{ .fd = progress, .events = POLLIN },
+	};
+	struct status_report report;
+	uint64_t now;
+
+	while ((now = monotonic_ns()) < deadline) {
+		uint64_t left_ms = (deadline - now + NS_PER_MS - 1) / NS_PER_MS;
+
+		if (poll(fds, ARRAY_SIZE(fds), (int)left_ms) < 0)
+			continue;
+		if (fds[0].revents & POLLIN)
+			return true;
+		if (!fds[1].revents)
+			continue;
+		if (status_socket_read(progress, &report) < 0)
+			fds[1].fd = -1;
+		else
+			show_progress(&report, left_ms);
+	}
+	return false;
+}
+
+static int wait_for_drain(const struct options *options, int process,
+			  int progress)
+{
+	uint64_t deadline = monotonic_ns() + options->wait_ms * NS_PER_MS;
+	bool ended;
+
+	if (!options->wait_ms)
+		return EXIT_CODE_DONE;
+	ended = watch_drain(process, progress, deadline);
+	if (progress >= 0)
+		show_progress(NULL, 0);
+	if (ended)
 		return EXIT_CODE_DONE;
 	log_error("connections are still open after %u s; they go on, and end "
 		  "with the drain timeout at the latest",
@@ -66,6 +135,7 @@ static int stop_running(const struct options *options,
 {
 	uint64_t deadline = monotonic_ns() + STOP_TIMEOUT_MS * NS_PER_MS;
 	cleanup_fd int process = -1;
+	cleanup_fd int progress = -1;
 	int err;
 
 	if (!holder->pid) {
@@ -74,6 +144,7 @@ static int stop_running(const struct options *options,
 			  options->pidfile);
 		return EXIT_CODE_FAILED;
 	}
+	progress = open_progress(options);
 	err = pidfile_signal_holder(options->pidfile, holder, SIGINT, &process);
 	if (err && err != -ESRCH) {
 		log_error("cannot stop process %d: %s", holder->pid,
@@ -89,7 +160,7 @@ static int stop_running(const struct options *options,
 	if (process < 0)
 		return EXIT_CODE_DONE;
 	log_info("stopped: the redirect is gone");
-	return wait_for_drain(options, process);
+	return wait_for_drain(options, process, progress);
 }
 
 /*

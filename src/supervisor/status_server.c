@@ -65,13 +65,15 @@ static void fill_workers(const struct worker_pool *pool,
 	}
 }
 
-void status_server_answer(const struct status_server *server,
-			  const struct status_source *source)
+static void fill(const struct status_server *server,
+		 const struct status_source *source,
+		 struct status_report *report)
 {
 	const struct supervisor_settings *settings = source->supervisor;
-	struct status_report report = {
+
+	*report = (struct status_report){
 		.version = STATUS_REPORT_VERSION,
-		.size = sizeof(report),
+		.size = sizeof(*report),
 		.pid = getpid(),
 		.since = server->since,
 		.service_port = settings->redirect.service_port,
@@ -79,17 +81,47 @@ void status_server_answer(const struct status_server *server,
 		.ipv4 = source->listeners->ipv4 >= 0,
 		.ipv6 = source->listeners->ipv6 >= 0,
 	};
+	strcpy(report->redirect, settings->ops->name);
+	strcpy(report->alpn, settings->proxy.alpn.text);
+	strcpy(report->fallback, settings->proxy.fallback.text);
+	fill_counters(source->pool, report);
+	fill_workers(source->pool, report);
+}
 
-	strcpy(report.redirect, settings->ops->name);
-	strcpy(report.alpn, settings->proxy.alpn.text);
-	strcpy(report.fallback, settings->proxy.fallback.text);
-	fill_counters(source->pool, &report);
-	fill_workers(source->pool, &report);
+static void send_or_leave(int *watcher, const struct status_report *report)
+{
+	if (*watcher >= 0 && status_socket_send(*watcher, report) < 0)
+		close_fd_at(watcher);
+}
+
+void status_server_answer(struct status_server *server,
+			  const struct status_source *source)
+{
+	const struct supervisor_settings *settings = source->supervisor;
+	int *watcher = &server->watchers[server->next_watcher];
+	struct status_report report;
+
+	fill(server, source, &report);
 	if (settings->ops->interfaces)
 		report.interface_count = (uint32_t)settings->ops->interfaces(
 			source->redirect, report.interfaces,
 			STATUS_REPORT_INTERFACES);
-	status_socket_answer(server->fd, &report);
+	close_fd_at(watcher);
+	*watcher = status_socket_accept(server->fd);
+	send_or_leave(watcher, &report);
+	server->next_watcher =
+		(server->next_watcher + 1) % STATUS_SERVER_WATCHERS;
+}
+
+void status_server_tell(struct status_server *server,
+			const struct status_source *source, uint32_t left_ms)
+{
+	struct status_report report;
+
+	fill(server, source, &report);
+	report.drain_left_ms = left_ms;
+	for (size_t i = 0; i < STATUS_SERVER_WATCHERS; i++)
+		send_or_leave(&server->watchers[i], &report);
 }
 
 void status_server_close(struct status_server *server)
@@ -98,4 +130,10 @@ void status_server_close(struct status_server *server)
 		return;
 	status_socket_remove(server->path);
 	close_fd_at(&server->fd);
+}
+
+void status_server_leave(struct status_server *server)
+{
+	for (size_t i = 0; i < STATUS_SERVER_WATCHERS; i++)
+		close_fd_at(&server->watchers[i]);
 }

@@ -145,16 +145,14 @@ static void follow_rotation(struct supervisor *supervisor)
 	worker_pool_send_log_file(&supervisor->pool);
 }
 
-static void answer_status(const struct supervisor *supervisor)
+static struct status_source status_source(const struct supervisor *supervisor)
 {
-	const struct status_source source = {
+	return (struct status_source){
 		.supervisor = supervisor->settings,
 		.listeners = &supervisor->listeners,
 		.redirect = supervisor->redirect,
 		.pool = &supervisor->pool,
 	};
-
-	status_server_answer(&supervisor->status, &source);
 }
 
 /* What serve() waits for beside the workers. */
@@ -172,6 +170,7 @@ static int serve(struct supervisor *supervisor)
 		{ .fd = supervisor->status.fd, .events = POLLIN },
 		{ .fd = supervisor->rotation_fd, .events = POLLIN },
 	};
+	struct status_source source;
 	int signal_number;
 	int err;
 
@@ -197,8 +196,10 @@ static int serve(struct supervisor *supervisor)
 			if (err)
 				return err;
 		}
-		if (fds[2].revents & POLLIN)
-			answer_status(supervisor);
+		if (fds[2].revents & POLLIN) {
+			source = status_source(supervisor);
+			status_server_answer(&supervisor->status, &source);
+		}
 	}
 }
 
@@ -230,6 +231,15 @@ static void end_redirect(struct supervisor *supervisor)
 	pidfile_release(supervisor->settings->pidfile);
 }
 
+/* For those who watch `stop --wait`. */
+static void tell_watchers(struct supervisor *supervisor, uint64_t left_ns)
+{
+	const struct status_source source = status_source(supervisor);
+
+	status_server_tell(&supervisor->status, &source,
+			   (uint32_t)(left_ns / NS_PER_MS));
+}
+
 static void report_drain(const struct supervisor *supervisor, uint64_t left_ns)
 {
 	uint64_t open = worker_pool_sum(&supervisor->pool, open_connections);
@@ -252,6 +262,7 @@ static void drain(struct supervisor *supervisor)
 		now +
 		supervisor->settings->options->drain_timeout_ms * NS_PER_MS;
 	uint64_t next_report = now;
+	uint64_t next_tell = now;
 	int signal_number;
 
 	while (worker_pool_running(pool) && now < deadline &&
@@ -259,6 +270,10 @@ static void drain(struct supervisor *supervisor)
 		if (now >= next_report) {
 			report_drain(supervisor, deadline - now);
 			next_report = now + PROGRESS_INTERVAL_NS;
+		}
+		if (now >= next_tell) {
+			tell_watchers(supervisor, deadline - now);
+			next_tell = now + NS_PER_S;
 		}
 		worker_pool_receive(pool, 200);
 		worker_pool_kill_hung(pool);
@@ -413,6 +428,7 @@ static void release(struct supervisor *supervisor)
 	if (supervisor->redirect)
 		ops_of(supervisor)->close(supervisor->redirect);
 	status_server_close(&supervisor->status);
+	status_server_leave(&supervisor->status);
 	pidfile_release(supervisor->settings->pidfile);
 	listeners_close(&supervisor->listeners);
 	close_fd_at(&supervisor->signal_fd);
@@ -424,7 +440,7 @@ int supervisor_run(const struct supervisor_settings *settings)
 	struct supervisor supervisor = {
 		.settings = settings,
 		.listeners = LISTENERS_NONE,
-		.status.fd = -1,
+		.status = STATUS_SERVER_NONE,
 		.pool.max_connections = settings->options->max_connections,
 		.worker_settings = {
 			.config = &settings->proxy,

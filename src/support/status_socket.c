@@ -59,23 +59,29 @@ int status_socket_open(const char *path)
 	return steal_fd(&fd);
 }
 
-void status_socket_answer(int listener, const struct status_report *report)
+int status_socket_accept(int listener)
 {
-	cleanup_fd int fd = -1;
+	int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
-	fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-	/* It fits the socket's buffer; who is gone already gets nothing. */
-	if (fd >= 0 && send(fd, report, sizeof(*report), MSG_NOSIGNAL) < 0)
-		return;
+	return fd < 0 ? -errno : fd;
 }
 
-int status_socket_ask(const char *path, struct status_report *report)
+int status_socket_send(int fd, const struct status_report *report)
+{
+	/* It fits the socket's buffer, unless the last ones were not read. */
+	ssize_t length = send(fd, report, sizeof(*report), MSG_NOSIGNAL);
+
+	if (length < 0)
+		return -errno;
+	return length == sizeof(*report) ? 0 : -EAGAIN;
+}
+
+int status_socket_connect(const char *path)
 {
 	const struct sockaddr_un address = socket_address(path);
 	/* A supervisor that is stopped does not answer. */
 	const struct timeval patience = { .tv_sec = 3 };
 	cleanup_fd int fd = -1;
-	ssize_t length;
 
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
@@ -83,6 +89,13 @@ int status_socket_ask(const char *path, struct status_report *report)
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
 		return -errno;
+	return steal_fd(&fd);
+}
+
+int status_socket_read(int fd, struct status_report *report)
+{
+	ssize_t length;
+
 	length = recv(fd, report, sizeof(*report), MSG_WAITALL);
 	if (length < 0)
 		return -errno;
@@ -91,4 +104,11 @@ int status_socket_ask(const char *path, struct status_report *report)
 	    report->size != sizeof(*report))
 		return -EPROTO;
 	return 0;
+}
+
+int status_socket_ask(const char *path, struct status_report *report)
+{
+	cleanup_fd int fd = status_socket_connect(path);
+
+	return fd < 0 ? fd : status_socket_read(fd, report);
 }

@@ -31,6 +31,8 @@ def copy_sources(target):
     target.mkdir()
     listed = run("git", "-C", ROOT, "ls-files", "-z", "--cached", "--others",
                  "--exclude-standard").stdout
+    listed = "\0".join(name for name in listed.split("\0")
+                       if (ROOT / name).is_file())
     subprocess.run(["cpio", "--null", "--pass-through", "--quiet",
                     "--make-directories", target], input=listed, text=True,
                    cwd=ROOT, check=True)

@@ -1,34 +1,185 @@
 # SPDX-License-Identifier: MIT
 """
-The Containerfile's image: a static binary in an empty root.
-
-A container is a root, namespaces and capabilities; all of them are made here
-as a container engine would, with the very capabilities of the DaemonSet.
+The Containerfile's image, run as the DaemonSet says: an empty root, read-only,
+on the host's network, with the very capabilities of the example.
 """
 
+import contextlib
+import itertools
 import os
-import re
-import shlex
-import signal
 import subprocess
 
 import pytest
 import yaml
 
 from conftest import ROOT
-from harness.hello import client_hello
+from harness import hello
 from harness.namespace import run, wait_until
 from harness.network import Network
 from harness.recorder import Recorder
 
-POD = """\
-mount --make-rprivate /
-mount -t tmpfs tmpfs /mnt
-mkdir -p /mnt/run/acme-alpn-proxy /mnt/proc /mnt/sys/kernel/btf /mnt/etc
-cp -r {image}/. /mnt
-mount -t proc proc /mnt/proc
-mount --bind /sys/kernel/btf /mnt/sys/kernel/btf
-mount -o remount,ro,bind /mnt 2>/dev/null || mount -o remount,ro /mnt
-mount -t tmpfs tmpfs /mnt/run/acme-alpn-proxy
-exec chroot /mnt {program}
-"""
+IMAGE = "acme-alpn-proxy:0.1.0"
+DAEMONSET = ROOT / "dist/kubernetes/daemonset.yaml"
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def storage(built, tmp_path_factory):
+    """Where the engines keep the image, which is built as documented."""
+    folder = tmp_path_factory.mktemp("storage")
+    words = ["--root", str(folder / "root"), "--runroot", str(folder / "run"),
+             "--storage-driver", "vfs"]
+    run("buildah", *words, "build", "--isolation", "chroot", "-t", IMAGE, ".",
+        cwd=built.parent)
+    return words
+
+
+@pytest.fixture
+def network():
+    made = Network()
+    yield made
+    made.remove()
+
+
+@pytest.fixture(scope="module")
+def container():
+    """What the DaemonSet says of the container, and of its pod."""
+    pod = yaml.safe_load(DAEMONSET.read_text())["spec"]["template"]["spec"]
+    assert pod["hostNetwork"]
+    (only,) = pod["containers"]
+    assert only["image"] == IMAGE
+    return only
+
+
+class Pod:
+    """The container in @network's server, as podman runs it."""
+
+    def __init__(self, network, storage, container, capabilities, *options):
+        self._engine = ["podman", *storage, "--cgroup-manager", "cgroupfs",
+                        "--runtime", "runc"]
+        self._name = f"acme-packages-{os.getpid()}-{next(_numbers)}"
+        security = container["securityContext"]
+        assert security["readOnlyRootFilesystem"]
+        assert not security["allowPrivilegeEscalation"]
+        assert security["capabilities"]["drop"] == ["ALL"]
+        self._process = subprocess.Popen(
+            ["nsenter", f"--net=/run/netns/{network.server.name}", "unshare",
+             "--mount", *self._engine, "run", "--rm", "--name", self._name,
+             "--network", "host", "--read-only", "--security-opt",
+             "no-new-privileges", "--security-opt", "seccomp=unconfined",
+             # Those of an engine may be above what it is allowed itself.
+             "--ulimit", "nofile=4096:4096", "--ulimit", "nproc=4096:4096",
+             "--cap-drop", "ALL", *(f"--cap-add={name}"
+                                    for name in capabilities),
+             *(f"--env={one['name']}={one['value']}"
+               for one in container["env"]),
+             "--tmpfs", "/run/acme-alpn-proxy",
+             "--volume", "/sys/kernel/btf:/sys/kernel/btf:ro",
+             IMAGE, *options], text=True, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    def probe(self, command):
+        return run(*self._engine, "exec", self._name, *command, check=False,
+                   stderr=None)
+
+    def wait_ready(self, probe):
+        wait_until(lambda: self._process.poll() is not None or
+                   self.probe(probe).returncode == 0, 20, "a ready pod")
+        assert self._process.poll() is None, self._process.stdout.read()
+
+    def finish(self):
+        """Its exit code and what it logged."""
+        output, _ = self._process.communicate(timeout=30)
+        return self._process.returncode, output
+
+    def stop(self):
+        run(*self._engine, "stop", "--time", "20", self._name, check=False)
+        return self.finish()
+
+
+@pytest.fixture
+def start_pod(network, storage, container):
+    made = []
+
+    def start(capabilities, *options):
+        made.append(Pod(network, storage, container, capabilities, *options))
+        return made[-1]
+    yield start
+    for pod in made:
+        with contextlib.suppress(ValueError):
+            pod.stop()
+
+
+def capabilities_of(container):
+    return container["securityContext"]["capabilities"]["add"]
+
+
+def arguments_of(container):
+    """In this network there is no cluster with names."""
+    return [word.replace("acme-responder.acme.svc.cluster.local", "127.0.0.1")
+            for word in container["args"]]
+
+
+def test_pod_serves_and_leaves_nothing(network, container, start_pod):
+    backends = {hello.ACME: Recorder(network.server, "responder", 31443),
+                b"h2": Recorder(network.server, "web", 443)}
+    pod = start_pod(capabilities_of(container), *arguments_of(container))
+    probe = container["readinessProbe"]["exec"]["command"]
+    pod.wait_ready(probe)
+    for protocol, backend in backends.items():
+        with network.client.connect(Network.SERVER[4], 443) as visitor:
+            visitor.sendall(hello.hello(hello.alpn(protocol)))
+            assert visitor.recv(100) == backend.greeting
+        assert backend.next().peer == "127.0.0.1"
+    status = pod.probe([*probe, "--json"]).stdout
+    # Everything that the kernel has, in a root without a single file of use.
+    for kind in ("user", "capabilities", "root", "files", "calls"):
+        assert f'"{kind}"' in status
+    code, log = pod.stop()
+    assert code == 0, log
+    assert "conntrack pin" in log and "no conntrack pin" not in log
+    assert "1 to the ACME responder, 1 to the web server" in log
+    assert network.server.run("bpftool", "net", "show", "dev", "client",
+                              check=False).stdout.count("acme") == 0
+    for backend in backends.values():
+        backend.stop()
+
+
+@pytest.mark.parametrize("missing", ["NET_ADMIN", "SYS_ADMIN", "SETUID",
+                                     "SETGID"])
+def test_no_capability_is_too_many(missing, container, start_pod):
+    """Without one of these it says so and does not start."""
+    pod = start_pod([name for name in capabilities_of(container)
+                     if name != missing], *arguments_of(container))
+    code, log = pod.finish()
+    assert code == 1
+    assert "error: " in log
+
+
+def test_without_what_confines_the_worker_there_is_less(container, start_pod):
+    pod = start_pod([name for name in capabilities_of(container)
+                     if name != "SYS_CHROOT"], *arguments_of(container))
+    probe = container["readinessProbe"]["exec"]["command"]
+    pod.wait_ready(probe)
+    assert '"root"' not in pod.probe([*probe, "--json"]).stdout
+    assert pod.stop()[0] == 0
+
+
+def test_other_capabilities_do_where_no_port_is_published(container,
+                                                          start_pod):
+    """As the comment in the example says."""
+    capabilities = {*capabilities_of(container), "BPF", "PERFMON"}
+    pod = start_pod(capabilities - {"SYS_ADMIN"}, *arguments_of(container))
+    pod.wait_ready(container["readinessProbe"]["exec"]["command"])
+    code, log = pod.stop()
+    assert code == 0
+    assert "no conntrack pin (no CAP_SYS_ADMIN)" in log
+
+
+def test_image_holds_a_program_and_a_user(storage, tmp_path):
+    name = run("buildah", *storage, "from", IMAGE).stdout.strip()
+    root = run("buildah", *storage, "mount", name).stdout.strip()
+    assert run("find", root, "-type", "f", "-printf", "%P\n").stdout.split() == [
+        "acme-alpn-proxy", "etc/passwd"]
+    assert run("chroot", root, "/acme-alpn-proxy", "--version").stdout
+    run("buildah", *storage, "rm", name)

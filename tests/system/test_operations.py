@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
 """start, stop and status as hooks, people and scripts use them."""
 
+import contextlib
 import os
 import pty
 import random
+import re
 import select
 import signal
 import subprocess
@@ -98,16 +100,9 @@ def test_terminal_is_logged_to(network, product, web):
     os.close(theirs)
     product.wait_running()
     process.send_signal(signal.SIGINT)
-    text = b""
-    try:
-        while (chunk := os.read(ours, 4096)):
-            text += chunk
-    except OSError:
-        # EIO: the last process has closed its end.
-        pass
-    os.close(ours)
+    text = read_to_the_end(ours)
     assert process.wait(20) == 0
-    assert b"ready" in text and b"done" in text
+    assert "ready" in text and "done" in text
 
 
 @pytest.mark.parametrize("name, redirect", [
@@ -247,13 +242,73 @@ def test_stop_waits_no_longer_than_told(network, product, web, clean):
 def test_stop_waits_until_the_last_has_gone(network, product, web, clean):
     product.start("--iptables")
     visitor = visit_through_proxy(network, web)
-    stop = product.popen("stop", "--wait")
+    stop = product.popen("stop", "--wait", stderr=subprocess.PIPE)
     wait_until(lambda: not product.pidfile.exists(), what="end of redirect")
     time.sleep(0.5)
     assert stop.poll() is None
     visitor.close()
     assert stop.wait(20) == 0
+    # Progress is for terminals.
+    with stop.stderr as output:
+        assert output.read() == b"stopped: the redirect is gone\n"
     assert_nothing_left(product, clean)
+
+
+def on_a_terminal(product, *words):
+    """Runs it with a terminal; the process, and our end of the terminal."""
+    ours, theirs = pty.openpty()
+    process = product.popen(*words, stdin=theirs, stdout=theirs,
+                            stderr=theirs)
+    os.close(theirs)
+    return process, ours
+
+
+def read_to_the_end(terminal):
+    text = b""
+    # EIO: the last process has closed its end.
+    with contextlib.suppress(OSError):
+        while (chunk := os.read(terminal, 4096)):
+            text += chunk
+    os.close(terminal)
+    return text.decode()
+
+
+def test_stop_shows_its_progress_on_a_terminal(redirect, network, product, web,
+                                               clean):
+    product.start(f"--{redirect}", "--drain-timeout", "60")
+    visitors = [visit_through_proxy(network, web) for _ in range(2)]
+    stop, terminal = on_a_terminal(product, "stop", "--wait")
+    wait_until(lambda: not product.pidfile.exists(), what="end of redirect")
+    # Another may start meanwhile, and has a status of its own.
+    product.start(f"--{redirect}")
+    visitors.pop().close()
+    time.sleep(2.5)
+    assert stop.poll() is None
+    visitors.pop().close()
+    assert stop.wait(20) == 0
+    text = read_to_the_end(terminal)
+    shown = [tuple(map(int, pair)) for pair in re.findall(
+        r"\rconnections left: (\d+), seconds left: (\d+)\x1b\[K", text)]
+    assert len(shown) >= 2, text + product.log_text()
+    assert all(open_connections in (1, 2) for open_connections, _ in shown)
+    assert shown[-1][0] == 1
+    assert 60 >= shown[0][1] > shown[-1][1] > 30
+    # Nothing of it stays.
+    assert text.endswith("\r\x1b[K")
+    product.stop()
+    assert_nothing_left(product, clean)
+
+
+def test_progress_counts_down_to_what_stop_was_told(network, product, web):
+    product.start("--bpf")
+    visitor = visit_through_proxy(network, web)
+    stop, terminal = on_a_terminal(product, "stop", "--wait=2.5")
+    assert stop.wait(20) == 1
+    text = read_to_the_end(terminal)
+    assert re.findall(r"seconds left: (\d+)", text)[0] in "23"
+    assert "\r\x1b[Kerror: connections are still open" in text
+    visitor.close()
+    product.wait_gone()
 
 
 def test_status(product, web):

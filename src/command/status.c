@@ -208,6 +208,31 @@ static void print_json(const struct status_report *report)
 
 #define PREFIX "acme_alpn_proxy_"
 
+/* A name's printable ASCII as it is; quotes and all else escaped. */
+static void print_label(const char *text)
+{
+	for (; *text; text++) {
+		const unsigned char byte = (unsigned char)*text;
+
+		if (byte == '"' || byte == '\\')
+			printf("\\%c", byte);
+		else if (byte < 0x20 || byte >= 0x7f)
+			printf("\\\\x%02x", byte);
+		else
+			putchar(byte);
+	}
+}
+
+static void print_prometheus_packets(const struct redirect_interface *interface)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(interface_numbers); i++) {
+		fputs(PREFIX "packets_total{interface=\"", stdout);
+		print_label(interface->name);
+		printf("\",verdict=\"%s\"} %llu\n", interface_numbers[i].label,
+		       value_of(interface, &interface_numbers[i]));
+	}
+}
+
 static void print_prometheus_numbers(const struct status_report *report)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
@@ -254,16 +279,8 @@ static void print_prometheus(const struct status_report *report)
 		puts("# HELP " PREFIX "packets_total Packets that could begin "
 		     "a connection, by what became of them.\n"
 		     "# TYPE " PREFIX "packets_total counter");
-	for (size_t i = 0; i < listed_interfaces(report); i++) {
-		const struct redirect_interface *interface =
-			&report->interfaces[i];
-
-		for (size_t j = 0; j < ARRAY_SIZE(interface_numbers); j++)
-			printf(PREFIX "packets_total{interface=\"%s\","
-				      "verdict=\"%s\"} %llu\n",
-			       interface->name, interface_numbers[j].label,
-			       value_of(interface, &interface_numbers[j]));
-	}
+	for (size_t i = 0; i < listed_interfaces(report); i++)
+		print_prometheus_packets(&report->interfaces[i]);
 }
 
 static int print_absence(const struct options *options,

@@ -7,6 +7,7 @@ import re
 import signal
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from harness import hello
 from harness.network import Network
@@ -65,6 +66,12 @@ SAMPLE = re.compile(r'[a-z_]+(\{[a-z_]+="[^"\\]*"(,[a-z_]+="[^"\\]*")*\})? '
 
 def test_prometheus_text_is_well_formed(redirect, visited, product):
     text = product.succeed("status", "--prometheus").stdout
+    # What Prometheus itself would make of it.
+    families = {family.name: family
+                for family in text_string_to_metric_families(text)}
+    assert families["acme_alpn_proxy_accepted"].samples[0].value == 2
+    assert all(family.documentation and family.type in ("counter", "gauge")
+               for family in families.values())
     types = {}
     samples = {}
     for line in text.splitlines():
@@ -89,6 +96,24 @@ def test_prometheus_text_is_well_formed(redirect, visited, product):
     if redirect == "bpf":
         assert sum(value for series, value in samples.items()
                    if 'verdict="steered"' in series) == 2
+
+
+@pytest.mark.parametrize("name, escaped", [
+    (b'"x{}\\n', '"x{}\\n'), (b"c\xff\xc3(", r"c\xff\xc3(")])
+def test_names_of_interfaces_are_quoted(name, escaped, network, product, web):
+    """Whoever makes interfaces may call them so."""
+    network.server.run("ip", "link", "add", "name", os.fsdecode(name), "type",
+                       "bridge")
+    product.start("--bpf", "--interface", "*[\"c]*")
+    text = product.succeed("status", "--prometheus").stdout
+    (packets,) = [family for family in text_string_to_metric_families(text)
+                  if family.name == "acme_alpn_proxy_packets"]
+    assert escaped in {sample.labels["interface"]
+                       for sample in packets.samples}
+    report = json.loads(product.succeed("status", "--json").stdout)
+    assert name.decode("latin-1") in {interface["name"] for interface in
+                                      report["interfaces"]}
+    product.stop()
 
 
 def test_text_names_what_matters(redirect, visited, product):

@@ -255,7 +255,7 @@ lint: $(program)
 ## Installing
 
 examples := dist/systemd/acme-renew.service dist/systemd/acme-renew.timer \
-	    dist/kubernetes/daemonset.yaml
+	    dist/kubernetes/daemonset.yaml dist/logrotate
 
 .PHONY: install
 install: $(program) $(completions)

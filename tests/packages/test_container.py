@@ -7,13 +7,15 @@ on the host's network, with the very capabilities of the example.
 import contextlib
 import itertools
 import os
+import shlex
 import subprocess
 
 import pytest
 import yaml
 
 from conftest import ROOT
-from harness import hello
+from harness import hello, residue
+from harness.documents import command
 from harness.namespace import run, wait_until
 from harness.network import Network
 from harness.recorder import Recorder
@@ -29,8 +31,11 @@ def storage(built, tmp_path_factory):
     folder = tmp_path_factory.mktemp("storage")
     words = ["--root", str(folder / "root"), "--runroot", str(folder / "run"),
              "--storage-driver", "vfs"]
-    run("buildah", *words, "build", "--isolation", "chroot", "-t", IMAGE, ".",
-        cwd=built.parent)
+    # By "make tarball".
+    assert (built.parent / "build/static/acme-alpn-proxy").exists()
+    run("sh", "-euc", command("dist/README.md", "buildah build", {
+        "buildah build": f"buildah {' '.join(words)} build --isolation chroot"
+    }), cwd=built.parent)
     return words
 
 
@@ -52,30 +57,18 @@ def container():
 
 
 class Pod:
-    """The container in @network's server, as podman runs it."""
+    """A container in @network's server: "podman run" with @words."""
 
-    def __init__(self, network, storage, container, capabilities, *options):
+    def __init__(self, network, storage, words):
         self._engine = ["podman", *storage, "--cgroup-manager", "cgroupfs",
                         "--runtime", "runc"]
         self._name = f"acme-packages-{os.getpid()}-{next(_numbers)}"
-        security = container["securityContext"]
-        assert security["readOnlyRootFilesystem"]
-        assert not security["allowPrivilegeEscalation"]
-        assert security["capabilities"]["drop"] == ["ALL"]
         self._process = subprocess.Popen(
             ["nsenter", f"--net=/run/netns/{network.server.name}", "unshare",
-             "--mount", *self._engine, "run", "--rm", "--name", self._name,
-             "--network", "host", "--read-only", "--security-opt",
-             "no-new-privileges", "--security-opt", "seccomp=unconfined",
+             "--mount", *self._engine, "run", "--name", self._name,
              # Those of an engine may be above what it is allowed itself.
              "--ulimit", "nofile=4096:4096", "--ulimit", "nproc=4096:4096",
-             "--cap-drop", "ALL", *(f"--cap-add={name}"
-                                    for name in capabilities),
-             *(f"--env={one['name']}={one['value']}"
-               for one in container["env"]),
-             "--tmpfs", "/run/acme-alpn-proxy",
-             "--volume", "/sys/kernel/btf:/sys/kernel/btf:ro",
-             IMAGE, *options], text=True, stdin=subprocess.DEVNULL,
+             *words], text=True, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
     def probe(self, command):
@@ -97,17 +90,39 @@ class Pod:
         return self.finish()
 
 
+def as_the_daemonset_says(container, capabilities):
+    security = container["securityContext"]
+    assert security["readOnlyRootFilesystem"]
+    assert not security["allowPrivilegeEscalation"]
+    assert security["capabilities"]["drop"] == ["ALL"]
+    run_folder, btf = container["volumeMounts"]
+    return ["--rm", "--network", "host", "--read-only", "--security-opt",
+            "no-new-privileges", "--security-opt", "seccomp=unconfined",
+            "--cap-drop", "ALL", *(f"--cap-add={name}"
+                                   for name in capabilities),
+            "--tmpfs", run_folder["mountPath"],
+            "--volume", f"/sys/kernel/btf:{btf['mountPath']}:ro",
+            IMAGE, *arguments_of(container)]
+
+
 @pytest.fixture
-def start_pod(network, storage, container):
+def start(network, storage):
+    """Call it with the words behind "podman run"."""
     made = []
 
-    def start(capabilities, *options):
-        made.append(Pod(network, storage, container, capabilities, *options))
+    def start(words):
+        made.append(Pod(network, storage, words))
         return made[-1]
     yield start
     for pod in made:
         with contextlib.suppress(ValueError):
             pod.stop()
+
+
+@pytest.fixture
+def start_pod(start, container):
+    return lambda capabilities: start(
+        as_the_daemonset_says(container, capabilities))
 
 
 def capabilities_of(container):
@@ -123,7 +138,8 @@ def arguments_of(container):
 def test_pod_serves_and_leaves_nothing(network, container, start_pod):
     backends = {hello.ACME: Recorder(network.server, "responder", 31443),
                 b"h2": Recorder(network.server, "web", 443)}
-    pod = start_pod(capabilities_of(container), *arguments_of(container))
+    clean = residue.snapshot(network.server)
+    pod = start_pod(capabilities_of(container))
     probe = container["readinessProbe"]["exec"]["command"]
     pod.wait_ready(probe)
     for protocol, backend in backends.items():
@@ -139,8 +155,7 @@ def test_pod_serves_and_leaves_nothing(network, container, start_pod):
     assert code == 0, log
     assert "conntrack pin" in log and "no conntrack pin" not in log
     assert "1 to the ACME responder, 1 to the web server" in log
-    assert network.server.run("bpftool", "net", "show", "dev", "client",
-                              check=False).stdout.count("acme") == 0
+    assert residue.snapshot(network.server) == clean
     for backend in backends.values():
         backend.stop()
 
@@ -150,7 +165,7 @@ def test_pod_serves_and_leaves_nothing(network, container, start_pod):
 def test_no_capability_is_too_many(missing, container, start_pod):
     """Without one of these it says so and does not start."""
     pod = start_pod([name for name in capabilities_of(container)
-                     if name != missing], *arguments_of(container))
+                     if name != missing])
     code, log = pod.finish()
     assert code == 1
     assert "error: " in log
@@ -158,7 +173,7 @@ def test_no_capability_is_too_many(missing, container, start_pod):
 
 def test_without_what_confines_the_worker_there_is_less(container, start_pod):
     pod = start_pod([name for name in capabilities_of(container)
-                     if name != "SYS_CHROOT"], *arguments_of(container))
+                     if name != "SYS_CHROOT"])
     probe = container["readinessProbe"]["exec"]["command"]
     pod.wait_ready(probe)
     assert '"root"' not in pod.probe([*probe, "--json"]).stdout
@@ -169,17 +184,33 @@ def test_other_capabilities_do_where_no_port_is_published(container,
                                                           start_pod):
     """As the comment in the example says."""
     capabilities = {*capabilities_of(container), "BPF", "PERFMON"}
-    pod = start_pod(capabilities - {"SYS_ADMIN"}, *arguments_of(container))
+    pod = start_pod(capabilities - {"SYS_ADMIN"})
     pod.wait_ready(container["readinessProbe"]["exec"]["command"])
     code, log = pod.stop()
     assert code == 0
     assert "no conntrack pin (no CAP_SYS_ADMIN)" in log
 
 
+def test_documented_container(network, container, start):
+    """Its command has the DaemonSet's capabilities; podman's own seccomp
+    profile allows what they are for."""
+    words = shlex.split(command("dist/README.md", "podman run"))[2:]
+    assert words[-1] == IMAGE
+    (added,) = [words[i + 1] for i, word in enumerate(words)
+                if word == "--cap-add"]
+    assert added.split(",") == capabilities_of(container)
+    pod = start(words)
+    probe = container["readinessProbe"]["exec"]["command"]
+    pod.wait_ready(probe)
+    assert "redirect: bpf" in pod.probe(probe).stdout
+    code, log = pod.stop()
+    assert code == 0, log
+
+
 def test_image_holds_a_program_and_a_user(storage, tmp_path):
     name = run("buildah", *storage, "from", IMAGE).stdout.strip()
     root = run("buildah", *storage, "mount", name).stdout.strip()
-    assert run("find", root, "-type", "f", "-printf", "%P\n").stdout.split() == [
-        "acme-alpn-proxy", "etc/passwd"]
+    assert set(run("find", root, "-type", "f", "-printf",
+                   "%P\n").stdout.split()) == {"acme-alpn-proxy", "etc/passwd"}
     assert run("chroot", root, "/acme-alpn-proxy", "--version").stdout
     run("buildah", *storage, "rm", name)

@@ -7,6 +7,7 @@ import pytest
 
 from conftest import ROOT
 from debian import Machine
+from harness.documents import command
 
 # A device, a client behind it, and a web server.
 NETWORK = """
@@ -33,7 +34,8 @@ printf 'GET / HTTP/1.0\\r\\n\\r\\n' | ip netns exec client timeout 5 openssl \\
 DIRECTLY, THROUGH_PROXY = "192.0.2.2", "127.0.0.1"
 
 
-INSTALL = ("dpkg", "--install", "/root/package.deb")
+INSTALL = command("dist/README.md", "dpkg --install", {
+    "dist/acme-alpn-proxy_0.1.0_amd64.deb": "/root/package.deb"}).split()
 PURGE = ("dpkg", "--purge", "acme-alpn-proxy")
 
 
@@ -67,7 +69,7 @@ def test_service_serves_and_leaves_nothing(machine, option):
     machine.shell(NETWORK)
     rules = machine.shell("iptables -t nat -S; ip6tables -t nat -S")
     machine.shell(f"echo OPTIONS={option} >/etc/default/acme-alpn-proxy")
-    machine.shell("systemctl start acme-alpn-proxy")
+    machine.shell(command("dist/README.md", "systemctl start"))
     # Type=notify: it serves from the moment that the start is done.
     assert machine.shell(VISIT).strip() == THROUGH_PROXY
     status = machine.shell("acme-alpn-proxy status")
@@ -77,7 +79,7 @@ def test_service_serves_and_leaves_nothing(machine, option):
     assert " calls\n" in status
     shown = machine.shell("systemctl show -p StatusText acme-alpn-proxy")
     assert f"{option[2:]} redirect of port 443 is in place" in shown
-    machine.shell("systemctl stop acme-alpn-proxy")
+    machine.shell(command("dist/README.md", "systemctl stop"))
     assert machine.shell(VISIT).strip() == DIRECTLY
     assert machine.shell("iptables -t nat -S; ip6tables -t nat -S") == rules
     assert "Result=success" in machine.shell(
@@ -98,13 +100,15 @@ def test_service_that_is_killed_leaves_nothing(machine, option):
     machine.shell("until systemctl is-failed acme-alpn-proxy; do sleep 0.1; "
                   "done; systemctl reset-failed acme-alpn-proxy")
     assert machine.shell(VISIT).strip() == DIRECTLY
+    # With its priority, in the journal.
+    assert "the supervisor died" in machine.shell(
+        "journalctl --no-pager -p warning..warning -u acme-alpn-proxy")
     assert "REDIRECT" not in machine.shell("iptables -t nat -S")
     machine.shell("! ls /run/acme* 2>&1")
 
 
 CLIENT = """
 useradd --system acme
-cp /usr/share/doc/acme-alpn-proxy/examples/acme-renew.* /etc/systemd/system
 cat >/usr/bin/lego <<'EOF'
 #!/bin/sh
 id -un
@@ -120,7 +124,7 @@ STOPPED = "while [ \"$(systemctl is-active acme-alpn-proxy)\" != inactive ]; " \
 
 
 def test_renewal_runs_unprivileged_behind_the_service(machine):
-    machine.shell(CLIENT)
+    machine.shell(command("dist/README.md", "cp /usr/share/doc") + CLIENT)
     machine.shell("systemctl start acme-renew")
     machine.shell(STOPPED)
     journal = machine.journal("acme-renew", "acme-alpn-proxy")
@@ -134,8 +138,8 @@ def test_renewal_runs_unprivileged_behind_the_service(machine):
     # Without a proxy, the CA is not asked at all.
     assert "lego" not in machine.shell(
         "systemctl status acme-renew | grep -F Process: || true")
-    machine.shell("systemctl enable --now acme-renew.timer; "
-                  "systemctl list-timers | grep acme-renew")
+    machine.shell(command("dist/README.md", "systemctl enable") +
+                  "; systemctl list-timers | grep acme-renew")
 
 
 def test_removing_the_package_ends_what_was_started_by_hand(machine):
@@ -159,4 +163,5 @@ def test_exposure_is_as_documented(machine):
     text = machine.shell("systemd-analyze security --no-pager "
                          "acme-alpn-proxy.service", check=False)
     score = re.search(r"Overall exposure level .*: ([\d.]+)", text).group(1)
-    assert f"exposure of {score}" in (ROOT / "dist/README.md").read_text()
+    words = " ".join((ROOT / "dist/README.md").read_text().split())
+    assert f"an exposure of {score} " in words

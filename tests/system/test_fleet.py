@@ -14,12 +14,14 @@ The balancer gives new connections to 198.51.100.1:443 to the nodes in turn.
 
 import hashlib
 import json
+import shlex
 import ssl
 import threading
 
 import pytest
 
 from harness.acme import Authority, Client
+from harness.documents import command
 from harness.namespace import Namespace, add_address, link
 from harness.network import Network
 from harness.product import Product
@@ -162,8 +164,11 @@ def validations(product):
 def test_one_responder_for_a_fleet(fleet, webs, products, authority, tmp_path):
     guests = Guests(fleet.authority)
     guests.start()
+    text = command("dist/README.md",
+                   "acme-alpn-proxy start --daemon --bpf -alpn")
+    assert f"{RESPONDER}:31443" in text
     for product in products:
-        product.start("--bpf", "-alpn", f"{RESPONDER}:31443")
+        product.succeed(*shlex.split(text)[1:])
     client = Client(fleet.responder, tmp_path, authority, RESPONDER)
     # Guests take turns too, so that one order may not reach every node.
     for _ in range(10):

@@ -3,13 +3,18 @@
 
 import os
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
 from harness.acme import Authority, Issued
+from harness.documents import blocks, command
 from harness.namespace import wait_until
 
+RECIPES = "hooks/README.md"
+# Where the documents say that the hooks are installed.
+INSTALLED = "/usr/local/share/acme-alpn-proxy/hooks"
 HOOKS = Path(__file__).resolve().parents[2] / "hooks"
 NAME = "www.example.test"
 NAMES = [NAME, "example.test", "a.example.test"]
@@ -55,6 +60,12 @@ class Host:
             '; exec "$@"', self._trust, *words, env=self.environment,
             check=False, timeout=timeout)
 
+    def follow(self, document, beginning, changes=(), ending=""):
+        """Type what the document says."""
+        return self.succeed("sh", "-euc", command(
+            document, beginning, {"example.org": "example.test",
+                                  **dict(changes)}, ending))
+
     def succeed(self, *words, **options):
         result = self.run(*words, **options)
         assert result.returncode == 0, (
@@ -81,41 +92,76 @@ def assert_issued(path, names):
     assert sorted(issued.names) == sorted(names)
 
 
-def test_lego(redirect, host, authority, send_visitors):
+def lego(host, authority):
+    """What the test needs beside what is documented."""
+    return {"lego ": f"lego --server {authority.directory_url} --path "
+                     f"{host.directory}/lego --key-type ec256 "}
+
+
+def run_lego(redirect, host, authority):
+    log = host.product.log
+    return {"proxy run": f"proxy --{redirect} --log-file {log} run",
+            **lego(host, authority)}
+
+
+@pytest.mark.parametrize("document", ["README.md", RECIPES])
+def test_lego(document, redirect, host, authority, send_visitors):
     visitors = send_visitors(4, rate=VISITOR_RATE)
     visitors.wait_for_more(20)
-    path = host.directory / "lego"
-    host.succeed("acme-alpn-proxy", f"--{redirect}", "--log-file",
-                 host.product.log, "run", "--", "lego", "--tls", "--tls.port",
-                 "127.0.0.1:31443", "--server", authority.directory_url,
-                 "--path", path, "--email", "you@example.test", "--accept-tos",
-                 "--key-type", "ec256", "--domains", NAME, "run")
+    host.follow(document, "acme-alpn-proxy run -- lego",
+                run_lego(redirect, host, authority), "--accept-tos run")
     visitors.finish_without_failures()
     host.assert_clean()
-    assert_issued(path / f"certificates/{NAME}.crt", [NAME])
+    assert_issued(host.directory / f"lego/certificates/{NAME}.crt", [NAME])
     assert host.challenges_answered() >= 1
 
 
-def dehydrated(host, authority, *words):
+def test_lego_renews(host, authority, web):
+    host.follow(RECIPES, "acme-alpn-proxy run -- lego",
+                run_lego("bpf", host, authority), "--accept-tos run")
+    path = host.directory / f"lego/certificates/{NAME}.crt"
+    first = path.read_text()
+    host.follow(RECIPES, "acme-alpn-proxy run -- lego",
+                {"renew": "renew --days 9999 --no-random-sleep",
+                 **run_lego("bpf", host, authority)}, " renew")
+    assert path.read_text() != first
+    assert_issued(path, [NAME])
+    host.assert_clean()
+
+
+def test_lego_between_start_and_stop(host, authority, web):
+    host.succeed("sh", "-euc", command(
+        "README.md", "acme-alpn-proxy start --daemon") + " $PROXY_OPTIONS")
+    host.follow("README.md", "lego", lego(host, authority))
+    host.succeed("sh", "-euc", command("README.md", "acme-alpn-proxy stop"))
+    host.assert_clean()
+    assert_issued(host.directory / f"lego/certificates/{NAME}.crt", [NAME])
+
+
+def dehydrated(host, authority, step):
     folder = host.directory / "dehydrated"
     folder.mkdir(exist_ok=True)
     (folder / "domains.txt").write_text(" ".join(NAMES) + "\n")
+    (configuration,) = blocks(RECIPES, "ini")
+    assert INSTALLED in configuration
     (folder / "config").write_text(
-        f'CA="{authority.directory_url}"\nCHALLENGETYPE="tls-alpn-01"\n'
+        configuration.replace(INSTALLED, str(HOOKS)) +
+        f'CA="{authority.directory_url}"\n'
         # Quicker made than the default of 4096 bits of RSA.
         'KEY_ALGO="prime256v1"\nKEYSIZE="2048"\n'
-        f'BASEDIR="{folder}"\nDOMAINS_TXT="{folder}/domains.txt"\n'
-        f'HOOK="{HOOKS}/dehydrated"\n')
-    return host.run("dehydrated", "--config", folder / "config", *words)
+        f'BASEDIR="{folder}"\nDOMAINS_TXT="{folder}/domains.txt"\n')
+    return host.run("sh", "-euc", command(
+        RECIPES, f"dehydrated --{step}",
+        {"dehydrated": f"dehydrated --config {folder}/config"}))
 
 
 def test_dehydrated(host, authority, send_visitors):
     visitors = send_visitors(4, rate=VISITOR_RATE)
     visitors.wait_for_more(20)
-    result = dehydrated(host, authority, "--register", "--accept-terms")
+    result = dehydrated(host, authority, "register")
     assert result.returncode == 0, result.stdout
     assert not host.product.log.exists()
-    result = dehydrated(host, authority, "--cron")
+    result = dehydrated(host, authority, "cron")
     assert result.returncode == 0, result.stdout + authority.log.read_text()
     visitors.finish_without_failures()
     host.assert_clean()
@@ -123,17 +169,16 @@ def test_dehydrated(host, authority, send_visitors):
     assert host.challenges_answered() >= len(NAMES)
     # Nothing is due: the hook runs, the proxy does not.
     log = host.product.log_text()
-    result = dehydrated(host, authority, "--cron")
+    result = dehydrated(host, authority, "cron")
     assert result.returncode == 0, result.stdout
     assert host.product.log_text() == log
 
 
 def test_dehydrated_that_fails_leaves_nothing(host, authority, web):
     """Nobody can validate: the responder's port is taken by another."""
-    assert dehydrated(host, authority, "--register",
-                      "--accept-terms").returncode == 0
+    assert dehydrated(host, authority, "register").returncode == 0
     with host.product.namespace.listen("127.0.0.1", 31443):
-        result = dehydrated(host, authority, "--cron")
+        result = dehydrated(host, authority, "cron")
     assert result.returncode != 0
     assert "Address already in use" in result.stdout
     host.assert_clean()
@@ -144,12 +189,19 @@ def uacme(host, authority, *words):
             authority.directory_url, "--type", "EC", "--yes", *words)
 
 
+def documented_uacme(host, authority):
+    return {"uacme ": shlex.join(map(str, uacme(host, authority))) + " "}
+
+
+def installed_hook(host, authority):
+    return {INSTALLED: HOOKS, **documented_uacme(host, authority)}
+
+
 def test_uacme(host, authority, send_visitors):
     visitors = send_visitors(4, rate=VISITOR_RATE)
     visitors.wait_for_more(20)
-    host.succeed(*uacme(host, authority, "new", "you@example.test"))
-    host.succeed(*uacme(host, authority, "--hook", HOOKS / "uacme", "issue",
-                        NAME))
+    host.follow(RECIPES, "uacme new", documented_uacme(host, authority))
+    host.follow(RECIPES, "uacme --hook", installed_hook(host, authority))
     visitors.finish_without_failures()
     host.assert_clean()
     assert_issued(host.directory / f"uacme/{NAME}/cert.pem", [NAME])
@@ -158,9 +210,9 @@ def test_uacme(host, authority, send_visitors):
 
 def test_uacme_with_several_names_in_one_run(host, authority, web):
     host.succeed(*uacme(host, authority, "new", "you@example.test"))
-    host.succeed("acme-alpn-proxy", "--bpf", "--log-file", host.product.log,
-                 "run", "--", *uacme(host, authority, "--hook",
-                                     HOOKS / "uacme", "issue", *NAMES[:2]))
+    host.follow(RECIPES, "acme-alpn-proxy run -- uacme",
+                {"proxy run": f"proxy --bpf --log-file {host.product.log} run",
+                 **installed_hook(host, authority)})
     host.assert_clean()
     assert_issued(host.directory / f"uacme/{NAME}/cert.pem", NAMES[:2])
     assert host.product.log_text().count("ready: ") == 1
@@ -177,6 +229,13 @@ def test_uacme_hook_after_one_that_was_killed(host, authority, web):
                         NAME))
     host.assert_clean()
     assert_issued(host.directory / f"uacme/{NAME}/cert.pem", [NAME])
+
+
+def documented_hooks(beginning):
+    """The values of --pre-hook and --post-hook."""
+    words = shlex.split(command(RECIPES, beginning))
+    return [words[words.index(option) + 1]
+            for option in ("--pre-hook", "--post-hook")]
 
 
 ACME_SH_RESPONDER = """\
@@ -212,9 +271,10 @@ def test_acme_sh(host, authority, web):
     responder.chmod(0o755)
     host.environment["FOLDER"] = str(folder)
     host.succeed(*uacme(host, authority, "new", "you@example.test"))
-    host.succeed("sh", "-c", "acme-alpn-proxy start --daemon $PROXY_OPTIONS")
+    before, behind = documented_hooks("acme.sh --issue")
+    host.succeed("sh", "-c", f"{before} $PROXY_OPTIONS")
     host.succeed(*uacme(host, authority, "--hook", responder, "issue", NAME))
-    host.succeed("sh", "-c", "acme-alpn-proxy stop")
+    host.succeed("sh", "-c", behind)
     host.assert_clean()
     assert_issued(host.directory / f"uacme/{NAME}/cert.pem", [NAME])
     assert host.challenges_answered() >= 1
@@ -225,13 +285,18 @@ def test_certbot(host, authority, send_visitors):
     visitors = send_visitors(4, rate=VISITOR_RATE)
     visitors.wait_for_more(20)
     folder = host.directory / "certbot"
+    folders = ["--config-dir", folder, "--work-dir", folder, "--logs-dir",
+               folder]
     host.succeed("certbot", "certonly", "--standalone", "--non-interactive",
                  "--agree-tos", "--email", "you@example.test",
-                 "--no-eff-email", "--server", authority.directory_url, "--domain", NAME,
-                 "--config-dir", folder, "--work-dir", folder, "--logs-dir",
-                 folder, "--pre-hook",
-                 "acme-alpn-proxy start --daemon $PROXY_OPTIONS",
-                 "--post-hook", "acme-alpn-proxy stop")
+                 "--no-eff-email", "--server", authority.directory_url,
+                 "--domain", NAME, *folders)
+    totals = visitors.totals()
+    assert totals["through_proxy"] == 0
+    host.succeed("sh", "-euc", command(RECIPES, "certbot renew", {
+        "renew": "renew --force-renewal --no-random-sleep-on-renew " +
+                 " ".join(map(str, folders)),
+        "--daemon": "--daemon $PROXY_OPTIONS"}))
     totals = visitors.finish_without_failures()
     assert totals["through_proxy"] > 0
     host.assert_clean()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """run: start, the command, stop, in one line."""
 
+import os
 import signal
 import time
 
@@ -8,6 +9,8 @@ import pytest
 
 from harness import residue
 from harness.namespace import wait_until
+from harness.network import Network
+from harness.visitors import LongVisitor
 
 FAILED = 1
 
@@ -62,6 +65,29 @@ def test_signal_goes_to_the_command_and_all_is_undone(number, product, clean):
     time.sleep(0.2)
     process.send_signal(number)
     assert process.wait(timeout=20) == 128 + number
+    assert_nothing_left(product, clean)
+
+
+def test_killed_runner_leaves_what_the_next_one_ends(redirect, network, product,
+                                                     web, clean):
+    """The command goes on, and so do visitors; as the hooks' README says."""
+    process = product.popen(f"--{redirect}", "run", "--", "sleep", "60")
+    supervisor = product.wait_running()
+    command = wait_until(lambda: product.namespace.run(
+        "pgrep", "-P", str(process.pid), "sleep", check=False).stdout,
+                         what="the command")
+    process.kill()
+    process.wait()
+    os.kill(int(command), 0)
+    visitor = LongVisitor.through_the_proxy(network.client, Network.SERVER[4],
+                                            web)
+    # One that finds it running leaves it running.
+    assert product.run(f"--{redirect}", "run", "--", "true").returncode == 0
+    assert product.supervisor() == supervisor
+    product.stop()
+    visitor.visit()
+    visitor.close()
+    os.kill(int(command), signal.SIGKILL)
     assert_nothing_left(product, clean)
 
 

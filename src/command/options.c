@@ -23,7 +23,7 @@ const struct option_description option_table[] = {
 	  "where all others go: the web server (127.0.0.1:443)",
 	  FIELD(fallback), OPTION_ADDRESS, 0 },
 	{ "proxy-protocol", NULL, "v1|v2",
-	  "tell the fallback the client's address in a PROXY header",
+	  "tell the fallback who visits, by a PROXY header",
 	  FIELD(fallback_proxy_protocol), OPTION_PROXY_PROTOCOL, 0 },
 	{ "alpn-proxy-protocol", NULL, "v1|v2",
 	  "the same for where acme-tls/1 connections go",

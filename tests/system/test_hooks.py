@@ -104,7 +104,8 @@ def run_lego(redirect, host, authority):
             **lego(host, authority)}
 
 
-@pytest.mark.parametrize("document", ["README.md", RECIPES])
+@pytest.mark.parametrize("document, redirect", [("README.md", "bpf"),
+                                                (RECIPES, "iptables")])
 def test_lego(document, redirect, host, authority, send_visitors):
     visitors = send_visitors(4, rate=VISITOR_RATE)
     visitors.wait_for_more(20)

@@ -21,10 +21,8 @@ enum option_kind {
 	OPTION_TEXT,
 	/* The same; see address_split(). */
 	OPTION_ADDRESS,
-	/* Sets an enum proxy_protocol. */
-	OPTION_PROXY_PROTOCOL,
-	/* Sets an enum: to the place of the value, from 0, among the words of
-	 * @argument, which | separates. */
+	/* Sets an enum: to @value for the first of the words of @argument,
+	 * which | separates, and to the next ones for the others. */
 	OPTION_CHOICE,
 	/* Appends to interfaces[]. */
 	OPTION_INTERFACE,

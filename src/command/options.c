@@ -24,10 +24,10 @@ const struct option_description option_table[] = {
 	  FIELD(fallback), OPTION_ADDRESS, 0 },
 	{ "proxy-protocol", NULL, "v1|v2",
 	  "tell the fallback who visits, by a PROXY header",
-	  FIELD(fallback_proxy_protocol), OPTION_PROXY_PROTOCOL, 0 },
+	  FIELD(fallback_proxy_protocol), OPTION_CHOICE, PROXY_PROTOCOL_V1 },
 	{ "alpn-proxy-protocol", NULL, "v1|v2",
 	  "the same for where acme-tls/1 connections go",
-	  FIELD(alpn_proxy_protocol), OPTION_PROXY_PROTOCOL, 0 },
+	  FIELD(alpn_proxy_protocol), OPTION_CHOICE, PROXY_PROTOCOL_V1 },
 	{ "redirect", NULL, "bpf|iptables|none",
 	  "how new connections come to the proxy; or shorter:", FIELD(redirect),
 	  OPTION_REDIRECT, REDIRECT_AUTOMATIC },
@@ -42,7 +42,7 @@ const struct option_description option_table[] = {
 	  "with --bpf, only these; a name or glob, repeatable",
 	  FIELD(interfaces), OPTION_INTERFACE, 0 },
 	{ "past-firewall", NULL, NULL,
-	  "with --bpf, past INPUT rules that do not accept the port",
+	  "with --bpf, past INPUT rules that drop the port",
 	  FIELD(past_firewall), OPTION_FLAG, 0 },
 	{ "port", NULL, "PORT", "the public port (443)", FIELD(service_port),
 	  OPTION_NUMBER, 65535 },
@@ -61,15 +61,15 @@ const struct option_description option_table[] = {
 	  "connections at one time (as descriptors allow)",
 	  FIELD(max_connections), OPTION_NUMBER, 1000000 },
 	{ "workers", NULL, "N",
-	  "processes that share the connections (1); auto: one a core",
-	  FIELD(workers), OPTION_NUMBER_OR_AUTO, 64 },
+	  "processes that share the connections (1), or auto", FIELD(workers),
+	  OPTION_NUMBER_OR_AUTO, 64 },
 	{ "user", NULL, "USER", "the proxy process runs as this user (nobody)",
 	  FIELD(user), OPTION_TEXT, 0 },
 	{ "log-file", NULL, "PATH",
 	  "log here; - is standard error (see the manual)", FIELD(log_file),
 	  OPTION_TEXT, 0 },
 	{ "log-format", NULL, "text|json", "one line an event (text)",
-	  FIELD(log_format), OPTION_CHOICE, 0 },
+	  FIELD(log_format), OPTION_CHOICE, LOG_FORMAT_TEXT },
 	{ "verbose", "v", NULL, "say more: each interface, each connection",
 	  FIELD(verbose), OPTION_FLAG, 0 },
 	{ "wait", NULL, "SEC",
@@ -173,21 +173,22 @@ static int parse_seconds(const char *text, unsigned int most,
 	return 0;
 }
 
-/* The place of @text among the words of @choices. */
-static int parse_choice(const char *text, const char *choices,
-			unsigned int *place)
+/* One of the words of @option->argument. */
+static int parse_choice(const struct option_description *option,
+			const char *text, unsigned int *choice)
 {
 	const size_t length = strlen(text);
+	const char *word = option->argument;
 
-	for (unsigned int i = 0; choices; i++) {
-		const char *end = strchrnul(choices, '|');
+	for (unsigned int i = option->value; word; i++) {
+		const char *end = strchrnul(word, '|');
 
-		if ((size_t)(end - choices) == length &&
-		    strncmp(choices, text, length) == 0) {
-			*place = i;
+		if ((size_t)(end - word) == length &&
+		    strncmp(word, text, length) == 0) {
+			*choice = i;
 			return 0;
 		}
-		choices = *end ? end + 1 : NULL;
+		word = *end ? end + 1 : NULL;
 	}
 	return -EINVAL;
 }
@@ -229,20 +230,6 @@ static int add_interface(struct options *options, const char *pattern,
 		return fail(error, "--interface may be said %d times at most",
 			    OPTIONS_MAX_INTERFACES);
 	options->interfaces[options->interface_count++] = pattern;
-	return 0;
-}
-
-static int set_proxy_protocol(const struct option_description *option,
-			      const char *value, enum proxy_protocol *version,
-			      char error[static OPTIONS_ERROR_SIZE])
-{
-	if (strcmp(value, "v1") == 0)
-		*version = PROXY_PROTOCOL_V1;
-	else if (strcmp(value, "v2") == 0)
-		*version = PROXY_PROTOCOL_V2;
-	else
-		return fail(error, "--%s %.64s: v1 or v2 is needed",
-			    option->name, value);
 	return 0;
 }
 
@@ -296,10 +283,8 @@ static int set_option(struct options *options,
 		return set_text(option, value, field, error);
 	case OPTION_ADDRESS:
 		return set_address(option, value, field, error);
-	case OPTION_PROXY_PROTOCOL:
-		return set_proxy_protocol(option, value, field, error);
 	case OPTION_CHOICE:
-		if (parse_choice(value, option->argument, field) == 0)
+		if (parse_choice(option, value, field) == 0)
 			return 0;
 		return fail(error, "--%s %.64s: one of %s is needed",
 			    option->name, value, option->argument);

@@ -123,8 +123,12 @@ static void print_text(const struct status_report *report)
 	}
 }
 
-/* Names come from the user and from the kernel: anything may be in them. */
-static void print_json_string(const char *text)
+/*
+ * In quotes, as JSON and Prometheus both have them. Names come from the user
+ * and from the kernel, and anything may be in them: bytes outside printable
+ * ASCII become \\xNN, which reads back as \xNN.
+ */
+static void print_quoted(const char *text)
 {
 	putchar('"');
 	for (; *text; text++) {
@@ -133,7 +137,7 @@ static void print_json_string(const char *text)
 		if (byte == '"' || byte == '\\')
 			printf("\\%c", byte);
 		else if (byte < 0x20 || byte >= 0x7f)
-			printf("\\u%04x", byte);
+			printf("\\\\x%02x", byte);
 		else
 			putchar(byte);
 	}
@@ -143,7 +147,7 @@ static void print_json_string(const char *text)
 static void print_json_text(const char *key, const char *text)
 {
 	printf("\"%s\":", key);
-	print_json_string(text);
+	print_quoted(text);
 	putchar(',');
 }
 
@@ -208,27 +212,12 @@ static void print_json(const struct status_report *report)
 
 #define PREFIX "acme_alpn_proxy_"
 
-/* A name's printable ASCII as it is; quotes and all else escaped. */
-static void print_label(const char *text)
-{
-	for (; *text; text++) {
-		const unsigned char byte = (unsigned char)*text;
-
-		if (byte == '"' || byte == '\\')
-			printf("\\%c", byte);
-		else if (byte < 0x20 || byte >= 0x7f)
-			printf("\\\\x%02x", byte);
-		else
-			putchar(byte);
-	}
-}
-
 static void print_prometheus_packets(const struct redirect_interface *interface)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(interface_numbers); i++) {
-		fputs(PREFIX "packets_total{interface=\"", stdout);
-		print_label(interface->name);
-		printf("\",verdict=\"%s\"} %llu\n", interface_numbers[i].label,
+		fputs(PREFIX "packets_total{interface=", stdout);
+		print_quoted(interface->name);
+		printf(",verdict=\"%s\"} %llu\n", interface_numbers[i].label,
 		       value_of(interface, &interface_numbers[i]));
 	}
 }

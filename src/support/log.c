@@ -89,30 +89,24 @@ static void append_escaped(struct line *line, const char *text, size_t length,
 	}
 }
 
-static void append_time(struct line *line)
+/* For people the time of their clocks; for programs UTC, as in RFC 3339. */
+static void append_time(struct line *line, bool json)
 {
 	struct timespec now;
-	struct tm local;
+	struct tm fields;
 	char text[32];
 
 	clock_gettime(CLOCK_REALTIME, &now);
-	localtime_r(&now.tv_sec, &local);
-	strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S ", &local);
+	if (json)
+		gmtime_r(&now.tv_sec, &fields);
+	else
+		localtime_r(&now.tv_sec, &fields);
+	strftime(text, sizeof(text),
+		 json ? "%Y-%m-%dT%H:%M:%S." : "%Y-%m-%d %H:%M:%S ", &fields);
 	append_text(line, text);
-}
-
-/* For programs: UTC, RFC 3339. */
-static void append_json_time(struct line *line)
-{
-	struct timespec now;
-	struct tm utc;
-	char text[32];
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	gmtime_r(&now.tv_sec, &utc);
-	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &utc);
-	append_text(line, text);
-	snprintf(text, sizeof(text), ".%03luZ",
+	if (!json)
+		return;
+	snprintf(text, sizeof(text), "%03luZ",
 		 (unsigned long)now.tv_nsec / (unsigned long)NS_PER_MS);
 	append_text(line, text);
 }
@@ -172,7 +166,7 @@ static void append_json(struct line *line, enum log_level level,
 			size_t count)
 {
 	append_text(line, "{\"time\":\"");
-	append_json_time(line);
+	append_time(line, true);
 	append_text(line, "\",\"level\":\"");
 	append_text(line, levels[level].name);
 	append_text(line, "\"");
@@ -210,7 +204,7 @@ void log_event(enum log_level level, const char *message,
 		if (log_settings.priorities)
 			append_text(&line, levels[level].priority);
 		else if (log_settings.timestamps && !log_settings.json)
-			append_time(&line);
+			append_time(&line, false);
 		if (log_settings.json)
 			append_json(&line, level, message, fields, count);
 		else

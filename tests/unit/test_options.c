@@ -224,7 +224,7 @@ static void refuses_with_one_line_that_names_the_fault(void **state)
 		{ "start --alpn 127.0.0.1", "--alpn" },
 		{ "start --fallback ::1:443", "--fallback" },
 		{ "start --proxy-protocol 2", "--proxy-protocol" },
-		{ "start --alpn-proxy-protocol v3", "v1 or v2" },
+		{ "start --alpn-proxy-protocol v3", "v1|v2" },
 		{ "start --bpf=yes", "--bpf" },
 		{ "start --bpf --iptables", "exclude" },
 		{ "start --redirect bpf --no-redirect", "exclude" },

@@ -200,6 +200,8 @@ def test_all_killed_while_they_start(redirect, moments, product, clean):
     for _ in range(ROUNDS):
         process = product.popen("start", f"--{redirect}")
         time.sleep(moments.uniform(0, duration * 1.2))
+        # It may still be what becomes the program.
+        process.kill()
         product.kill_all()
         process.wait(10)
         product.stop()

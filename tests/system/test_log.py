@@ -179,7 +179,7 @@ def log_files(product):
 def test_rotation(redirect, network, product, web, send_visitors):
     """As logrotate does it, while visitors come: nobody notices, and both
     processes go on in the new file."""
-    product.start(f"--{redirect}", "-v")
+    product.start(f"--{redirect}", "-v", "--workers", "2")
     visitors = send_visitors(4, rate=100)
     visitors.wait_for_more(50)
     stays = LongVisitor.through_the_proxy(network.client, Network.SERVER[4],
@@ -203,8 +203,8 @@ def test_rotation(redirect, network, product, web, send_visitors):
     stays.close()
     visitors.finish_without_failures()
     # Also the next worker, and a drain.
-    product.kill(product.worker())
-    wait_until(lambda: "worker: replaced" in product.log_text(),
+    product.kill(product.workers()[0])
+    wait_until(lambda: ": replaced one that died" in product.log_text(),
                what="a new worker")
     assert log_files(product) == {str(product.log)}
     stays = LongVisitor.through_the_proxy(network.client, Network.SERVER[4],

@@ -31,6 +31,8 @@ ENGINES = {
     "podman": lambda *where: Podman(*where),
     "rootless-podman": lambda *where: RootlessPodman(*where),
 }
+# Where containers have IPv6 addresses.
+IPV6_ENGINES = ("docker-ipv6", "docker-without-proxy", "podman")
 
 
 @pytest.fixture(scope="session")
@@ -56,6 +58,12 @@ def engine(engine_name, image, network, tmp_path):
         pytest.skip(f"no {engine_name} here: {reason}")
     yield made
     made.stop()
+
+
+@pytest.fixture
+def families(engine_name):
+    """What containers can reach the outside with."""
+    return (4, 6) if engine_name in IPV6_ENGINES else (4,)
 
 
 @pytest.fixture

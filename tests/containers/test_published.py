@@ -63,12 +63,12 @@ def assert_challenges_pass(responder, network, site):
     assert responder.idle
 
 
-def assert_served(network, product, responder, site, visitors):
+def assert_served(network, product, responder, site, visitors, *options):
     """All of the redirect's life, before the eyes of all kinds of visitors."""
     stayed = open_visitors(network, site)
     visitors.wait_for_more(20)
     assert_challenges_pass(responder, network, site)
-    product.start("--bpf")
+    product.start("--bpf", *options)
     wait_for_relayed(product, 40)
     assert_challenges_reach(responder, network)
     stayed += open_visitors(network, site)

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from conftest import ENGINES
+from conftest import ENGINES, IPV6_ENGINES
 from harness import hello
 from harness.challenge import assert_challenges_reach
 from harness.namespace import wait_until
@@ -155,3 +155,23 @@ def test_container_calls_the_host(container, engine, families, network,
         visitor.close()
     product.wait_gone()
     caller.remove()
+
+
+@pytest.mark.parametrize("engine_name", IPV6_ENGINES)
+def test_strict_firewall(container, network, product, responder, site,
+                         send_visitors):
+    """
+    Whatever is forwarded to a container does not pass the INPUT rules, so
+    they need not accept the port; what is steered does.
+    """
+    for command in ("iptables", "ip6tables"):
+        for rule in (("-A", "INPUT", "-i", "lo", "-j", "ACCEPT"),
+                     ("-A", "INPUT", "-m", "conntrack", "--ctstate",
+                      "ESTABLISHED,RELATED", "-j", "ACCEPT"),
+                     ("-P", "INPUT", "DROP")):
+            network.server.run(command, *rule)
+    # Without neighbour discovery there is no IPv6.
+    network.server.run("ip6tables", "-A", "INPUT", "-p", "icmpv6", "-j",
+                       "ACCEPT")
+    assert_served(network, product, responder, site, send_visitors(),
+                  "--past-firewall")

@@ -80,7 +80,7 @@ modules	:= $(filter-out $(BUILD)/src/main.o,$(objects))
 program	:= $(BUILD)/acme-alpn-proxy
 c_files	:= $(wildcard src/*.c src/*/*.c include/*.h bpf/*.[ch] \
 	     tests/unit/*.[ch] tests/fuzz/*.[ch] tests/tools/*.[ch] \
-	     tests/bench/*.[ch] dist/*/*.c)
+	     tests/bench/*.[ch] tests/kernels/*.c dist/*/*.c)
 
 completions := $(BUILD)/completion/bash $(BUILD)/completion/zsh
 
@@ -199,12 +199,26 @@ check-valgrind:
 			$$test; \
 	done
 
-# The redirect on Debian's kernels from 5.10 to the newest, booted in QEMU.
+# The redirect on Debian's kernels from 5.10 to the newest, booted in QEMU, with
+# those of the unit tests that ask the kernel.
+kernel_tests := unit/test_steering unit/test_tc
 .PHONY: check-kernels
 check-kernels:
-	$(Q)tests/install-packages build kernels
-	$(Q)$(MAKE) --no-print-directory STATIC=1
+	$(Q)tests/install-packages build kernels arm64
+	$(Q)$(MAKE) --no-print-directory -j$$(nproc) STATIC=1
+	$(Q)$(MAKE) --no-print-directory -j$$(nproc) STATIC=1 ARCH=arm64
+	$(Q)$(MAKE) --no-print-directory -j$$(nproc) $(kernel_tests:%=$(BUILD)/%)
+	$(Q)$(MAKE) --no-print-directory -j$$(nproc) ARCH=arm64 \
+		$(kernel_tests:%=$(BUILD)/arm64/%)
 	$(Q)BUILD=$(BUILD) tests/kernels/run
+
+# The redirect in front of Docker and Podman.
+.PHONY: check-containers
+check-containers:
+	$(Q)tests/install-packages build test containers
+	$(Q)$(MAKE) --no-print-directory $(program) $(tools)
+	$(Q)PROGRAM=$(CURDIR)/$(program) TOOLS=$(CURDIR)/$(BUILD)/tools \
+		$(PYTHON) -m pytest -p no:cacheprovider -q -rs tests/containers
 
 $(BUILD)/bench/steer_cost: tests/bench/steer_cost.c $(modules)
 	$(call say,CCLD)
@@ -249,6 +263,7 @@ lint: $(program)
 		'-DTAILQ_ENTRY(type)=struct {struct type *next;}' src
 	$(Q)$(CLANG_TIDY) --quiet $(sources) -- -std=gnu17 $(CPPFLAGS)
 	$(Q)shellcheck tests/run tests/install-packages .ci/run \
+		tests/kernels/fetch tests/kernels/run \
 		hooks/dehydrated hooks/uacme dist/package dist/debian/prerm \
 		dist/debian/postrm
 
@@ -314,6 +329,7 @@ help:
 	@echo 'make check          as root: install what is missing, run all tests'
 	@echo 'make check-kernels  the redirect on kernels 5.10 to newest, in QEMU'
 	@echo 'make check-valgrind the worker under valgrind'
+	@echo 'make check-containers as root: the redirect with Docker and Podman'
 	@echo 'make bench          beside HAProxy, nginx, ...; QUICK=1 for 3 min'
 	@echo 'make bench-workers  one worker beside two'
 	@echo 'make check-packages as root: packages, service and container, tested'

@@ -29,9 +29,12 @@ bool features_may_use_conntrack(char *reason, size_t size);
  */
 bool features_have_shared_devices(void);
 
-/* Let the process lock as much memory as its maps need: before 5.11 the kernel
- * counts them against RLIMIT_MEMLOCK. */
-void features_raise_memlock(void);
+/*
+ * Let the process lock as much memory as its maps need: before 5.11 the kernel
+ * counts them against RLIMIT_MEMLOCK. Returns 0 or negative errno: where it is
+ * not allowed it may not be needed either.
+ */
+int features_raise_memlock(void);
 
 /* "6.1.0-18-amd64" */
 const char *features_kernel_release(void);

@@ -117,6 +117,7 @@ static int probe(const struct redirect_config *config, char *reason,
 {
 	struct steering steering;
 	char missing[64];
+	int limited;
 	int err;
 
 	libbpf_set_print(log_libbpf);
@@ -124,7 +125,7 @@ static int probe(const struct redirect_config *config, char *reason,
 		snprintf(reason, reason_size, "eBPF needs %s", missing);
 		return -EPERM;
 	}
-	features_raise_memlock();
+	limited = features_raise_memlock();
 	err = steering_load(&steering, config->service_port, STEERING_NO_PIN);
 	if (!err) {
 		steering_unload(&steering);
@@ -133,7 +134,10 @@ static int probe(const struct redirect_config *config, char *reason,
 	if (err == -EPERM)
 		snprintf(reason, reason_size,
 			 "eBPF is forbidden here (a container, or a locked "
-			 "down kernel)");
+			 "down kernel%s)",
+			 limited ? "; before 5.11 also too little locked "
+				   "memory: ulimit -l unlimited"
+				 : "");
 	else
 		snprintf(reason, reason_size,
 			 "kernel %s does not take the eBPF program (%s): 5.10 "

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "features.h"
 
+#include <errno.h>
 #include <linux/capability.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -105,13 +106,11 @@ bool features_have_shared_devices(void)
 	       access("/sys/module/macvlan", F_OK) == 0;
 }
 
-void features_raise_memlock(void)
+int features_raise_memlock(void)
 {
 	const struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };
 
-	/* Where it is not allowed it may not be needed either. */
-	if (setrlimit(RLIMIT_MEMLOCK, &unlimited) < 0)
-		log_debug("cannot raise RLIMIT_MEMLOCK");
+	return setrlimit(RLIMIT_MEMLOCK, &unlimited) < 0 ? -errno : 0;
 }
 
 const char *features_kernel_release(void)

@@ -314,12 +314,24 @@ static int iptables_attach(struct redirect *redirect)
 	return 0;
 }
 
+/* A firewall that was loaded again, say: whoever wonders why a validation did
+ * not reach the ACME client should find the reason. */
+static void warn_if_gone(const struct iptables_redirect *self,
+			 struct xtables *xtables)
+{
+	if (self->was_attached && xtables_has(xtables, self->rule.words) == 0)
+		log_warning("%s: somebody else has removed our rule; new "
+			    "connections went to the web server since",
+			    xtables->name);
+}
+
 static int pause_family(struct iptables_redirect *self, struct xtables *xtables)
 {
 	int err = add_hold(self, xtables);
 
 	if (err < 0)
 		return err;
+	warn_if_gone(self, xtables);
 	err = xtables_delete_all(xtables, self->rule.words);
 	if (!err) {
 		int there = xtables_has(xtables, self->rule.words);

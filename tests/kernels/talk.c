@@ -7,11 +7,12 @@
  *   talk visit ADDRESS PORT web|acme      say who answered, or fail in 5 s
  *   talk hold ADDRESS PORT FILE           the same as a web visitor; then talk
  *                                         on until FILE exists, and say "kept"
- *   talk load ADDRESS PORT COUNT          that many web visits one after the
- *                                         other; say how many failed
+ *   talk load ADDRESS PORT web|acme NAME  many such visits at the same time;
+ *                                         say how many did not meet NAME
  */
+#include <arpa/inet.h>
 #include <errno.h>
-#include <netdb.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -21,11 +22,13 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* How long a client waits: on a bad line SYNs are lost several times over. */
 #define PATIENCE_S	5
 #define PATIENCE_LOAD_S 30
+#define LOAD_VISITORS	40
 
 /* A ClientHello that offers nothing but ALPN acme-tls/1 (RFC 8737, 3). */
 static const char acme_hello[] =
@@ -44,30 +47,46 @@ static const char web_request[] = "GET / HTTP/1.0\r\n\r\n";
 
 static time_t patience_s = PATIENCE_S;
 
+/* Returns the size of the address in @name, which it makes; 0 for none. */
+static socklen_t make_address(const char *address, const char *port,
+			      struct sockaddr_storage *name)
+{
+	struct sockaddr_in *v4 = (struct sockaddr_in *)name;
+	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)name;
+	const in_port_t number = htons((uint16_t)atoi(port));
+
+	*name = (struct sockaddr_storage){ .ss_family = AF_UNSPEC };
+	if (inet_pton(AF_INET, address, &v4->sin_addr) == 1) {
+		v4->sin_family = AF_INET;
+		v4->sin_port = number;
+		return sizeof(*v4);
+	}
+	if (inet_pton(AF_INET6, address, &v6->sin6_addr) == 1) {
+		v6->sin6_family = AF_INET6;
+		v6->sin6_port = number;
+		return sizeof(*v6);
+	}
+	return 0;
+}
+
 static int open_socket(const char *address, const char *port, bool passive)
 {
-	const struct addrinfo hints = {
-		.ai_socktype = SOCK_STREAM,
-		.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV,
-	};
 	const struct timeval patience = { .tv_sec = patience_s };
 	const int on = 1;
-	struct addrinfo *found;
+	struct sockaddr_storage name;
+	socklen_t size = make_address(address, port, &name);
 	int err;
 	int fd;
 
-	if (getaddrinfo(address, port, &hints, &found) != 0)
-		return -1;
-	fd = socket(found->ai_family, SOCK_STREAM, 0);
+	fd = socket(name.ss_family, SOCK_STREAM, 0);
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	if (passive)
-		err = bind(fd, found->ai_addr, found->ai_addrlen) ||
+		err = bind(fd, (struct sockaddr *)&name, size) ||
 		      listen(fd, 512);
 	else
-		err = connect(fd, found->ai_addr, found->ai_addrlen);
-	freeaddrinfo(found);
+		err = connect(fd, (struct sockaddr *)&name, size);
 	if (!err)
 		return fd;
 	close(fd);
@@ -163,30 +182,43 @@ static int hold(const char *address, const char *port, const char *path)
 	return EXIT_SUCCESS;
 }
 
-static int load(const char *address, const char *port, int count)
+/* All at the same time: on a bad line each one waits for most of its time. */
+static int load(const char *address, const char *port, const char *kind,
+		const char *wanted)
 {
+	const bool acme = strcmp(kind, "acme") == 0;
 	int failed = 0;
 	char name[64];
+	int status;
 
 	patience_s = PATIENCE_LOAD_S;
-	for (int i = 0; i < count; i++)
-		failed += !visit_once(address, port, false, name);
+	for (int i = 0; i < LOAD_VISITORS; i++) {
+		if (fork() == 0)
+			_exit(!visit_once(address, port, acme, name) ||
+			      strcmp(name, wanted) != 0);
+	}
+	while (wait(&status) > 0)
+		failed += status != 0;
 	printf("%d failed\n", failed);
 	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
+static bool is_operation(char *argv[], int argc, const char *name, int words)
+{
+	return argc == words + 2 && strcmp(argv[1], name) == 0;
+}
+
 int main(int argc, char *argv[])
 {
-	if (argc != 5) {
-		fputs("usage: talk serve|visit|hold|load ADDRESS PORT WHAT\n",
-		      stderr);
-		return 2;
-	}
-	if (strcmp(argv[1], "serve") == 0)
+	if (is_operation(argv, argc, "serve", 3))
 		return serve(argv[2], argv[3], argv[4]);
-	if (strcmp(argv[1], "visit") == 0)
+	if (is_operation(argv, argc, "visit", 3))
 		return visit(argv[2], argv[3], argv[4]);
-	if (strcmp(argv[1], "hold") == 0)
+	if (is_operation(argv, argc, "hold", 3))
 		return hold(argv[2], argv[3], argv[4]);
-	return load(argv[2], argv[3], atoi(argv[4]));
+	if (is_operation(argv, argc, "load", 4))
+		return load(argv[2], argv[3], argv[4], argv[5]);
+	fputs("usage: talk serve|visit|hold|load ADDRESS PORT WHAT...\n",
+	      stderr);
+	return 2;
 }

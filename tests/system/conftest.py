@@ -1,23 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""What every system test may ask for."""
-
-import os
-import signal
-from pathlib import Path
+"""What every system test may ask for, beside harness/fixtures.py."""
 
 import pytest
 
-from harness import namespace as namespaces
 from harness.network import Network
-from harness.product import Product
 from harness.visitors import Crowd, Visitors
 from harness.webserver import WebServer
 
-ROOT = Path(__file__).resolve().parents[2]
-
-
-# Far more than any test needs: a test that hangs fails instead.
-LIMIT_SECONDS = 150
+pytest_plugins = ("harness.fixtures",)
 
 
 def pytest_addoption(parser):
@@ -34,46 +24,6 @@ def pytest_collection_modifyitems(config, items):
     items[:] = chosen
 
 
-@pytest.fixture(autouse=True)
-def time_limit():
-    def give_up(_number, _frame):
-        raise TimeoutError(f"no end after {LIMIT_SECONDS} s")
-
-    previous = signal.signal(signal.SIGALRM, give_up)
-    signal.alarm(LIMIT_SECONDS)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, previous)
-
-
-def pytest_sessionstart(session):
-    if os.geteuid() != 0:
-        pytest.exit("the system tests make network namespaces: run them as "
-                    "root", returncode=1)
-    # Ends like Ctrl-C does: all that was made is taken away.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    namespaces.remove_abandoned()
-
-
-@pytest.fixture(scope="session")
-def program():
-    path = Path(os.environ.get("PROGRAM", ROOT / "build/acme-alpn-proxy"))
-    if not path.exists():
-        pytest.exit(f"{path} is not built; make builds it", returncode=1)
-    return path.resolve()
-
-
-@pytest.fixture(scope="session")
-def tools():
-    """The folder of the programs that `make tests-build` makes."""
-    return Path(os.environ.get("TOOLS", ROOT / "build/tools"))
-
-
-@pytest.fixture(scope="session")
-def visitors_tool(tools):
-    return tools / "visitors"
-
-
 @pytest.fixture(params=["bpf", "iptables"])
 def redirect(request):
     return request.param
@@ -82,20 +32,6 @@ def redirect(request):
 @pytest.fixture(params=[4, 6], ids=["v4", "v6"])
 def family(request):
     return request.param
-
-
-@pytest.fixture
-def network():
-    made = Network()
-    yield made
-    made.remove()
-
-
-@pytest.fixture
-def product(program, network, tmp_path):
-    made = Product(program, network.server, tmp_path)
-    yield made
-    made.kill_all()
 
 
 @pytest.fixture

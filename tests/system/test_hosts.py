@@ -5,30 +5,12 @@ import json
 
 import pytest
 
-from harness import hello, residue
+from harness import residue
+from harness.challenge import assert_challenges_reach
 from harness.flood import Flood
 from harness.network import Network
-from harness.recorder import Recorder
 from harness.visitors import Crowd, LongVisitor, Visitors
 from harness.webserver import WebServer
-
-
-@pytest.fixture
-def responder(network):
-    made = Recorder(network.server, "responder", 31443)
-    yield made
-    made.stop()
-
-
-def assert_challenges_reach(responder, network):
-    """An acme-tls/1 hello from outside meets the responder, and only it."""
-    challenge = hello.hello(hello.alpn(hello.ACME))
-    for address in Network.SERVER_FOR_AUTHORITY.values():
-        with network.authority.connect(address, 443) as connection:
-            connection.sendall(challenge)
-            assert connection.recv(100) == responder.greeting
-        recording = responder.next()
-        assert recording.data == challenge
 
 
 def assert_served(visitors, responder, network, product, *options):

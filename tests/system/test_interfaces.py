@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: MIT
 """Interfaces that come, change and go while the TC program is attached."""
 
+import contextlib
 import json
+import re
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from harness import hello
+from harness.challenge import assert_challenges_reach
 from harness.namespace import Namespace, add_address, link, wait_until
+from harness.network import Network
 from harness.product import Product
 from harness.recorder import Recorder
 
@@ -24,6 +29,26 @@ def links(product):
     """The BPF links its processes hold: one for each interface."""
     return {number for kind, number in product.bpf_objects()
             if kind == "link"}
+
+
+def numbers_of_links(product):
+    """The interfaces' numbers that the links are on, one for each link."""
+    found = []
+    for pid in product.pids():
+        for path in Path(f"/proc/{pid}/fdinfo").iterdir():
+            with contextlib.suppress(OSError):
+                text = path.read_text()
+                if "link_type" in text:
+                    found += re.findall(r"^ifindex:\s*(\d+)$", text,
+                                        re.MULTILINE)
+    return sorted(map(int, found))
+
+
+def numbers(namespace):
+    """All interfaces' numbers but the loopback's."""
+    listed = json.loads(namespace.run("ip", "-j", "link").stdout)
+    return sorted(device["ifindex"] for device in listed
+                  if device["ifname"] != "lo")
 
 
 def wait_for_interfaces(product, expected):
@@ -74,6 +99,29 @@ def test_many_at_once(server, product):
                "a link for each interface")
     batch(server, "link del x$i")
     wait_for_interfaces(product, ALWAYS)
+
+
+def test_many_come_while_many_go(server, product):
+    """As on a Kubernetes node: none is missed, and no link is left over."""
+    batch(server, "link add x$i type veth peer name y$i")
+    batch(server, "link del x$i; "
+          "echo link add a$i type veth peer name b$i")
+    wait_until(lambda: numbers_of_links(product) == numbers(server), 20,
+               "exactly one link for each interface")
+    assert len(numbers(server)) == len(ALWAYS) + 2 * MANY
+    batch(server, "link del a$i")
+    wait_for_interfaces(product, ALWAYS)
+
+
+def test_down_and_up(network, server, product, responder):
+    for device in ALWAYS:
+        ip(server, "link", "set", device, "down")
+        ip(server, "link", "set", device, "up")
+    # Which took the IPv6 address along.
+    add_address(server, "authority",
+                f"{Network.SERVER_FOR_AUTHORITY[6]}/{Network.LENGTH[6]}")
+    wait_for_interfaces(product, ALWAYS)
+    assert_challenges_reach(responder, network)
 
 
 def test_ports_of_a_bridge(server, product):

@@ -55,25 +55,32 @@ class Certificate:
         self.fingerprint = hashlib.sha256(der).hexdigest()
 
 
-class WebServer:
-    """nginx in @namespace; serves one page to every visitor."""
+class Site:
+    """What nginx needs to serve one page to every visitor, in a folder."""
 
-    def __init__(self, namespace, directory, name="www.example.test",
-                 listen=LISTEN, settings=""):
+    def __init__(self, directory, name="www.example.test", listen=LISTEN,
+                 settings=""):
         self.name = name
         self.directory = directory / f"nginx-{name}"
         (self.directory / name).mkdir(parents=True)
         self.certificate = Certificate(self.directory, name)
         self.page = self.directory / name / "index.html"
         self.page.write_bytes(os.urandom(PAGE_SIZE))
-        configuration = self.directory / "nginx.conf"
-        configuration.write_text(CONFIGURATION.format(
+        self.configuration = self.directory / "nginx.conf"
+        self.configuration.write_text(CONFIGURATION.format(
             directory=self.directory, name=name, settings=settings,
             listen="\n".join(f"        listen {address} ssl backlog=4096"
                              f"{' ipv6only=on' if '[' in address else ''};"
                              for address in listen)))
+
+
+class WebServer(Site):
+    """nginx in @namespace."""
+
+    def __init__(self, namespace, directory, *site, **options):
+        super().__init__(directory, *site, **options)
         self._log = open(self.directory / "nginx.output", "wb")
-        self._process = namespace.popen("nginx", "-c", configuration,
+        self._process = namespace.popen("nginx", "-c", self.configuration,
                                         stdout=self._log, stderr=self._log)
         wait_until(lambda: self._serving(namespace), what="nginx")
 

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: MIT
+"""
+The redirect in front of real container engines; "make check-containers".
+
+What these tests share with the system tests comes from there. An engine that
+cannot be used on this machine is skipped, and the reason is told.
+"""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "system")]
+
+from engines import (Docker, Podman, RootlessPodman,  # noqa: E402
+                     Unavailable, make_image)
+from harness.webserver import Site  # noqa: E402
+
+pytest_plugins = ("harness.fixtures",)
+
+IPV6 = ("--ipv6", "--fixed-cidr-v6", "fd17::/64", "--ip6tables",
+        "--experimental")
+ENGINES = {
+    # Published on IPv6 by its proxy process alone.
+    "docker": lambda *where: Docker(*where),
+    "docker-ipv6": lambda *where: Docker(*where, *IPV6),
+    "docker-without-proxy": lambda *where: Docker(
+        *where, *IPV6, "--userland-proxy=false"),
+    "podman": lambda *where: Podman(*where),
+    "rootless-podman": lambda *where: RootlessPodman(*where),
+}
+# Where containers have IPv6 addresses.
+IPV6_ENGINES = ("docker-ipv6", "docker-without-proxy", "podman")
+
+
+@pytest.fixture(scope="session")
+def image(tmp_path_factory):
+    """An archive to make an image of, with nothing but nginx in it."""
+    return make_image(tmp_path_factory.mktemp("image"))
+
+
+@pytest.fixture
+def engine_name():
+    """Tests that are for some of the engines only say which."""
+    return "docker"
+
+
+@pytest.fixture
+def engine(engine_name, image, network, tmp_path):
+    folder = tmp_path / "engine"
+    folder.mkdir()
+    made = None
+    try:
+        made = ENGINES[engine_name](network.server, folder, image)
+    except (Unavailable, FileNotFoundError) as reason:
+        pytest.skip(f"no {engine_name} here: {reason}")
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def families(engine_name):
+    """What containers can reach the outside with."""
+    return (4, 6) if engine_name in IPV6_ENGINES else (4,)
+
+
+@pytest.fixture
+def site(tmp_path):
+    return Site(tmp_path, "container.example.test")

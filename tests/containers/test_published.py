@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: MIT
+"""Port 443 of the host belongs to a container."""
+
+import json
+
+import pytest
+
+from conftest import ENGINES, IPV6_ENGINES
+from harness import hello
+from harness.challenge import assert_challenges_reach
+from harness.namespace import wait_until
+from harness.network import Network
+from harness.visitors import Crowd, LongVisitor, Visitors
+from harness.webserver import WebServer
+
+RATE = 30
+
+all_engines = pytest.mark.parametrize("engine_name", ENGINES)
+
+
+@pytest.fixture
+def container(engine, site):
+    made = engine.run_container(site)
+    yield made
+    made.remove()
+
+
+@pytest.fixture
+def send_visitors(visitors_tool, network, site, tmp_path):
+    """They accept no certificate but the container's."""
+    def send():
+        return Crowd([Visitors(visitors_tool, network.client, address, site,
+                               tmp_path, rate=RATE)
+                      for address in Network.SERVER.values()])
+    return send
+
+
+def open_visitors(network, site):
+    opened = [LongVisitor(network.client, address, site)
+              for address in Network.SERVER.values()]
+    for visitor in opened:
+        visitor.visit()
+    return opened
+
+
+def relayed(product):
+    """How many connections went through the proxy to the web server."""
+    return json.loads(product.succeed("status", "--json").stdout)["to_fallback"]
+
+
+def wait_for_relayed(product, count):
+    goal = relayed(product) + count
+    wait_until(lambda: relayed(product) >= goal, 20, f"{count} more relayed")
+
+
+def assert_challenges_pass(responder, network, site):
+    """An acme-tls/1 hello is the container's, too, while nothing runs."""
+    challenge = hello.hello(hello.alpn(hello.ACME))
+    for address in Network.SERVER_FOR_AUTHORITY.values():
+        with network.authority.connect(address, 443) as connection:
+            connection.sendall(challenge)
+            assert connection.recv(100)[:1] == b"\x15"
+    assert responder.idle
+
+
+def assert_served(network, product, responder, site, visitors, *options):
+    """All of the redirect's life, before the eyes of all kinds of visitors."""
+    stayed = open_visitors(network, site)
+    visitors.wait_for_more(20)
+    assert_challenges_pass(responder, network, site)
+    product.start("--bpf", *options)
+    wait_for_relayed(product, 40)
+    assert_challenges_reach(responder, network)
+    stayed += open_visitors(network, site)
+    product.stop()
+    assert_challenges_pass(responder, network, site)
+    visitors.wait_for_more(20)
+    for visitor in stayed:
+        visitor.visit()
+        visitor.close()
+    visitors.finish_without_failures()
+    product.wait_gone()
+
+
+@all_engines
+def test_published_port(container, network, product, responder, site,
+                        send_visitors):
+    assert_served(network, product, responder, site, send_visitors())
+
+
+@pytest.mark.parametrize("engine_name", ["docker", "podman"])
+def test_host_network(engine, network, product, responder, site,
+                      send_visitors):
+    container = engine.run_container(site, "--network", "host")
+    assert_served(network, product, responder, site, send_visitors())
+    container.remove()
+
+
+@all_engines
+def test_engine_that_starts_after_us(engine, network, product, responder,
+                                     site, send_visitors):
+    """Its rules come while new connections are steered already."""
+    product.start("--bpf")
+    assert_challenges_reach(responder, network)
+    container = engine.run_container(site)
+    visitors = send_visitors()
+    wait_for_relayed(product, 40)
+    assert_challenges_reach(responder, network)
+    product.stop()
+    visitors.wait_for_more(20)
+    visitors.finish_without_failures()
+    container.remove()
+
+
+@all_engines
+def test_container_calls_outside(container, families, network, product,
+                                 tmp_path):
+    """A container's own https is never ours, whatever its destination."""
+    outside = WebServer(network.authority, tmp_path, "outside.example.test")
+
+    def open_visitors():
+        return [LongVisitor(container, Network.AUTHORITY[family], outside)
+                for family in families]
+
+    before = open_visitors()
+    product.start("--bpf")
+    during = open_visitors()
+    product.stop()
+    # As the outside sees them, and not from 127.0.0.1.
+    for visitor in before + during:
+        visitor.visit()
+        assert visitor.peer in Network.SERVER_FOR_AUTHORITY.values()
+        visitor.close()
+    product.wait_gone()
+    assert "done: 0 connections" in product.log_text()
+    outside.stop()
+
+
+@all_engines
+def test_container_calls_the_host(container, engine, families, network,
+                                  product, site):
+    """By an address of the host's own, and so the published port."""
+    caller = engine.run_container(site, *engine.NETWORK)
+
+    def open_visitors():
+        return [LongVisitor(caller, Network.SERVER[family], site)
+                for family in families]
+
+    visitors = open_visitors()
+    product.start("--bpf")
+    visitors += open_visitors()
+    product.stop()
+    for visitor in visitors + open_visitors():
+        visitor.visit()
+        visitor.close()
+    product.wait_gone()
+    caller.remove()
+
+
+@pytest.mark.parametrize("engine_name", IPV6_ENGINES)
+def test_strict_firewall(container, network, product, responder, site,
+                         send_visitors):
+    """
+    Whatever is forwarded to a container does not pass the INPUT rules, so
+    they need not accept the port; what is steered does.
+    """
+    for command in ("iptables", "ip6tables"):
+        for rule in (("-A", "INPUT", "-i", "lo", "-j", "ACCEPT"),
+                     ("-A", "INPUT", "-m", "conntrack", "--ctstate",
+                      "ESTABLISHED,RELATED", "-j", "ACCEPT"),
+                     ("-P", "INPUT", "DROP")):
+            network.server.run(command, *rule)
+    # Without neighbour discovery there is no IPv6.
+    network.server.run("ip6tables", "-A", "INPUT", "-p", "icmpv6", "-j",
+                       "ACCEPT")
+    assert_served(network, product, responder, site, send_visitors(),
+                  "--past-firewall")

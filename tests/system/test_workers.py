@@ -59,8 +59,9 @@ def placement(redirect, product):
     return found
 
 
-def failures(totals):
-    return totals["visits"] - totals["ok"]
+def lost(totals):
+    """But not those who had to wait, as on a machine that is busy."""
+    return totals["visits"] - totals["ok"] - totals["stalled"]
 
 
 def long_visitors(network, web, product):
@@ -155,7 +156,8 @@ def test_one_goes_and_the_others_go_on(how, redirect, network, product, web,
     assert placement(redirect, product) == before
     assert ("hung" in product.log_text()) == (how == signal.SIGSTOP)
     totals = visitors.finish()
-    assert failures(totals) <= held + UNCOUNTED, totals
+    assert lost(totals) <= held + UNCOUNTED, totals
+    assert totals["ok"] > 0.9 * totals["visits"], totals
     product.stop()
     product.wait_gone()
     assert residue.snapshot(network.server) == clean

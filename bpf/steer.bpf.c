@@ -47,6 +47,7 @@
 #define IP_FRAGMENT	0x3fff /* "more fragments", or an offset */
 #define IPPROTO_HOPOPTS 0
 #define IPPROTO_TCP	6
+#define IPPROTO_UDP	17
 #define IPPROTO_ROUTING 43
 #define IPPROTO_DSTOPTS 60
 #define AF_INET		2
@@ -152,6 +153,13 @@ static __always_inline bool is_extension(__u8 next_header)
 	       next_header == IPPROTO_ROUTING || next_header == IPPROTO_DSTOPTS;
 }
 
+/* On older kernels what leaves a tunnel (ipip) still has the outer headers in
+ * front, which are not its own. */
+static __always_inline bool may_be_tunnel(__u8 protocol)
+{
+	return protocol != IPPROTO_TCP && protocol != IPPROTO_UDP;
+}
+
 /* What a look into the linear part of the packet tells. */
 enum glance {
 	/* Nothing for certain. */
@@ -188,6 +196,8 @@ static __always_inline enum glance glance_ipv4(const struct __sk_buff *skb,
 	    !is_ethernet(skb, ethernet) || ip->version != 4 ||
 	    ip->ihl != sizeof(*ip) / 4)
 		return GLANCE_UNCLEAR;
+	if (may_be_tunnel(ip->protocol))
+		return GLANCE_UNCLEAR;
 	if (ip->protocol != IPPROTO_TCP ||
 	    ip->frag_off & bpf_htons(IP_FRAGMENT) || !is_for_service(tcp))
 		return GLANCE_OTHER;
@@ -205,7 +215,7 @@ static __always_inline enum glance glance_ipv6(const struct __sk_buff *skb,
 
 	if ((void *)(tcp + 1) > (void *)(long)skb->data_end ||
 	    !is_ethernet(skb, ethernet) || *(__u8 *)ip >> 4 != 6 ||
-	    is_extension(ip->nexthdr))
+	    is_extension(ip->nexthdr) || may_be_tunnel(ip->nexthdr))
 		return GLANCE_UNCLEAR;
 	if (ip->nexthdr != IPPROTO_TCP || !is_for_service(tcp))
 		return GLANCE_OTHER;

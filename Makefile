@@ -114,7 +114,7 @@ $(BUILD)/%.o: %.c
 	$(Q)$(CC) $(CPPFLAGS) $(all_cflags) -c -o $@ $<
 
 $(BUILD)/completion/table: dist/completion/table.c src/command/options.c \
-		src/support/address.c
+		src/peek/domain_list.c src/support/address.c
 	$(call say,HOSTCC)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(HOSTCC) -std=gnu17 -D_GNU_SOURCE -iquote include -MMD -MF $@.d \

@@ -54,6 +54,7 @@ struct status_report {
 	uint64_t to_alpn;
 	uint64_t to_fallback;
 	uint64_t hello_timeouts;
+	uint64_t other_domains;
 	uint64_t alpn_unreachable;
 	uint64_t fallback_unreachable;
 	uint64_t resets;

@@ -53,6 +53,23 @@ static void judge(struct engine *engine, struct connection *connection,
 	connect_begin(engine, connection, backend, bytes, length);
 }
 
+/* A challenge that nobody asked us to take is the web server's to answer. */
+static void judge_challenge(struct engine *engine,
+			    struct connection *connection,
+			    const struct client_hello *hello,
+			    const uint8_t *bytes, size_t length)
+{
+	bool taken = domain_list_takes(&engine->config->domains,
+				       hello->server_name,
+				       hello->server_name_length);
+
+	if (!taken)
+		counter_add(&engine->counters->other_domains, 1);
+	judge(engine, connection, taken,
+	      taken ? "acme-tls/1" : "acme-tls/1 without --domain", hello,
+	      bytes, length);
+}
+
 /* Most hellos come whole and never need memory of their own. */
 static int keep_hello(struct connection *connection,
 		      const struct client_hello *hello)
@@ -75,8 +92,7 @@ static void take_bytes(struct engine *engine, struct connection *connection,
 
 	switch (client_hello_feed(hello, bytes, length)) {
 	case CLIENT_HELLO_ACME:
-		judge(engine, connection, true, "acme-tls/1", hello, bytes,
-		      length);
+		judge_challenge(engine, connection, hello, bytes, length);
 		break;
 	case CLIENT_HELLO_OTHER:
 		judge(engine, connection, false, "not acme-tls/1", hello, bytes,

@@ -30,6 +30,8 @@ static const struct number numbers[] = {
 	{ "to_fallback", "", "to the web server", FIELD(to_fallback) },
 	{ "hello_timeouts", "", "of these after a silence",
 	  FIELD(hello_timeouts) },
+	{ "other_domains", "", "of these challenges for other domains",
+	  FIELD(other_domains) },
 	{ "alpn_unreachable", "", "responder unreachable",
 	  FIELD(alpn_unreachable) },
 	{ "fallback_unreachable", "", "web server unreachable",

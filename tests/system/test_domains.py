@@ -8,6 +8,7 @@ import re
 import pytest
 
 from harness import hello
+from harness.acme import Authority, Client
 from harness.namespace import wait_until
 from harness.network import Network
 from harness.recorder import Recorder
@@ -108,3 +109,17 @@ def test_prometheus_has_the_counter(network, product, backends):
     assert re.search(r"^ +1 of these challenges for other domains$",
                      product.succeed("status").stdout, re.MULTILINE)
     product.stop()
+
+
+def test_certificates_are_for_the_domains_alone(network, product, web,
+                                                tmp_path):
+    """A real CA and client: the web server knows nothing of the challenge."""
+    authority = Authority(network, tmp_path, family=4)
+    client = Client(network.server, tmp_path, authority)
+    product.start("--bpf", "--domain", "other.example.test")
+    assert client.order(web.name).returncode != 0
+    product.stop()
+    product.start("--bpf", "--domain", web.name)
+    assert client.issue(web.name).names == [web.name]
+    product.stop()
+    authority.stop()

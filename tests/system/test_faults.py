@@ -2,6 +2,7 @@
 """Odd parents, odd hosts, odd moments: no worse than without the program."""
 
 import contextlib
+import json
 import os
 import select
 import shutil
@@ -429,3 +430,41 @@ def test_signal_storm(redirect, network, product, web, clean):
     product.wait_gone()
     assert len(product.log_text().splitlines()) < 50
     assert residue.snapshot(network.server) == clean
+
+
+# Confinement.
+
+def confined_by(product):
+    text = product.succeed("status", "--json").stdout
+    return set(json.loads(text)["confinement"])
+
+
+def test_missing_confinement_is_told_once(network, product, web):
+    """A kernel without Landlock: no reason not to run, but to say so."""
+    start = product.namespace.popen(
+        "strace", "-f", "-qq", "-o", os.devnull, "-e",
+        "inject=landlock_create_ruleset:error=ENOSYS",
+        *product.command("start", "--bpf"), env=product.environment)
+    product.wait_running()
+    assert confined_by(product) == {"user", "capabilities", "root", "calls"}
+    for deaths in (1, 2):
+        product.kill(only_worker(product))
+        wait_until(lambda: product.log_text().count("replaced") == deaths, 20,
+                   "another one")
+    visit(network, web, through_proxy=True).close()
+    product.stop()
+    assert start.wait(20) == DONE
+    told = [line for line in product.log_text().splitlines()
+            if "not confined" in line]
+    assert len(told) == 1, told
+    assert "by files ports processes: " in told[0]
+
+
+def test_full_confinement_needs_no_word(network, product, web):
+    product.start("--bpf")
+    everything = {"user", "capabilities", "root", "files", "ports", "calls",
+                  "processes"}
+    if confined_by(product) != everything:
+        pytest.skip("this kernel has no Landlock of 6.12")
+    assert "not confined" not in product.log_text()
+    product.stop()

@@ -150,6 +150,8 @@ $(BUILD)/unit/%: tests/unit/%.c $(modules)
 modules_of_fuzz_options	   := src/command/options.c
 modules_of_fuzz_proxy_header := src/relay/proxy_header.c
 modules_of_fuzz_rulespec   := src/redirect/rulespec.c
+modules_of_fuzz_status_report := src/command/common.c src/supervisor/pidfile.c \
+				 src/supervisor/confinement.c
 modules_of_fuzz_rule_table := src/redirect/rule_table.c \
 			      src/redirect/rulespec.c src/redirect/dnat.c \
 			      src/redirect/nat_check.c src/redirect/xtables.c
@@ -161,6 +163,15 @@ $(BUILD)/fuzz/%: tests/fuzz/%.c $(wildcard src/peek/*.c src/support/*.c) \
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CLANG) -std=gnu17 $(CPPFLAGS) $(CFLAGS) -MF $@.d -fno-sanitize-recover=all \
 		-fsanitize=fuzzer,address,undefined -o $@ $(filter %.c,$^)
+
+$(BUILD)/fuzz/make_seeds: tests/fuzz/make_seeds.c tests/unit/hello_builder.h
+	$(call say,HOSTCC)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(HOSTCC) -std=gnu17 -D_GNU_SOURCE -I. -iquote include -o $@ $<
+
+.PHONY: seeds
+seeds: $(BUILD)/fuzz/make_seeds
+	$(Q)$< tests/fuzz/seeds
 
 $(BUILD)/tools/%: tests/tools/%.c
 	$(call say,CCLD)

@@ -9,6 +9,7 @@
 #ifndef STATUS_REPORT_H
 #define STATUS_REPORT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -70,6 +71,10 @@ struct status_report {
 	struct redirect_interface interfaces[STATUS_REPORT_INTERFACES];
 };
 
+/* Is it of this release, and are its texts, counts and times what they must be
+ * to be printed? Pure. */
+bool status_report_is_sound(const struct status_report *report);
+
 /*
  * "x.pid" -> "x.sock". Returns 0, or -ENAMETOOLONG where a socket cannot have
  * that name.
@@ -87,7 +92,8 @@ void status_socket_remove(const char *path);
 void status_socket_answer(int listener, const struct status_report *report);
 
 /* Ask the instance at @path. 0; -ENOENT or -ECONNREFUSED: nobody is there;
- * -EPROTO: another release; other negative errno. */
+ * -EPROTO: another release, or what it says is not sound; other negative errno.
+ */
 int status_socket_ask(const char *path, struct status_report *report);
 
 #endif

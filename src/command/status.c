@@ -90,6 +90,17 @@ static void format_time(int64_t seconds, char *text, size_t size)
 	strftime(text, size, "%Y-%m-%dT%H:%M:%SZ", &utc);
 }
 
+/* The kernel lets an interface be called almost anything; here that goes to a
+ * terminal, or between quotation marks. */
+static void print_name(const char *name)
+{
+	for (; *name; name++) {
+		if (*name == '"' || *name == '\\')
+			putchar('\\');
+		putchar(*name >= 0x20 && *name < 0x7f ? *name : '?');
+	}
+}
+
 static void print_text(const struct status_report *report)
 {
 	char since[32];
@@ -115,7 +126,8 @@ static void print_text(const struct status_report *report)
 		const struct redirect_interface *interface =
 			&report->interfaces[i];
 
-		printf("%s (%s):", interface->name, interface->attached_by);
+		print_name(interface->name);
+		printf(" (%s):", interface->attached_by);
 		for (size_t j = 0; j < ARRAY_SIZE(interface_numbers); j++)
 			printf(" %llu %s%s",
 			       value_of(interface, &interface_numbers[j]),
@@ -260,11 +272,13 @@ static void print_prometheus(const struct status_report *report)
 		const struct redirect_interface *interface =
 			&report->interfaces[i];
 
-		for (size_t j = 0; j < ARRAY_SIZE(interface_numbers); j++)
-			printf(PREFIX "packets_total{interface=\"%s\","
-				      "verdict=\"%s\"} %llu\n",
-			       interface->name, interface_numbers[j].label,
+		for (size_t j = 0; j < ARRAY_SIZE(interface_numbers); j++) {
+			fputs(PREFIX "packets_total{interface=\"", stdout);
+			print_name(interface->name);
+			printf("\",verdict=\"%s\"} %llu\n",
+			       interface_numbers[j].label,
 			       value_of(interface, &interface_numbers[j]));
+		}
 	}
 }
 

@@ -248,7 +248,9 @@ demo:
 	$(Q)BUILD=$(BUILD) PROGRAM=$(program) tests/demo/demo
 
 .PHONY: lint
-lint: $(program)
+lint:
+	$(Q)tests/install-packages build lint
+	$(Q)$(MAKE) --no-print-directory $(program) $(BUILD)/fuzz/make_seeds
 	$(Q)$(CLANG_FORMAT) --dry-run --Werror $(c_files)
 	$(Q)cppcheck --quiet --std=c11 --enable=warning,performance,portability \
 		--inline-suppr --error-exitcode=1 -Iinclude -D__x86_64__ \
@@ -256,9 +258,15 @@ lint: $(program)
 		'-DTAILQ_HEAD(name,type)=struct {struct type *first;}' \
 		'-DTAILQ_ENTRY(type)=struct {struct type *next;}' src
 	$(Q)$(CLANG_TIDY) --quiet $(sources) -- -std=gnu17 $(CPPFLAGS)
-	$(Q)shellcheck tests/run tests/install-packages .ci/run \
-		hooks/dehydrated hooks/uacme dist/package dist/debian/prerm \
-		dist/debian/postrm
+	$(Q)set -e; for file in $(sources); do \
+		$(HOSTCC) $(filter-out -MMD -MP,$(CPPFLAGS)) -std=gnu17 \
+			-O2 -fanalyzer $(WARNINGS) -c -o /dev/null $$file; \
+	done
+	$(Q)grep -rlE '^#!/bin/(ba)?sh' --exclude='*.py' .ci hooks dist tests | \
+		xargs shellcheck
+	$(Q)rm -rf $(BUILD)/seeds && mkdir $(BUILD)/seeds && \
+		$(BUILD)/fuzz/make_seeds $(BUILD)/seeds && \
+		diff -r $(BUILD)/seeds tests/fuzz/seeds
 
 ## Installing
 
@@ -325,7 +333,9 @@ help:
 	@echo 'make bench          beside HAProxy, nginx, ...; QUICK=1 for 3 min'
 	@echo 'make bench-workers  one worker beside two'
 	@echo 'make check-packages as root: packages, service and container, tested'
-	@echo 'make lint           clang-format, clang-tidy, cppcheck, shellcheck'
+	@echo 'make lint           clang-format, clang-tidy, cppcheck, shellcheck,'
+	@echo '                    gcc -fanalyzer; are the fuzz seeds those of make'
+	@echo '                    seeds?'
 	@echo 'make install        to DESTDIR= PREFIX=/usr/local'
 	@echo 'make deb            a Debian package in dist/'
 	@echo 'make tarball        a static binary and all that belongs to it'

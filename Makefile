@@ -207,6 +207,42 @@ check-valgrind:
 			$$test; \
 	done
 
+# Built with sanitizers, in folders of their own. AddressSanitizer makes system
+# calls that the worker's filter refuses when a process ends, so that the test of
+# the filter is none for it; a fault in the worker ends the worker, which the
+# system tests notice. No part of the program has threads: ThreadSanitizer looks
+# at the page that its processes share, and at the tests' visitors.
+sanitized := -O1 -g -U_FORTIFY_SOURCE -fno-omit-frame-pointer \
+	     -fno-sanitize-recover=all
+address_build := $(BUILD)/address
+thread_build  := $(BUILD)/thread
+# LeakSanitizer cannot look under strace, which the one left out needs.
+address_tests := $(addprefix tests/system/test_,attack.py domains.py hello.py \
+		 refusal.py status.py transfer.py) \
+		 --deselect tests/system/test_refusal.py::test_bpf_is_forbidden
+
+.PHONY: check-sanitizers
+check-sanitizers:
+	$(Q)tests/install-packages build test
+	$(Q)$(MAKE) --no-print-directory -j$$(nproc) BUILD=$(address_build) \
+		CFLAGS='$(sanitized) -fsanitize=address,undefined' \
+		$(patsubst $(BUILD)/%,$(address_build)/%,\
+			$(program) $(unit_tests) $(tools))
+	$(Q)$(MAKE) --no-print-directory -j$$(nproc) BUILD=$(thread_build) \
+		CFLAGS='$(sanitized) -fsanitize=thread' \
+		$(thread_build)/unit/test_shared_page \
+		$(patsubst $(BUILD)/%,$(thread_build)/%,$(tools))
+	$(Q)$(MAKE) --no-print-directory $(program)
+	$(Q)BUILD=$(address_build) PYTHON=$(PYTHON) ONLY='unit system' \
+		UNIT_TESTS='$(filter-out %/test_confinement.c,\
+			$(wildcard tests/unit/test_*.c))' \
+		SYSTEM_TESTS='$(address_tests)' tests/run
+	$(Q)BUILD=$(thread_build) PYTHON=$(PYTHON) ONLY='unit system' \
+		PROGRAM=$(CURDIR)/$(program) TSAN_OPTIONS=halt_on_error=1 \
+		UNIT_TESTS=tests/unit/test_shared_page.c SYSTEM_JOBS=1 \
+		SYSTEM_TESTS=tests/system/test_kill.py::test_killed_supervisor \
+		tests/run
+
 # The redirect on Debian's kernels from 5.10 to the newest, booted in QEMU.
 .PHONY: check-kernels
 check-kernels:
@@ -332,6 +368,7 @@ help:
 	@echo 'make check-valgrind the worker under valgrind'
 	@echo 'make bench          beside HAProxy, nginx, ...; QUICK=1 for 3 min'
 	@echo 'make bench-workers  one worker beside two'
+	@echo 'make check-sanitizers  as root: tests under ASan, UBSan and TSan'
 	@echo 'make check-packages as root: packages, service and container, tested'
 	@echo 'make lint           clang-format, clang-tidy, cppcheck, shellcheck,'
 	@echo '                    gcc -fanalyzer; are the fuzz seeds those of make'

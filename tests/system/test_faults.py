@@ -4,21 +4,25 @@
 import contextlib
 import json
 import os
+import resource
 import select
 import shutil
 import signal
 import struct
 import time
+from pathlib import Path
 
 import pytest
 
 from harness import hello, residue
-from harness.namespace import wait_until
+from harness.namespace import run, wait_until
 from harness.network import Network
 from harness.visitors import LongVisitor
 from harness.worker_load import processor_seconds
 
 DONE, FAILED = 0, 1
+# Visitors: more than fit into the memory that a worker holds when it starts.
+MANY = 800
 CLOSED = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"]
 
 
@@ -68,6 +72,10 @@ def only_worker(product):
         found = set(product.workers()) & set(product.pids())
         return found.pop() if len(found) == 1 else None
     return wait_until(find, 20, "a worker")
+
+
+def status_of(product):
+    return json.loads(product.succeed("status", "--json").stdout)
 
 
 # Parents.
@@ -432,12 +440,100 @@ def test_signal_storm(redirect, network, product, web, clean):
     assert residue.snapshot(network.server) == clean
 
 
+# Clocks and memory.
+
+def test_clock_that_jumps(redirect, network, product, web, send_visitors,
+                          tmp_path):
+    """The host's time is for the log alone; no deadline depends on it."""
+    library = tmp_path / "jumping_clock.so"
+    run("cc", "-shared", "-fPIC", "-O2", "-o", library,
+        Path(__file__).parent / "harness/jumping_clock.c")
+    product.environment["LD_PRELOAD"] = str(library)
+    visitors = send_visitors(rate=50)
+    product.start(f"--{redirect}", "-v", "--hello-timeout", "1",
+                  "--drain-timeout", "1")
+    worker = only_worker(product)
+    silent = network.client.connect(Network.SERVER[4], 443)
+    silent.sendall(b"\x16")
+    wait_until(lambda: status_of(product)["hello_timeouts"], 5,
+               "an end of patience")
+    silent.close()
+    visitors.wait_for_more(100, "through_proxy")
+    assert only_worker(product) == worker
+    during = visit(network, web, through_proxy=True)
+    visitors.finish_without_failures()
+    product.stop()
+    began = time.monotonic()
+    product.wait_gone()
+    assert 0.5 < time.monotonic() - began < 5
+    during.close()
+    years = {line[:4] for line in product.log_text().splitlines()}
+    assert len(years) == 2, years
+    assert "hung" not in product.log_text()
+
+
+@pytest.mark.parametrize("offset", [1000000, -100])
+def test_time_namespace(offset, network, product, web, prefixed, clean):
+    """A lease is written by one clock and read by the kernel's own."""
+    result = prefixed(["unshare", "--time", "--monotonic", offset, "--fork"],
+                      "start", "--daemon", "--bpf")
+    assert result.returncode == DONE, result.stdout
+    visit(network, web, through_proxy=True).close()
+    worker = only_worker(product)
+    os.kill(worker, signal.SIGSTOP)
+    time.sleep(3)
+    visit(network, web, through_proxy=False).close()
+    os.kill(worker, signal.SIGCONT)
+    product.stop()
+    product.wait_gone()
+    assert residue.snapshot(network.server) == clean
+
+
+def limit_memory(pid, size):
+    """As its own user: root needs CAP_SYS_RESOURCE for that."""
+    run("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups",
+        "prlimit", "--pid", pid, f"--as={size}:unlimited")
+
+
+def test_worker_without_memory(network, product, web):
+    """It turns away whom it has no room for; the others do not notice."""
+    product.start("--bpf")
+    worker = only_worker(product)
+    during = visit(network, web, through_proxy=True)
+    size = int(open(f"/proc/{worker}/statm").read().split()[0])
+    limit_memory(worker, size * resource.getpagesize())
+    crowd = [network.client.connect(Network.SERVER[4], 443)
+             for _ in range(MANY)]
+    for one in crowd:
+        with contextlib.suppress(OSError):
+            one.sendall(hello.hello(hello.alpn(hello.ACME))[:100])
+    refused = 0
+    for one in crowd:
+        one.settimeout(0.001)
+        try:
+            one.recv(1)
+            refused += 1
+        except TimeoutError:
+            pass
+        except OSError:
+            refused += 1
+    assert refused > 0
+    before = processor_seconds(worker)
+    for _ in range(5):
+        during.visit()
+        time.sleep(0.2)
+    assert processor_seconds(worker) - before < 0.5
+    limit_memory(worker, "unlimited")
+    visit(network, web, through_proxy=True).close()
+    assert only_worker(product) == worker
+    for one in crowd:
+        one.close()
+    during.visit()
+    during.close()
+    product.stop()
+
+
 # Confinement.
-
-def confined_by(product):
-    text = product.succeed("status", "--json").stdout
-    return set(json.loads(text)["confinement"])
-
 
 def test_missing_confinement_is_told_once(network, product, web):
     """A kernel without Landlock: no reason not to run, but to say so."""
@@ -446,7 +542,8 @@ def test_missing_confinement_is_told_once(network, product, web):
         "inject=landlock_create_ruleset:error=ENOSYS",
         *product.command("start", "--bpf"), env=product.environment)
     product.wait_running()
-    assert confined_by(product) == {"user", "capabilities", "root", "calls"}
+    assert set(status_of(product)["confinement"]) == {
+        "user", "capabilities", "root", "calls"}
     for deaths in (1, 2):
         product.kill(only_worker(product))
         wait_until(lambda: product.log_text().count("replaced") == deaths, 20,
@@ -464,7 +561,7 @@ def test_full_confinement_needs_no_word(network, product, web):
     product.start("--bpf")
     everything = {"user", "capabilities", "root", "files", "ports", "calls",
                   "processes"}
-    if confined_by(product) != everything:
+    if set(status_of(product)["confinement"]) != everything:
         pytest.skip("this kernel has no Landlock of 6.12")
     assert "not confined" not in product.log_text()
     product.stop()

@@ -11,6 +11,8 @@
 
 #include <stdbool.h>
 
+#include "log_limit.h"
+
 enum log_level {
 	LOG_LEVEL_ERROR,
 	LOG_LEVEL_WARNING,
@@ -26,6 +28,8 @@ struct log_settings {
 	enum log_level level;
 	/* "2026-01-31 23:59:59" before each line: for files, not terminals. */
 	bool timestamps;
+	/* Of this process: what is only said on request, of each connection. */
+	struct log_budget debug_budget;
 };
 extern struct log_settings log_settings;
 

@@ -8,6 +8,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "support.h"
+
 /* One event is one line; longer ones are cut. */
 #define LINE_SIZE 2048
 
@@ -64,20 +66,11 @@ static void write_line(int fd, const char *line, size_t length)
 		return;
 }
 
-void log_message(enum log_level level, const char *format, ...)
+static void write_text(enum log_level level, const char *text)
 {
-	char text[LINE_SIZE];
 	char line[LINE_SIZE];
 	size_t start = 0;
 	size_t length;
-	va_list arguments;
-
-	if (level > log_settings.level)
-		return;
-
-	va_start(arguments, format);
-	vsnprintf(text, sizeof(text), format, arguments);
-	va_end(arguments);
 
 	if (log_settings.timestamps)
 		start = append_timestamp(line);
@@ -87,6 +80,38 @@ void log_message(enum log_level level, const char *format, ...)
 
 	write_line(log_settings.fd, line, length);
 	write_line(log_settings.echo_fd, line + start, length - start);
+}
+
+/* Whoever opens connections by the thousand must not fill the disk. */
+static bool debug_line_is_due(void)
+{
+	char text[64];
+	uint64_t left_out;
+
+	if (!log_budget_spend(&log_settings.debug_budget, monotonic_ns(),
+			      &left_out))
+		return false;
+	if (left_out > 0) {
+		snprintf(text, sizeof(text), "%llu lines like these left out",
+			 (unsigned long long)left_out);
+		write_text(LOG_LEVEL_DEBUG, text);
+	}
+	return true;
+}
+
+void log_message(enum log_level level, const char *format, ...)
+{
+	char text[LINE_SIZE];
+	va_list arguments;
+
+	if (level > log_settings.level ||
+	    (level == LOG_LEVEL_DEBUG && !debug_line_is_due()))
+		return;
+
+	va_start(arguments, format);
+	vsnprintf(text, sizeof(text), format, arguments);
+	va_end(arguments);
+	write_text(level, text);
 }
 
 const char *error_text(int negative_errno)

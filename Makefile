@@ -240,7 +240,7 @@ check-sanitizers:
 	$(Q)BUILD=$(thread_build) PYTHON=$(PYTHON) ONLY='unit system' \
 		PROGRAM=$(CURDIR)/$(program) TSAN_OPTIONS=halt_on_error=1 \
 		UNIT_TESTS=tests/unit/test_shared_page.c SYSTEM_JOBS=1 \
-		SYSTEM_TESTS=tests/system/test_kill.py::test_killed_supervisor \
+		SYSTEM_TESTS=tests/system/test_operations.py::test_starts_and_stops_of_several_shells \
 		tests/run
 
 # The redirect on Debian's kernels from 5.10 to the newest, booted in QEMU.

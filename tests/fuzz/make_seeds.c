@@ -38,6 +38,10 @@ static const struct {
 /* All bytes of a string but its last zero. */
 #define TEXT(string) string, sizeof(string) - 1
 
+#define ZEROS_8	 "\0\0\0\0\0\0\0\0"
+#define ZEROS_11 ZEROS_8 "\0\0\0"
+#define ZEROS_12 ZEROS_8 "\0\0\0\0"
+
 /* What the bytes mean is told by each target. */
 static const struct {
 	const char *name;
@@ -48,6 +52,8 @@ static const struct {
 	{ "address/ipv6", TEXT("[2001:db8::1]:31443") },
 	{ "address/name", TEXT("www.example.test:1") },
 	{ "address/scope", TEXT("[fe80::1%eth0]:65535") },
+	{ "address/path", TEXT("unix:/run/nginx/tls.sock") },
+	{ "address/abstract", TEXT("unix:@tls") },
 	{ "domain_list/names",
 	  TEXT("www.example.org\n*.example.org\nxn--bcher-kva.example.\0"
 	       "a.example.org") },
@@ -72,6 +78,21 @@ static const struct {
 				"127.0.0.1:443\0start\0") },
 	{ "options/status", TEXT("\0\0\0status\0--json\0--prometheus\0") },
 	{ "options/stop", TEXT("\0\0\0stop\0--wait=2.5\0-v\0") },
+	{ "proxy_header/v1_ipv4",
+	  TEXT("\0\0\0\xc0\0\2\7" ZEROS_12 "\xc6\x33\x64\1" ZEROS_12
+	       "\xc3\x50\1\xbb") },
+	{ "proxy_header/v1_ipv6",
+	  TEXT("\0\1\1\x20\1\xd\xb8" ZEROS_11
+	       "\7\x20\1\xd\xb8\0\1\0\2\0\3\0\4\0\5\0\6\xff\xff\1\xbb") },
+	{ "proxy_header/v2_ipv4", TEXT("\1\0\0\xff\xff\xff\xff" ZEROS_12
+				       "\x7f\0\0\1" ZEROS_12 "\0\1\xff\xff") },
+	{ "proxy_header/v2_mapped",
+	  TEXT("\1\1\1" ZEROS_8
+	       "\0\0\xff\xff\xc0\0\2\7\xfe\x80\0\0\0\0\0" ZEROS_8
+	       "\1\xc3\x50\1\xbb") },
+	{ "proxy_header/mixed",
+	  TEXT("\0\0\1\xc0\0\2\7" ZEROS_12 "\x20\1\xd\xb8" ZEROS_11
+	       "\1\xc3\x50\1\xbb") },
 	{ "rulespec/default",
 	  TEXT("-p tcp --dport 443 --syn -m addrtype --dst-type LOCAL "
 	       "-m comment --comment acme-alpn-proxy -j REDIRECT "

@@ -357,6 +357,22 @@ def test_redirect_that_will_not_go(network, product, web, wrap_iptables,
     visit(network, web, through_proxy=False).close()
 
 
+def test_shortage_at_the_last_step(network, product, web, wrap_iptables, clean,
+                                   tmp_path):
+    """Nobody would come later to take the inert rule away."""
+    failed = tmp_path / "failed"
+    wrap_iptables(f'case " $* " in *" -D "*hold*) '
+                  f'[ $(cat {failed} | wc -l) -ge 2 ] || '
+                  f'{{ echo >>{failed}; exit 4; }};; esac')
+    failed.touch()
+    product.start("--iptables")
+    product.stop()
+    product.wait_gone(20)
+    assert failed.read_text() == "\n\n"
+    assert residue.snapshot(network.server) == clean
+    assert "error:" not in product.log_text()
+
+
 def test_start_after_the_repair(redirect, network, product, web, clean):
     """The orphans' port is free again when stop has returned."""
     product.start(f"--{redirect}")

@@ -59,6 +59,15 @@ branch_protection := -fcf-protection
 else
 branch_protection := -mbranch-protection=standard
 endif
+# make CFI=1: each call through a pointer is checked against the type of what it
+# calls. Only clang has this, and clang 14 not together with -fcf-protection.
+ifeq ($(CFI),1)
+CC	:= $(CLANG)
+BUILD	:= $(BUILD)/cfi
+branch_protection := -flto -fvisibility=hidden -fsanitize=cfi \
+	     -Wno-cast-align -Wno-format-nonliteral
+LDFLAGS	+= -fuse-ld=lld
+endif
 HARDENING := -fPIE -fstack-protector-strong -fstack-clash-protection \
 	     -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 $(branch_protection)
 # The same sources give the same bytes in whatever folder they are.
@@ -207,7 +216,7 @@ check-valgrind:
 			$$test; \
 	done
 
-# Built with sanitizers, in folders of their own. AddressSanitizer makes system
+# Built with sanitizers, and with CFI=1, in folders of their own. AddressSanitizer makes system
 # calls that the worker's filter refuses when a process ends, so that the test of
 # the filter is none for it; a fault in the worker ends the worker, which the
 # system tests notice. No part of the program has threads: ThreadSanitizer looks
@@ -223,7 +232,7 @@ address_tests := $(addprefix tests/system/test_,attack.py domains.py hello.py \
 
 .PHONY: check-sanitizers
 check-sanitizers:
-	$(Q)tests/install-packages build test
+	$(Q)tests/install-packages build test sanitizers
 	$(Q)$(MAKE) --no-print-directory -j$$(nproc) BUILD=$(address_build) \
 		CFLAGS='$(sanitized) -fsanitize=address,undefined' \
 		$(patsubst $(BUILD)/%,$(address_build)/%,\
@@ -232,7 +241,11 @@ check-sanitizers:
 		CFLAGS='$(sanitized) -fsanitize=thread' \
 		$(thread_build)/unit/test_shared_page \
 		$(patsubst $(BUILD)/%,$(thread_build)/%,$(tools))
-	$(Q)$(MAKE) --no-print-directory $(program)
+	$(Q)$(MAKE) --no-print-directory $(program) $(tools)
+	$(Q)$(MAKE) --no-print-directory CFI=1
+	$(Q)BUILD=$(BUILD) PYTHON=$(PYTHON) ONLY=system \
+		PROGRAM=$(CURDIR)/$(BUILD)/cfi/acme-alpn-proxy \
+		SYSTEM_TESTS='$(address_tests)' tests/run
 	$(Q)BUILD=$(address_build) PYTHON=$(PYTHON) ONLY='unit system' \
 		UNIT_TESTS='$(filter-out %/test_confinement.c,\
 			$(wildcard tests/unit/test_*.c))' \
@@ -378,7 +391,8 @@ help:
 	@echo 'make tarball        a static binary and all that belongs to it'
 	@echo 'make clean          remove build/'
 	@echo 'Settings: STATIC=1 one static binary, ARCH=arm64 cross build,'
-	@echo '          V=1 show commands, CC= CFLAGS= LDFLAGS='
+	@echo '          CFI=1 clang checks indirect calls, V=1 show commands,'
+	@echo '          CC= CFLAGS= LDFLAGS='
 
 .DELETE_ON_ERROR:
 .SECONDARY:

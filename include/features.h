@@ -34,9 +34,11 @@ bool features_have_shared_devices(void);
  * counts them against RLIMIT_MEMLOCK. */
 void features_raise_memlock(void);
 
-/* How far CLOCK_MONOTONIC is ahead of the clock that BPF programs read: not 0 in
- * a time namespace (kernel 5.6) that has set it. Without /proc it is not known,
- * and 0. */
+/*
+ * How far CLOCK_MONOTONIC is ahead of the clock that BPF programs read: not 0
+ * in a time namespace (kernel 5.6) that has set it. Without /proc it is not
+ * known, and 0.
+ */
 int64_t features_clock_offset_ns(void);
 
 /* "6.1.0-18-amd64" */

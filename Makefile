@@ -216,11 +216,12 @@ check-valgrind:
 			$$test; \
 	done
 
-# Built with sanitizers, and with CFI=1, in folders of their own. AddressSanitizer makes system
-# calls that the worker's filter refuses when a process ends, so that the test of
-# the filter is none for it; a fault in the worker ends the worker, which the
-# system tests notice. No part of the program has threads: ThreadSanitizer looks
-# at the page that its processes share, and at the tests' visitors.
+# Built with sanitizers, and with CFI=1, in folders of their own.
+# AddressSanitizer makes system calls that the worker's filter refuses when a
+# process ends, so that the test of the filter is none for it; a fault in the
+# worker ends the worker, which the system tests notice. No part of the program
+# has threads: ThreadSanitizer looks at the page that its processes share, and
+# at the tests' visitors.
 sanitized := -O1 -g -U_FORTIFY_SOURCE -fno-omit-frame-pointer \
 	     -fno-sanitize-recover=all
 address_build := $(BUILD)/address
@@ -381,7 +382,8 @@ help:
 	@echo 'make check-valgrind the worker under valgrind'
 	@echo 'make bench          beside HAProxy, nginx, ...; QUICK=1 for 3 min'
 	@echo 'make bench-workers  one worker beside two'
-	@echo 'make check-sanitizers  as root: tests under ASan, UBSan and TSan'
+	@echo 'make check-sanitizers'
+	@echo '                    as root: tests under ASan, UBSan, TSan and CFI'
 	@echo 'make check-packages as root: packages, service and container, tested'
 	@echo 'make lint           clang-format, clang-tidy, cppcheck, shellcheck,'
 	@echo '                    gcc -fanalyzer; are the fuzz seeds those of make'

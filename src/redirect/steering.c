@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include "features.h"
-
 #include "steer_conntrack.skel.h"
 #include "steer_plain.skel.h"
 

@@ -2,12 +2,15 @@
 """Odd parents, odd hosts, odd moments: no worse than without the program."""
 
 import contextlib
+import ctypes
 import json
 import os
 import resource
 import select
 import shutil
 import signal
+import socket
+import stat
 import struct
 import time
 from pathlib import Path
@@ -547,6 +550,49 @@ def test_worker_without_memory(network, product, web):
     during.visit()
     during.close()
     product.stop()
+
+
+# A worker that was taken over.
+
+PIDFD_GETFD = 438
+
+
+def steal_control_socket(worker):
+    """The worker's end of what it tells the supervisor by."""
+    handle = os.pidfd_open(worker)
+    for number in map(int, os.listdir(f"/proc/{worker}/fd")):
+        ours = ctypes.CDLL(None).syscall(PIDFD_GETFD, handle, number, 0)
+        if ours < 0:
+            continue
+        if stat.S_ISSOCK(os.fstat(ours).st_mode):
+            found = socket.socket(fileno=ours)
+            if found.type == socket.SOCK_SEQPACKET:
+                os.close(handle)
+                return found
+            found.close()
+        else:
+            os.close(ours)
+    os.close(handle)
+    pytest.skip("no CAP_SYS_PTRACE to take a descriptor of the worker")
+
+
+def test_worker_that_babbles(network, product, web, clean):
+    """Whatever it says, it can only harm itself."""
+    product.start("--bpf")
+    supervisor, worker = product.supervisor(), only_worker(product)
+    with steal_control_socket(worker) as control:
+        for message in (b"R", b"D", b"T", b"\xff", b"\0" * 1000) * 50:
+            control.send(message)
+        visit(network, web, through_proxy=True).close()
+        assert status_of(product)["worker_pid"] == worker
+        # What the end of its life looks like.
+        control.send(b"")
+    wait_until(lambda: "replaced" in product.log_text(), 20, "another worker")
+    assert product.supervisor() == supervisor
+    visit(network, web, through_proxy=True).close()
+    product.stop()
+    product.wait_gone()
+    assert residue.snapshot(network.server) == clean
 
 
 # Confinement.

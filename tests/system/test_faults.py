@@ -582,10 +582,13 @@ def test_worker_that_babbles(network, product, web, clean):
     supervisor, worker = product.supervisor(), only_worker(product)
     with steal_control_socket(worker) as control:
         for message in (b"R", b"D", b"T", b"\xff", b"\0" * 1000) * 50:
+            # The supervisor reads one in each of its turns.
+            assert select.select([], [control], [], 10)[1]
             control.send(message)
         visit(network, web, through_proxy=True).close()
         assert status_of(product)["worker_pid"] == worker
         # What the end of its life looks like.
+        assert select.select([], [control], [], 10)[1]
         control.send(b"")
     wait_until(lambda: "replaced" in product.log_text(), 20, "another worker")
     assert product.supervisor() == supervisor

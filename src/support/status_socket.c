@@ -34,7 +34,8 @@ bool status_report_is_sound(const struct status_report *report)
 			     sizeof(interface->attached_by)))
 			return false;
 	}
-	return report->since >= 0 && report->since < YEAR_10000 &&
+	return report->worker_count <= STATUS_REPORT_WORKERS &&
+	       report->since >= 0 && report->since < YEAR_10000 &&
 	       is_text(report->redirect, sizeof(report->redirect)) &&
 	       is_text(report->alpn, sizeof(report->alpn)) &&
 	       is_text(report->fallback, sizeof(report->fallback));

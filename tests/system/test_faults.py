@@ -69,6 +69,15 @@ def visit(network, web, through_proxy=None, family=4):
     return visitor
 
 
+def wait_for_the_proxy(network, web):
+    """A worker that was replaced is steered to a moment later."""
+    def came_through():
+        visitor = visit(network, web)
+        visitor.close()
+        return visitor.through_proxy
+    wait_until(came_through, 10, "a visitor through the proxy")
+
+
 def only_worker(product):
     """Its pid; programs that the supervisor runs come and go beside it."""
     def find():
@@ -592,7 +601,7 @@ def test_worker_that_babbles(network, product, web, clean):
         control.send(b"")
     wait_until(lambda: "replaced" in product.log_text(), 20, "another worker")
     assert product.supervisor() == supervisor
-    visit(network, web, through_proxy=True).close()
+    wait_for_the_proxy(network, web)
     product.stop()
     product.wait_gone()
     assert residue.snapshot(network.server) == clean
@@ -613,7 +622,7 @@ def test_missing_confinement_is_told_once(network, product, web):
         product.kill(only_worker(product))
         wait_until(lambda: product.log_text().count("replaced") == deaths, 20,
                    "another one")
-    visit(network, web, through_proxy=True).close()
+    wait_for_the_proxy(network, web)
     product.stop()
     assert start.wait(20) == DONE
     told = [line for line in product.log_text().splitlines()

@@ -61,6 +61,15 @@ branch_protection := -fcf-protection
 else
 branch_protection := -mbranch-protection=standard
 endif
+# make CFI=1: each call through a pointer is checked against the type of what it
+# calls. Only clang has this, and clang 14 not together with -fcf-protection.
+ifeq ($(CFI),1)
+CC	:= $(CLANG)
+BUILD	:= $(BUILD)/cfi
+branch_protection := -flto -fvisibility=hidden -fsanitize=cfi \
+	     -Wno-cast-align -Wno-format-nonliteral
+LDFLAGS	+= -fuse-ld=lld
+endif
 HARDENING := -fPIE -fstack-protector-strong -fstack-clash-protection \
 	     -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 $(branch_protection)
 # The same sources give the same bytes in whatever folder they are.
@@ -117,7 +126,7 @@ $(BUILD)/%.o: %.c
 	$(Q)$(CC) $(CPPFLAGS) $(all_cflags) -c -o $@ $<
 
 $(BUILD)/completion/table: dist/completion/table.c src/command/options.c \
-		src/support/address.c
+		src/peek/domain_list.c src/support/address.c
 	$(call say,HOSTCC)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(HOSTCC) -std=gnu17 -D_GNU_SOURCE -iquote include -MMD -MF $@.d \
@@ -153,6 +162,8 @@ $(BUILD)/unit/%: tests/unit/%.c $(modules)
 modules_of_fuzz_options	   := src/command/options.c
 modules_of_fuzz_proxy_header := src/relay/proxy_header.c
 modules_of_fuzz_rulespec   := src/redirect/rulespec.c
+modules_of_fuzz_status_report := src/command/common.c src/supervisor/pidfile.c \
+				 src/supervisor/confinement.c
 modules_of_fuzz_rule_table := src/redirect/rule_table.c \
 			      src/redirect/rulespec.c src/redirect/dnat.c \
 			      src/redirect/nat_check.c src/redirect/xtables.c
@@ -164,6 +175,15 @@ $(BUILD)/fuzz/%: tests/fuzz/%.c $(wildcard src/peek/*.c src/support/*.c) \
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CLANG) -std=gnu17 $(CPPFLAGS) $(CFLAGS) -MF $@.d -fno-sanitize-recover=all \
 		-fsanitize=fuzzer,address,undefined -o $@ $(filter %.c,$^)
+
+$(BUILD)/fuzz/make_seeds: tests/fuzz/make_seeds.c tests/unit/hello_builder.h
+	$(call say,HOSTCC)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(HOSTCC) -std=gnu17 -D_GNU_SOURCE -I. -iquote include -o $@ $<
+
+.PHONY: seeds
+seeds: $(BUILD)/fuzz/make_seeds
+	$(Q)$< tests/fuzz/seeds
 
 $(BUILD)/tools/%: tests/tools/%.c
 	$(call say,CCLD)
@@ -198,6 +218,47 @@ check-valgrind:
 			--errors-for-leak-kinds=definite,indirect,possible \
 			$$test; \
 	done
+
+# Built with sanitizers, and with CFI=1, in folders of their own.
+# AddressSanitizer makes system calls that the worker's filter refuses when a
+# process ends, so that the test of the filter is none for it; a fault in the
+# worker ends the worker, which the system tests notice. No part of the program
+# has threads: ThreadSanitizer looks at the page that its processes share, and
+# at the tests' visitors.
+sanitized := -O1 -g -U_FORTIFY_SOURCE -fno-omit-frame-pointer \
+	     -fno-sanitize-recover=all
+address_build := $(BUILD)/address
+thread_build  := $(BUILD)/thread
+# LeakSanitizer cannot look under strace, which the one left out needs.
+address_tests := $(addprefix tests/system/test_,attack.py domains.py hello.py \
+		 refusal.py status.py transfer.py) \
+		 --deselect tests/system/test_refusal.py::test_bpf_is_forbidden
+
+.PHONY: check-sanitizers
+check-sanitizers:
+	$(Q)tests/install-packages build test sanitizers
+	$(Q)$(MAKE) --no-print-directory -j$$(nproc) BUILD=$(address_build) \
+		CFLAGS='$(sanitized) -fsanitize=address,undefined' \
+		$(patsubst $(BUILD)/%,$(address_build)/%,\
+			$(program) $(unit_tests) $(tools))
+	$(Q)$(MAKE) --no-print-directory -j$$(nproc) BUILD=$(thread_build) \
+		CFLAGS='$(sanitized) -fsanitize=thread' \
+		$(thread_build)/unit/test_shared_page \
+		$(patsubst $(BUILD)/%,$(thread_build)/%,$(tools))
+	$(Q)$(MAKE) --no-print-directory $(program) $(tools)
+	$(Q)$(MAKE) --no-print-directory CFI=1
+	$(Q)BUILD=$(BUILD) PYTHON=$(PYTHON) ONLY=system \
+		PROGRAM=$(CURDIR)/$(BUILD)/cfi/acme-alpn-proxy \
+		SYSTEM_TESTS='$(address_tests)' tests/run
+	$(Q)BUILD=$(address_build) PYTHON=$(PYTHON) ONLY='unit system' \
+		UNIT_TESTS='$(filter-out %/test_confinement.c,\
+			$(wildcard tests/unit/test_*.c))' \
+		SYSTEM_TESTS='$(address_tests)' tests/run
+	$(Q)BUILD=$(thread_build) PYTHON=$(PYTHON) ONLY='unit system' \
+		PROGRAM=$(CURDIR)/$(program) TSAN_OPTIONS=halt_on_error=1 \
+		UNIT_TESTS=tests/unit/test_shared_page.c SYSTEM_JOBS=1 \
+		SYSTEM_TESTS=tests/system/test_operations.py::test_starts_and_stops_of_several_shells \
+		tests/run
 
 # The redirect on Debian's kernels from 5.10 to the newest, booted in QEMU, with
 # those of the unit tests that ask the kernel.
@@ -254,7 +315,9 @@ demo:
 	$(Q)BUILD=$(BUILD) PROGRAM=$(program) tests/demo/demo
 
 .PHONY: lint
-lint: $(program)
+lint:
+	$(Q)tests/install-packages build lint
+	$(Q)$(MAKE) --no-print-directory $(program) $(BUILD)/fuzz/make_seeds
 	$(Q)$(CLANG_FORMAT) --dry-run --Werror $(c_files)
 	$(Q)cppcheck --quiet --std=c11 --enable=warning,performance,portability \
 		--inline-suppr --error-exitcode=1 -Iinclude -D__x86_64__ \
@@ -262,10 +325,15 @@ lint: $(program)
 		'-DTAILQ_HEAD(name,type)=struct {struct type *first;}' \
 		'-DTAILQ_ENTRY(type)=struct {struct type *next;}' src
 	$(Q)$(CLANG_TIDY) --quiet $(sources) -- -std=gnu17 $(CPPFLAGS)
-	$(Q)shellcheck tests/run tests/install-packages .ci/run \
-		tests/kernels/fetch tests/kernels/run \
-		hooks/dehydrated hooks/uacme dist/package dist/debian/prerm \
-		dist/debian/postrm
+	$(Q)set -e; for file in $(sources); do \
+		$(HOSTCC) $(filter-out -MMD -MP,$(CPPFLAGS)) -std=gnu17 \
+			-O2 -fanalyzer $(WARNINGS) -c -o /dev/null $$file; \
+	done
+	$(Q)grep -rlE '^#!/bin/(ba)?sh' --exclude='*.py' .ci hooks dist tests | \
+		xargs shellcheck
+	$(Q)rm -rf $(BUILD)/seeds && mkdir $(BUILD)/seeds && \
+		$(BUILD)/fuzz/make_seeds $(BUILD)/seeds && \
+		diff -r $(BUILD)/seeds tests/fuzz/seeds
 
 ## Installing
 
@@ -332,14 +400,19 @@ help:
 	@echo 'make check-containers as root: the redirect with Docker and Podman'
 	@echo 'make bench          beside HAProxy, nginx, ...; QUICK=1 for 3 min'
 	@echo 'make bench-workers  one worker beside two'
+	@echo 'make check-sanitizers'
+	@echo '                    as root: tests under ASan, UBSan, TSan and CFI'
 	@echo 'make check-packages as root: packages, service and container, tested'
-	@echo 'make lint           clang-format, clang-tidy, cppcheck, shellcheck'
+	@echo 'make lint           clang-format, clang-tidy, cppcheck, shellcheck,'
+	@echo '                    gcc -fanalyzer; are the fuzz seeds those of make'
+	@echo '                    seeds?'
 	@echo 'make install        to DESTDIR= PREFIX=/usr/local'
 	@echo 'make deb            a Debian package in dist/'
 	@echo 'make tarball        a static binary and all that belongs to it'
 	@echo 'make clean          remove build/'
 	@echo 'Settings: STATIC=1 one static binary, ARCH=arm64 cross build,'
-	@echo '          V=1 show commands, CC= CFLAGS= LDFLAGS='
+	@echo '          CFI=1 clang checks indirect calls, V=1 show commands,'
+	@echo '          CC= CFLAGS= LDFLAGS='
 
 .DELETE_ON_ERROR:
 .SECONDARY:

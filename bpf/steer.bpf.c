@@ -66,7 +66,7 @@ volatile struct steer_switch steer_switch SEC(".data.supervisor");
 
 /*
  * And this one the unprivileged worker's, who has this page mapped and nothing
- * else: SYNs are steered only until then (bpf_ktime_get_ns()). A worker that
+ * else: SYNs are steered only until then (CLOCK_MONOTONIC). A worker that
  * is dead, stopped or hung opens the port by itself.
  */
 volatile __u64 steer_lease_until;
@@ -415,7 +415,7 @@ steer_syn(struct __sk_buff *skb, const struct segment *segment, int family)
 
 	if (!steer_switch.enabled)
 		return STEER_NOT_STEERING;
-	now = bpf_ktime_get_ns();
+	now = bpf_ktime_get_ns() + (__u64)steer_config.clock_offset_ns;
 	if (now >= steer_lease_until)
 		return STEER_NOT_STEERING;
 	if (!ends_here(skb, segment, family))

@@ -7,6 +7,9 @@
 #define STEER_H
 
 struct steer_config {
+	/* Added to bpf_ktime_get_ns() it is the processes' CLOCK_MONOTONIC,
+	 * which a time namespace may have set. */
+	__s64 clock_offset_ns;
 	/* Network byte order. */
 	__u16 service_port;
 	/* Not 0: with the conntrack pin, past INPUT rules that do not accept

@@ -26,6 +26,10 @@ enum confinement {
 	CONFINED_PORTS = 1 << 4,
 	/* seccomp: only the system calls that the proxy makes. */
 	CONFINED_CALLS = 1 << 5,
+	/* Landlock: no signal to another process, and no abstract socket of one
+	 * unless a backend's is (6.12). */
+	CONFINED_PROCESSES = 1 << 6,
+	CONFINED_BY_ALL = (1 << 7) - 1,
 };
 
 struct confinement_settings {

@@ -37,6 +37,8 @@ enum connection_verdict {
 	CONNECTION_UNDECIDED,
 	CONNECTION_ACME,
 	CONNECTION_OTHER,
+	/* acme-tls/1 for a name that no --domain takes. */
+	CONNECTION_OTHER_DOMAIN,
 	/* It ended before there was a whole hello. */
 	CONNECTION_INCOMPLETE,
 	/* There was none in time. */

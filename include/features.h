@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /*
  * Does the process hold the capabilities for loading and attaching? CAP_BPF,
@@ -35,6 +36,13 @@ bool features_have_shared_devices(void);
  * not allowed it may not be needed either.
  */
 int features_raise_memlock(void);
+
+/*
+ * How far CLOCK_MONOTONIC is ahead of the clock that BPF programs read: not 0
+ * in a time namespace (kernel 5.6) that has set it. Without /proc it is not
+ * known, and 0.
+ */
+int64_t features_clock_offset_ns(void);
 
 /* "6.1.0-18-amd64" */
 const char *features_kernel_release(void);

@@ -16,6 +16,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "log_limit.h"
+
 enum log_level {
 	LOG_LEVEL_ERROR,
 	LOG_LEVEL_WARNING,
@@ -38,6 +40,8 @@ struct log_settings {
 	bool timestamps;
 	/* "<6>" before each line, as sd-daemon(3) has it: for the journal. */
 	bool priorities;
+	/* Of this process: what is only said on request, of each connection. */
+	struct log_budget debug_budget;
 };
 extern struct log_settings log_settings;
 

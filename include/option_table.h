@@ -26,6 +26,8 @@ enum option_kind {
 	OPTION_CHOICE,
 	/* Appends to interfaces[]. */
 	OPTION_INTERFACE,
+	/* Appends to domains. */
+	OPTION_DOMAIN,
 	/* Sets an unsigned int from 1 to @value. */
 	OPTION_NUMBER,
 	/* The same, or "auto" for 0. */

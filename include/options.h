@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "domain_list.h"
 #include "proxy_header.h"
 
 #define OPTIONS_MAX_INTERFACES 32
@@ -56,6 +57,7 @@ struct options {
 	const char *rulespec;
 	const char *interfaces[OPTIONS_MAX_INTERFACES];
 	size_t interface_count;
+	struct domain_list domains;
 	unsigned int service_port;
 	unsigned int listen_port;
 	unsigned int drain_timeout_ms;

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "address.h"
+#include "domain_list.h"
 #include "listener.h"
 #include "support.h"
 
@@ -20,6 +21,8 @@ struct proxy_config {
 	struct backend alpn;
 	/* The web server: takes all others. */
 	struct backend fallback;
+	/* Whose challenges are for the responder; the others' are not. */
+	struct domain_list domains;
 	/* A client silent for this long goes to the fallback with what came. */
 	unsigned int hello_timeout_ms;
 	/* How long the listeners stay open after the redirect is gone, for
@@ -49,6 +52,8 @@ struct proxy_counters {
 	atomic_uint_least64_t to_fallback;
 	/* Sent to the fallback because the hello did not come in time. */
 	atomic_uint_least64_t hello_timeouts;
+	/* Challenges sent to the fallback because of their domain. */
+	atomic_uint_least64_t other_domains;
 	/* Closed because no address of the backend took the connection. */
 	atomic_uint_least64_t alpn_unreachable;
 	atomic_uint_least64_t fallback_unreachable;

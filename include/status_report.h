@@ -11,6 +11,7 @@
 #ifndef STATUS_REPORT_H
 #define STATUS_REPORT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -59,6 +60,7 @@ struct status_report {
 	uint64_t to_alpn;
 	uint64_t to_fallback;
 	uint64_t hello_timeouts;
+	uint64_t other_domains;
 	uint64_t alpn_unreachable;
 	uint64_t fallback_unreachable;
 	uint64_t resets;
@@ -73,6 +75,10 @@ struct status_report {
 	uint32_t interface_count;
 	struct redirect_interface interfaces[STATUS_REPORT_INTERFACES];
 };
+
+/* Is it of this release, and are its texts, counts and times what they must be
+ * to be printed? Pure. */
+bool status_report_is_sound(const struct status_report *report);
 
 /*
  * "x.pid" -> "x.sock". Returns 0, or -ENAMETOOLONG where a socket cannot have

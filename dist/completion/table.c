@@ -30,6 +30,9 @@ static void print_option(const struct option_description *option)
 		group = "list";
 		value = "INTERFACE";
 		break;
+	case OPTION_DOMAIN:
+		group = "list";
+		break;
 	case OPTION_OPTIONAL_SECONDS:
 		prefix = "=";
 		break;

@@ -62,6 +62,23 @@ static void judge(struct engine *engine, struct connection *connection,
 	connect_begin(engine, connection, backend, bytes, length);
 }
 
+/* A challenge that nobody asked us to take is the web server's to answer. */
+static void judge_challenge(struct engine *engine,
+			    struct connection *connection,
+			    const struct client_hello *hello,
+			    const uint8_t *bytes, size_t length)
+{
+	bool taken = domain_list_takes(&engine->config->domains,
+				       hello->server_name,
+				       hello->server_name_length);
+
+	if (!taken)
+		counter_add(&engine->counters->other_domains, 1);
+	judge(engine, connection,
+	      taken ? CONNECTION_ACME : CONNECTION_OTHER_DOMAIN, hello, bytes,
+	      length);
+}
+
 static void take_bytes(struct engine *engine, struct connection *connection,
 		       const uint8_t *bytes, size_t length)
 {
@@ -71,8 +88,7 @@ static void take_bytes(struct engine *engine, struct connection *connection,
 
 	switch (client_hello_feed(hello, bytes, length)) {
 	case CLIENT_HELLO_ACME:
-		judge(engine, connection, CONNECTION_ACME, hello, bytes,
-		      length);
+		judge_challenge(engine, connection, hello, bytes, length);
 		break;
 	case CLIENT_HELLO_OTHER:
 		judge(engine, connection, CONNECTION_OTHER, hello, bytes,

@@ -28,6 +28,9 @@ const struct option_description option_table[] = {
 	{ "alpn-proxy-protocol", NULL, "v1|v2",
 	  "the same for where acme-tls/1 connections go",
 	  FIELD(alpn_proxy_protocol), OPTION_CHOICE, PROXY_PROTOCOL_V1 },
+	{ "domain", NULL, "NAME",
+	  "only this name's challenges; *.NAME, IP, repeatable", FIELD(domains),
+	  OPTION_DOMAIN, 0 },
 	{ "redirect", NULL, "bpf|iptables|none",
 	  "how new connections come to the proxy; or shorter:", FIELD(redirect),
 	  OPTION_REDIRECT, REDIRECT_AUTOMATIC },
@@ -264,6 +267,23 @@ static int set_redirect(struct options *options,
 	return 0;
 }
 
+static int add_domain(struct options *options, const char *domain,
+		      char error[static OPTIONS_ERROR_SIZE])
+{
+	switch (domain_list_add(&options->domains, domain)) {
+	case 0:
+		return 0;
+	case -E2BIG:
+		return fail(error, "--domain may be said %d times at most",
+			    DOMAIN_LIST_MAX);
+	default:
+		return fail(error,
+			    "--domain %.64s: NAME, *.NAME or an IP address is "
+			    "needed",
+			    domain);
+	}
+}
+
 static int set_option(struct options *options,
 		      const struct option_description *option,
 		      const char *value, char error[static OPTIONS_ERROR_SIZE])
@@ -290,6 +310,8 @@ static int set_option(struct options *options,
 			    option->name, value, option->argument);
 	case OPTION_INTERFACE:
 		return add_interface(options, value, error);
+	case OPTION_DOMAIN:
+		return add_domain(options, value, error);
 	case OPTION_NUMBER:
 		if (parse_number(value, option->value, field) == 0)
 			return 0;

@@ -308,6 +308,13 @@ static int examine(const struct options *options,
 	return settings->ops ? 0 : -EOPNOTSUPP;
 }
 
+/* An address is told as the name that a validation of it asks for. */
+static void log_domains(const struct domain_list *domains)
+{
+	for (size_t i = 0; i < domains->count; i++)
+		log_debug("taking challenges for %s", domains->names[i]);
+}
+
 static int start(const struct options *options, struct caller *caller)
 {
 	struct pidfile pidfile = { .fd = -1 };
@@ -315,6 +322,7 @@ static int start(const struct options *options, struct caller *caller)
 		.options = options,
 		.redirect = redirect_config_of(options),
 		.proxy = {
+			.domains = options->domains,
 			.hello_timeout_ms = options->hello_timeout_ms,
 			.grace_ms = SUPERVISOR_GRACE_MS,
 			.max_connections = connection_limit(),
@@ -338,6 +346,7 @@ static int start(const struct options *options, struct caller *caller)
 		pidfile_release(&pidfile);
 		return err;
 	}
+	log_domains(&options->domains);
 	return supervisor_run(&settings);
 }
 

@@ -30,6 +30,8 @@ static const struct number numbers[] = {
 	{ "to_fallback", "", "to the web server", FIELD(to_fallback) },
 	{ "hello_timeouts", "", "of these after a silence",
 	  FIELD(hello_timeouts) },
+	{ "other_domains", "", "of these challenges for other domains",
+	  FIELD(other_domains) },
 	{ "alpn_unreachable", "", "responder unreachable",
 	  FIELD(alpn_unreachable) },
 	{ "fallback_unreachable", "", "web server unreachable",
@@ -88,6 +90,17 @@ static void format_time(int64_t seconds, char *text, size_t size)
 	strftime(text, size, "%Y-%m-%dT%H:%M:%SZ", &utc);
 }
 
+/* The kernel lets an interface be called almost anything; here that goes to a
+ * terminal, or between quotation marks. */
+static void print_name(const char *name)
+{
+	for (; *name; name++) {
+		if (*name == '"' || *name == '\\')
+			putchar('\\');
+		putchar(*name >= 0x20 && *name < 0x7f ? *name : '?');
+	}
+}
+
 static void print_text(const struct status_report *report)
 {
 	char since[32];
@@ -113,7 +126,8 @@ static void print_text(const struct status_report *report)
 		const struct redirect_interface *interface =
 			&report->interfaces[i];
 
-		printf("%s (%s):", interface->name, interface->attached_by);
+		print_name(interface->name);
+		printf(" (%s):", interface->attached_by);
 		for (size_t j = 0; j < ARRAY_SIZE(interface_numbers); j++)
 			printf(" %llu %s%s",
 			       value_of(interface, &interface_numbers[j]),

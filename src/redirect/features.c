@@ -113,6 +113,21 @@ int features_raise_memlock(void)
 	return setrlimit(RLIMIT_MEMLOCK, &unlimited) < 0 ? -errno : 0;
 }
 
+int64_t features_clock_offset_ns(void)
+{
+	FILE *file = fopen("/proc/self/timens_offsets", "re");
+	long long seconds = 0;
+	long long nanoseconds = 0;
+
+	if (!file)
+		return 0;
+	/* Written by the kernel; the first line is this clock's. */
+	if (fscanf(file, "monotonic %lld %lld", &seconds, &nanoseconds) != 2)
+		seconds = nanoseconds = 0;
+	fclose(file);
+	return seconds * (int64_t)NS_PER_S + nanoseconds;
+}
+
 const char *features_kernel_release(void)
 {
 	static struct utsname name;

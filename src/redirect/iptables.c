@@ -10,6 +10,7 @@
  *   close    the hold goes, when the last of them has ended
  */
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +27,9 @@
 #include "xtables.h"
 
 #define FAMILIES 2
+/* For the last step of a stop. */
+#define HOLD_ATTEMPTS 10
+#define HOLD_RETRY_MS 500
 
 struct iptables_redirect {
 	struct redirect redirect;
@@ -365,6 +369,22 @@ static void iptables_detach(struct redirect *redirect)
 	(void)redirect;
 }
 
+/* Nobody comes after us: a want of processes or descriptors that passes must
+ * not leave the rule behind. */
+static int remove_own_hold(struct iptables_redirect *self,
+			   struct xtables *xtables)
+{
+	int err;
+
+	for (int attempt = 1;; attempt++) {
+		err = conntrack_hold_remove(xtables, &self->hold.rule,
+					    self->config->listen_port);
+		if (!err || attempt == HOLD_ATTEMPTS)
+			return err;
+		poll(NULL, 0, HOLD_RETRY_MS);
+	}
+}
+
 static void iptables_close(struct redirect *redirect)
 {
 	struct iptables_redirect *self = from_redirect(redirect);
@@ -376,8 +396,7 @@ static void iptables_close(struct redirect *redirect)
 	}
 	for (size_t i = 0; i < self->family_count && self->was_attached; i++) {
 		struct xtables *xtables = &self->families[i].xtables;
-		int err = conntrack_hold_remove(xtables, &self->hold.rule,
-						self->config->listen_port);
+		int err = remove_own_hold(self, xtables);
 
 		if (err)
 			complain(xtables, "delete the conntrack rule", err);

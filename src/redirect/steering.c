@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "features.h"
 #include "steer_conntrack.skel.h"
 #include "steer_plain.skel.h"
 
@@ -37,6 +38,7 @@ static int configure(struct steering *steering, uint16_t service_port,
 		     enum steering_pin pin)
 {
 	const struct steer_config config = {
+		.clock_offset_ns = features_clock_offset_ns(),
 		.service_port = htons(service_port),
 		.past_firewall = pin == STEERING_PIN_PAST_FIREWALL,
 	};

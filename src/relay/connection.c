@@ -112,6 +112,7 @@ static void log_end(const struct engine *engine,
 		[CONNECTION_UNDECIDED] = "none",
 		[CONNECTION_ACME] = "acme-tls/1",
 		[CONNECTION_OTHER] = "other",
+		[CONNECTION_OTHER_DOMAIN] = "other-domain",
 		[CONNECTION_INCOMPLETE] = "incomplete",
 		[CONNECTION_SILENT] = "silent",
 	};

@@ -30,16 +30,29 @@
 #error "the seccomp filter knows x86-64 and arm64"
 #endif
 
-/* Kernel 6.7; Debian 12's headers are older. */
+/* Kernels 6.2, 6.7, 6.10 and 6.12; Debian 12's headers are older. */
+#ifndef LANDLOCK_ACCESS_FS_TRUNCATE
+#define LANDLOCK_ACCESS_FS_TRUNCATE (1ULL << 14)
+#endif
 #ifndef LANDLOCK_ACCESS_NET_CONNECT_TCP
 #define LANDLOCK_ACCESS_NET_BIND_TCP	(1ULL << 0)
 #define LANDLOCK_ACCESS_NET_CONNECT_TCP (1ULL << 1)
 #define LANDLOCK_RULE_NET_PORT		2
 #endif
-/* Kernel 6.12. */
-#ifndef LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET
-#define LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET (1ULL << 0)
+#ifndef LANDLOCK_ACCESS_FS_IOCTL_DEV
+#define LANDLOCK_ACCESS_FS_IOCTL_DEV (1ULL << 15)
 #endif
+#ifndef LANDLOCK_SCOPE_SIGNAL
+#define LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET (1ULL << 0)
+#define LANDLOCK_SCOPE_SIGNAL		    (1ULL << 1)
+#endif
+
+/* Which kernel's Landlock knows what: its ABI versions. */
+#define LANDLOCK_ABI_REFER    2
+#define LANDLOCK_ABI_TRUNCATE 3
+#define LANDLOCK_ABI_PORTS    4
+#define LANDLOCK_ABI_IOCTL    5
+#define LANDLOCK_ABI_SCOPES   6
 
 /* struct landlock_ruleset_attr of kernel 6.12, landlock_net_port_attr of 6.7. */
 struct ruleset_attributes {
@@ -206,38 +219,62 @@ static int restrict_ports(int ruleset,
 	return 0;
 }
 
+/* Everything that Landlock of this ABI can forbid. Returns the size that the
+ * structure has there. */
+static size_t handle_all(long abi, const struct confinement_settings *settings,
+			 struct ruleset_attributes *handled)
+{
+	*handled = (struct ruleset_attributes){
+		.handled_access_fs = (LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1,
+		.handled_access_net = LANDLOCK_ACCESS_NET_BIND_TCP |
+				      LANDLOCK_ACCESS_NET_CONNECT_TCP,
+		.scoped = LANDLOCK_SCOPE_SIGNAL |
+			  (settings->unix_names
+				   ? 0
+				   : LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET),
+	};
+	if (abi >= LANDLOCK_ABI_REFER)
+		handled->handled_access_fs |= LANDLOCK_ACCESS_FS_REFER;
+	if (abi >= LANDLOCK_ABI_TRUNCATE)
+		handled->handled_access_fs |= LANDLOCK_ACCESS_FS_TRUNCATE;
+	if (abi >= LANDLOCK_ABI_IOCTL)
+		handled->handled_access_fs |= LANDLOCK_ACCESS_FS_IOCTL_DEV;
+
+	if (abi >= LANDLOCK_ABI_SCOPES)
+		return sizeof(*handled);
+	return abi >= LANDLOCK_ABI_PORTS
+		       ? offsetof(struct ruleset_attributes, scoped)
+		       : offsetof(struct ruleset_attributes,
+				  handled_access_net);
+}
+
 /* No rule for files at all: none can be opened. Returns the bits in force. */
 static unsigned int
 restrict_by_landlock(const struct confinement_settings *settings)
 {
-	struct ruleset_attributes handled = {
-		.handled_access_fs = (LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1,
-		.handled_access_net = LANDLOCK_ACCESS_NET_BIND_TCP |
-				      LANDLOCK_ACCESS_NET_CONNECT_TCP,
-		.scoped = settings->unix_names
-				  ? 0
-				  : LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET,
-	};
-	size_t size = sizeof(handled);
+	struct ruleset_attributes handled;
+	unsigned int in_force = CONFINED_FILES;
 	cleanup_fd int ruleset = -1;
+	size_t size;
 	long abi;
 
 	abi = syscall(SYS_landlock_create_ruleset, NULL, 0,
 		      LANDLOCK_CREATE_RULESET_VERSION);
 	if (abi < 1)
 		return 0;
-	if (abi < 4)
-		size = offsetof(struct ruleset_attributes, handled_access_net);
-	else if (abi < 6)
-		size = offsetof(struct ruleset_attributes, scoped);
+	size = handle_all(abi, settings, &handled);
 	ruleset = (int)syscall(SYS_landlock_create_ruleset, &handled, size, 0);
 	if (ruleset < 0)
 		return 0;
-	if (abi >= 4 && restrict_ports(ruleset, settings) < 0)
+	if (abi >= LANDLOCK_ABI_PORTS && restrict_ports(ruleset, settings) < 0)
 		return 0;
 	if (syscall(SYS_landlock_restrict_self, ruleset, 0) < 0)
 		return 0;
-	return abi >= 4 ? CONFINED_FILES | CONFINED_PORTS : CONFINED_FILES;
+	if (abi >= LANDLOCK_ABI_PORTS)
+		in_force |= CONFINED_PORTS;
+	if (abi >= LANDLOCK_ABI_SCOPES)
+		in_force |= CONFINED_PROCESSES;
+	return in_force;
 }
 
 enum {
@@ -381,6 +418,8 @@ const char *confinement_name(unsigned int bits)
 		return "ports";
 	case CONFINED_CALLS:
 		return "calls";
+	case CONFINED_PROCESSES:
+		return "processes";
 	default:
 		return "";
 	}

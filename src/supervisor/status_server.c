@@ -34,6 +34,7 @@ static void fill_counters(const struct worker_pool *pool,
 	report->to_alpn = worker_pool_sum(pool, to_alpn);
 	report->to_fallback = worker_pool_sum(pool, to_fallback);
 	report->hello_timeouts = worker_pool_sum(pool, hello_timeouts);
+	report->other_domains = worker_pool_sum(pool, other_domains);
 	report->alpn_unreachable = worker_pool_sum(pool, alpn_unreachable);
 	report->fallback_unreachable =
 		worker_pool_sum(pool, fallback_unreachable);

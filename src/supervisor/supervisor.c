@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "log.h"
@@ -306,12 +307,30 @@ static void report_end(const struct supervisor *supervisor)
 		 (unsigned long long)worker_pool_sum(pool, to_fallback));
 }
 
+/* At start only: those who replace the first worker are confined like it. */
+static void report_confinement(const struct worker_pool *pool)
+{
+	unsigned int missing = CONFINED_BY_ALL & ~worker_pool_confinement(pool);
+	char names[128] = "";
+
+	if (!missing)
+		return;
+	for (unsigned int bits = missing; bits; bits &= bits - 1) {
+		strcat(names, " ");
+		strcat(names, confinement_name(bits));
+	}
+	log_info("workers are not confined by%s: the kernel, our rights or a "
+		 "backend's path do not allow it",
+		 names);
+}
+
 /* The pidfile says so from here on; whoever asked for it may go on. */
 static int announce(struct supervisor *supervisor)
 {
 	const struct supervisor_settings *settings = supervisor->settings;
 	int err;
 
+	report_confinement(&supervisor->pool);
 	status_server_open(&supervisor->status, settings->pidfile->path);
 	err = pidfile_publish(settings->pidfile);
 	if (err) {

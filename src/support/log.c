@@ -191,13 +191,11 @@ static void write_line(int fd, const struct line *line)
 		return;
 }
 
-void log_event(enum log_level level, const char *message,
-	       const struct log_field *fields, size_t count)
+static void write_event(enum log_level level, const char *message,
+			const struct log_field *fields, size_t count)
 {
 	struct line line;
 
-	if (level > log_settings.level)
-		return;
 	if (log_settings.fd >= 0) {
 		line.length = 0;
 		line.full = false;
@@ -217,6 +215,32 @@ void log_event(enum log_level level, const char *message,
 		append_plain(&line, level, message, fields, count);
 		write_line(log_settings.echo_fd, &line);
 	}
+}
+
+/* Whoever opens connections by the thousand must not fill the disk. */
+static bool debug_line_is_due(void)
+{
+	char text[64];
+	uint64_t left_out;
+
+	if (!log_budget_spend(&log_settings.debug_budget, monotonic_ns(),
+			      &left_out))
+		return false;
+	if (left_out > 0) {
+		snprintf(text, sizeof(text), "%llu lines like these left out",
+			 (unsigned long long)left_out);
+		write_event(LOG_LEVEL_DEBUG, text, NULL, 0);
+	}
+	return true;
+}
+
+void log_event(enum log_level level, const char *message,
+	       const struct log_field *fields, size_t count)
+{
+	if (level > log_settings.level ||
+	    (level == LOG_LEVEL_DEBUG && !debug_line_is_due()))
+		return;
+	write_event(level, message, fields, count);
 }
 
 void log_message(enum log_level level, const char *format, ...)

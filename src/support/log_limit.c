@@ -17,3 +17,20 @@ bool log_limit_pass(struct log_limit *limit, uint64_t now_ns,
 	limit->next_ns = now_ns + LINE_INTERVAL_NS;
 	return true;
 }
+
+bool log_budget_spend(struct log_budget *budget, uint64_t now_ns,
+		      uint64_t *left_out)
+{
+	if (now_ns >= budget->second_ends_ns) {
+		budget->second_ends_ns = now_ns + NS_PER_S;
+		budget->lines = 0;
+	}
+	if (budget->lines == LOG_BUDGET_LINES) {
+		budget->left_out++;
+		return false;
+	}
+	budget->lines++;
+	*left_out = budget->left_out;
+	budget->left_out = 0;
+	return true;
+}

@@ -12,6 +12,35 @@
 
 #include "support.h"
 
+/* The first second that needs a year of five digits. */
+#define YEAR_10000 253402300800
+
+static bool is_text(const char *text, size_t size)
+{
+	return memchr(text, '\0', size) != NULL;
+}
+
+bool status_report_is_sound(const struct status_report *report)
+{
+	if (report->version != STATUS_REPORT_VERSION ||
+	    report->size != sizeof(*report))
+		return false;
+	for (size_t i = 0; i < STATUS_REPORT_INTERFACES; i++) {
+		const struct redirect_interface *interface =
+			&report->interfaces[i];
+
+		if (!is_text(interface->name, sizeof(interface->name)) ||
+		    !is_text(interface->attached_by,
+			     sizeof(interface->attached_by)))
+			return false;
+	}
+	return report->worker_count <= STATUS_REPORT_WORKERS &&
+	       report->since >= 0 && report->since < YEAR_10000 &&
+	       is_text(report->redirect, sizeof(report->redirect)) &&
+	       is_text(report->alpn, sizeof(report->alpn)) &&
+	       is_text(report->fallback, sizeof(report->fallback));
+}
+
 int status_socket_path(const char *pidfile, char *path, size_t size)
 {
 	const size_t most = sizeof(((struct sockaddr_un *)NULL)->sun_path);
@@ -99,9 +128,7 @@ int status_socket_read(int fd, struct status_report *report)
 	length = recv(fd, report, sizeof(*report), MSG_WAITALL);
 	if (length < 0)
 		return -errno;
-	if (length != sizeof(*report) ||
-	    report->version != STATUS_REPORT_VERSION ||
-	    report->size != sizeof(*report))
+	if (length != sizeof(*report) || !status_report_is_sound(report))
 		return -EPROTO;
 	return 0;
 }

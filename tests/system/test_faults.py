@@ -2,22 +2,30 @@
 """Odd parents, odd hosts, odd moments: no worse than without the program."""
 
 import contextlib
+import ctypes
+import json
 import os
+import resource
 import select
 import shutil
 import signal
+import socket
+import stat
 import struct
 import time
+from pathlib import Path
 
 import pytest
 
 from harness import hello, residue
-from harness.namespace import wait_until
+from harness.namespace import run, wait_until
 from harness.network import Network
 from harness.visitors import LongVisitor
 from harness.worker_load import processor_seconds
 
 DONE, FAILED = 0, 1
+# Visitors: more than fit into the memory that a worker holds when it starts.
+MANY = 800
 CLOSED = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"]
 
 
@@ -61,12 +69,25 @@ def visit(network, web, through_proxy=None, family=4):
     return visitor
 
 
+def wait_for_the_proxy(network, web):
+    """A worker that was replaced is steered to a moment later."""
+    def came_through():
+        visitor = visit(network, web)
+        visitor.close()
+        return visitor.through_proxy
+    wait_until(came_through, 10, "a visitor through the proxy")
+
+
 def only_worker(product):
     """Its pid; programs that the supervisor runs come and go beside it."""
     def find():
         found = set(product.workers()) & set(product.pids())
         return found.pop() if len(found) == 1 else None
     return wait_until(find, 20, "a worker")
+
+
+def status_of(product):
+    return json.loads(product.succeed("status", "--json").stdout)
 
 
 # Parents.
@@ -348,6 +369,22 @@ def test_redirect_that_will_not_go(network, product, web, wrap_iptables,
     visit(network, web, through_proxy=False).close()
 
 
+def test_shortage_at_the_last_step(network, product, web, wrap_iptables, clean,
+                                   tmp_path):
+    """Nobody would come later to take the inert rule away."""
+    failed = tmp_path / "failed"
+    wrap_iptables(f'case " $* " in *" -D "*hold*) '
+                  f'[ $(cat {failed} | wc -l) -ge 2 ] || '
+                  f'{{ echo >>{failed}; exit 4; }};; esac')
+    failed.touch()
+    product.start("--iptables")
+    product.stop()
+    product.wait_gone(20)
+    assert failed.read_text() == "\n\n"
+    assert residue.snapshot(network.server) == clean
+    assert "error:" not in product.log_text()
+
+
 def test_start_after_the_repair(redirect, network, product, web, clean):
     """The orphans' port is free again when stop has returned."""
     product.start(f"--{redirect}")
@@ -429,3 +466,176 @@ def test_signal_storm(redirect, network, product, web, clean):
     product.wait_gone()
     assert len(product.log_text().splitlines()) < 50
     assert residue.snapshot(network.server) == clean
+
+
+# Clocks and memory.
+
+def test_clock_that_jumps(redirect, network, product, web, send_visitors,
+                          tmp_path):
+    """The host's time is for the log alone; no deadline depends on it."""
+    library = tmp_path / "jumping_clock.so"
+    run("cc", "-shared", "-fPIC", "-O2", "-o", library,
+        Path(__file__).parent / "harness/jumping_clock.c")
+    product.environment["LD_PRELOAD"] = str(library)
+    visitors = send_visitors(rate=50)
+    product.start(f"--{redirect}", "-v", "--hello-timeout", "1",
+                  "--drain-timeout", "1")
+    worker = only_worker(product)
+    silent = network.client.connect(Network.SERVER[4], 443)
+    silent.sendall(b"\x16")
+    wait_until(lambda: status_of(product)["hello_timeouts"], 5,
+               "an end of patience")
+    silent.close()
+    visitors.wait_for_more(100, "through_proxy")
+    assert only_worker(product) == worker
+    during = visit(network, web, through_proxy=True)
+    visitors.finish_without_failures()
+    product.stop()
+    began = time.monotonic()
+    product.wait_gone()
+    assert 0.5 < time.monotonic() - began < 5
+    during.close()
+    years = {line[:4] for line in product.log_text().splitlines()}
+    assert len(years) == 2, years
+    assert "hung" not in product.log_text()
+
+
+@pytest.mark.parametrize("offset", [1000000, -100])
+def test_time_namespace(offset, network, product, web, prefixed, clean):
+    """A lease is written by one clock and read by the kernel's own."""
+    result = prefixed(["unshare", "--time", "--monotonic", offset, "--fork"],
+                      "start", "--daemon", "--bpf")
+    assert result.returncode == DONE, result.stdout
+    visit(network, web, through_proxy=True).close()
+    worker = only_worker(product)
+    os.kill(worker, signal.SIGSTOP)
+    time.sleep(3)
+    visit(network, web, through_proxy=False).close()
+    os.kill(worker, signal.SIGCONT)
+    product.stop()
+    product.wait_gone()
+    assert residue.snapshot(network.server) == clean
+
+
+def limit_memory(pid, size):
+    """As its own user: root needs CAP_SYS_RESOURCE for that."""
+    run("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups",
+        "prlimit", "--pid", pid, f"--as={size}:unlimited")
+
+
+def test_worker_without_memory(network, product, web):
+    """It turns away whom it has no room for; the others do not notice."""
+    product.start("--bpf")
+    worker = only_worker(product)
+    during = visit(network, web, through_proxy=True)
+    size = int(open(f"/proc/{worker}/statm").read().split()[0])
+    limit_memory(worker, size * resource.getpagesize())
+    crowd = [network.client.connect(Network.SERVER[4], 443)
+             for _ in range(MANY)]
+    for one in crowd:
+        with contextlib.suppress(OSError):
+            one.sendall(hello.hello(hello.alpn(hello.ACME))[:100])
+    refused = 0
+    for one in crowd:
+        one.settimeout(0.001)
+        try:
+            one.recv(1)
+            refused += 1
+        except TimeoutError:
+            pass
+        except OSError:
+            refused += 1
+    assert refused > 0
+    before = processor_seconds(worker)
+    for _ in range(5):
+        during.visit()
+        time.sleep(0.2)
+    assert processor_seconds(worker) - before < 0.5
+    limit_memory(worker, "unlimited")
+    visit(network, web, through_proxy=True).close()
+    assert only_worker(product) == worker
+    for one in crowd:
+        one.close()
+    during.visit()
+    during.close()
+    product.stop()
+
+
+# A worker that was taken over.
+
+PIDFD_GETFD = 438
+
+
+def steal_control_socket(worker):
+    """The worker's end of what it tells the supervisor by."""
+    handle = os.pidfd_open(worker)
+    for number in map(int, os.listdir(f"/proc/{worker}/fd")):
+        ours = ctypes.CDLL(None).syscall(PIDFD_GETFD, handle, number, 0)
+        if ours < 0:
+            continue
+        if stat.S_ISSOCK(os.fstat(ours).st_mode):
+            found = socket.socket(fileno=ours)
+            if found.type == socket.SOCK_SEQPACKET:
+                os.close(handle)
+                return found
+            found.close()
+        else:
+            os.close(ours)
+    os.close(handle)
+    pytest.skip("no CAP_SYS_PTRACE to take a descriptor of the worker")
+
+
+def test_worker_that_babbles(network, product, web, clean):
+    """Whatever it says, it can only harm itself."""
+    product.start("--bpf")
+    supervisor, worker = product.supervisor(), only_worker(product)
+    with steal_control_socket(worker) as control:
+        for message in (b"R", b"D", b"T", b"\xff", b"\0" * 1000) * 50:
+            # The supervisor reads one in each of its turns.
+            assert select.select([], [control], [], 10)[1]
+            control.send(message)
+        visit(network, web, through_proxy=True).close()
+        assert status_of(product)["worker_pid"] == worker
+        # What the end of its life looks like.
+        assert select.select([], [control], [], 10)[1]
+        control.send(b"")
+    wait_until(lambda: "replaced" in product.log_text(), 20, "another worker")
+    assert product.supervisor() == supervisor
+    wait_for_the_proxy(network, web)
+    product.stop()
+    product.wait_gone()
+    assert residue.snapshot(network.server) == clean
+
+
+# Confinement.
+
+def test_missing_confinement_is_told_once(network, product, web):
+    """A kernel without Landlock: no reason not to run, but to say so."""
+    start = product.namespace.popen(
+        "strace", "-f", "-qq", "-o", os.devnull, "-e",
+        "inject=landlock_create_ruleset:error=ENOSYS",
+        *product.command("start", "--bpf"), env=product.environment)
+    product.wait_running()
+    assert set(status_of(product)["confinement"]) == {
+        "user", "capabilities", "root", "calls"}
+    for deaths in (1, 2):
+        product.kill(only_worker(product))
+        wait_until(lambda: product.log_text().count("replaced") == deaths, 20,
+                   "another one")
+    wait_for_the_proxy(network, web)
+    product.stop()
+    assert start.wait(20) == DONE
+    told = [line for line in product.log_text().splitlines()
+            if "not confined" in line]
+    assert len(told) == 1, told
+    assert "by files ports processes: " in told[0]
+
+
+def test_full_confinement_needs_no_word(network, product, web):
+    product.start("--bpf")
+    everything = {"user", "capabilities", "root", "files", "ports", "calls",
+                  "processes"}
+    if set(status_of(product)["confinement"]) != everything:
+        pytest.skip("this kernel has no Landlock of 6.12")
+    assert "not confined" not in product.log_text()
+    product.stop()

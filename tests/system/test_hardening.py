@@ -42,3 +42,12 @@ def test_stack_and_copies_are_checked(elf):
 
 def test_no_library_path_of_its_own(elf):
     assert "RPATH" not in elf and "RUNPATH" not in elf
+
+
+def test_jumps_and_returns_are_guarded(program):
+    """endbr64 where a call may land; signed return addresses on arm64."""
+    code = run("objdump", "-d", "--no-show-raw-insn", program).stdout
+    marks = {"x86-64": r"\bendbr64\b", "aarch64": r"\bpaciasp\b"}
+    (mark,) = (mark for machine, mark in marks.items() if machine in code[:200])
+    functions = len(re.findall(r"^[0-9a-f]+ <\w+>:$", code, re.MULTILINE))
+    assert len(re.findall(mark, code)) > functions / 4

@@ -19,6 +19,9 @@ from harness.network import Network
 from harness.visitors import LongVisitor
 
 NOT_RUNNING = 3
+SHELLS = 4
+# Starts and stops that race in all; RACES=200 in the environment takes longer.
+RACES = int(os.environ.get("RACES", "8"))
 
 
 @pytest.fixture
@@ -181,6 +184,28 @@ def test_start_racing_stop(redirect, product, web, send_visitors, clean):
         start.wait(30)
         visitors.wait_for_more(10)
     product.stop()
+    visitors.finish_without_failures()
+    assert_nothing_left(product, clean)
+
+
+def test_starts_and_stops_of_several_shells(redirect, product, web,
+                                            send_visitors, clean, time_limit):
+    """Each with a mind of its own; whoever is last decides."""
+    signal.alarm(60 + 20 * RACES)
+    visitors = send_visitors(rate=50)
+    loop = f"""
+        for ((i = 0; i < {RACES // SHELLS}; i++)); do
+            "$@" start --daemon --{redirect}
+            sleep 0.$((RANDOM % 4))
+            "$@" stop || exit 3
+        done"""
+    shells = [product.namespace.popen(
+        "bash", "-c", loop, "bash", *product.command(),
+        env=product.environment, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL) for _ in range(SHELLS)]
+    assert [shell.wait() for shell in shells] == [0] * SHELLS
+    product.stop()
+    visitors.wait_for_more(10)
     visitors.finish_without_failures()
     assert_nothing_left(product, clean)
 

@@ -93,6 +93,7 @@ def test_taken_port(redirect, address, network, before, product):
     ["start", "-fallback", "[::1:443"], ["start", "-fallback", ":443"],
     ["start", "-fallback", "127.0.0.1:https"],
     ["start", "--listen", "0"], ["start", "--listen", "65536"],
+    ["start", "--domain", "*"], ["start", "--domain", "192.0.2"],
     ["start", "--port", "4a"], ["start", "--drain-timeout", "-1"],
     ["start", "--hello-timeout", "soon"], ["start", "--bpf=yes"],
     ["start", "--max-connections", "0"], ["start", "extra", "words"],

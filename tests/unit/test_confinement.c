@@ -12,6 +12,8 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -61,9 +63,13 @@ static struct {
 	/* What the next worker may connect to as well. */
 	bool unix_paths;
 	bool unix_names;
+	/* A file of the worker's user, under @root. */
+	char file[32];
 	/* Another process of the same user. */
 	pid_t victim;
 	unsigned int in_force;
+	/* What to do before the confinement, or NULL. */
+	void (*before)(void);
 } world;
 
 static bool is_root(void)
@@ -143,6 +149,36 @@ static unsigned int confine_like_a_worker(void)
 	return (unsigned int)bits;
 }
 
+/* From now on the call fails like one that this kernel does not know. */
+static void take_call_away(unsigned int number, unsigned int first_argument)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+			 offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+			 offsetof(struct seccomp_data, args)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, first_argument, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = { ARRAY_SIZE(code), code };
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0)
+		_exit(103);
+}
+
+static void take_seccomp_away(void)
+{
+	take_call_away(SYS_prctl, PR_SET_SECCOMP);
+}
+
+static void take_landlock_away(void)
+{
+	take_call_away(SYS_landlock_create_ruleset, 0);
+}
+
 /* The wait status of a confined process that does @work. */
 static int run_confined(int (*work)(void))
 {
@@ -153,6 +189,8 @@ static int run_confined(int (*work)(void))
 	if (child == 0) {
 		/* cmocka catches it. */
 		signal(SIGSEGV, SIG_DFL);
+		if (world.before)
+			world.before();
 		world.in_force = confine_like_a_worker();
 		_exit(work());
 	}
@@ -343,6 +381,51 @@ static int make_code(void)
 	return page == MAP_FAILED && errno == EPERM ? 0 : 3;
 }
 
+/* Landlock alone, with nothing of what seccomp forbids forbidden. */
+static int use_all_calls(void)
+{
+	const struct sockaddr_in other = loopback(world.other_port);
+	const struct sockaddr_in any = loopback(0);
+	int fd;
+
+	if (world.in_force & CONFINED_CALLS)
+		return 1;
+	if (!(world.in_force & CONFINED_FILES))
+		return 0;
+	if (!refused(openat(world.root, world.file, O_RDONLY | O_CLOEXEC)) ||
+	    !refused(openat(world.root, world.file, O_WRONLY | O_CLOEXEC)))
+		return 2;
+	if (!refused(unlinkat(world.root, world.file, 0)) ||
+	    !refused(linkat(world.root, world.file, world.root, "tmp/x", 0)))
+		return 3;
+	if (!(world.in_force & CONFINED_PORTS))
+		return 0;
+	/* Kernel 6.2, and so older than that for ports. */
+	if (fchdir(world.root) < 0 || !refused(truncate(world.file, 0)))
+		return 4;
+	fd = socket(AF_INET, SOCK_STREAM, 0);
+	if (!refused(connect(fd, (const struct sockaddr *)&other,
+			     sizeof(other))) ||
+	    !refused(bind(fd, (const struct sockaddr *)&any, sizeof(any))))
+		return 5;
+	if (!(world.in_force & CONFINED_PROCESSES))
+		return 0;
+	if (!refused(kill(world.victim, SIGKILL)) ||
+	    !refused(kill(world.victim, 0)))
+		return 6;
+	fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	if (!refused(connect(fd, (const struct sockaddr *)&world.name,
+			     world.name_size)))
+		return 7;
+	return 0;
+}
+
+static int miss_landlock(void)
+{
+	return world.in_force &
+	       (CONFINED_FILES | CONFINED_PORTS | CONFINED_PROCESSES);
+}
+
 #define MISBEHAVES(work)                        \
 	static void cannot_##work(void **state) \
 	{                                       \
@@ -362,6 +445,27 @@ MISBEHAVES(harm_others)
 MISBEHAVES(regain_rights)
 MISBEHAVES(ask_the_kernel)
 MISBEHAVES(make_code)
+
+/* Each holds without the other, where a kernel or a container lacks it. */
+static void is_held_by_each_layer_alone(void **state)
+{
+	static int (*const attempts[])(void) = {
+		miss_landlock,	   open_files,	       leave_its_root,
+		start_programs,	   open_other_sockets, take_connections,
+		connect_elsewhere, harm_others,	       regain_rights,
+		ask_the_kernel,
+	};
+
+	(void)state;
+	if (!is_root())
+		skip();
+	world.before = take_landlock_away;
+	for (size_t i = 0; i < ARRAY_SIZE(attempts); i++)
+		expect_good(attempts[i]);
+	world.before = take_seccomp_away;
+	expect_good(use_all_calls);
+	world.before = NULL;
+}
 
 static int aborts(void)
 {
@@ -659,6 +763,20 @@ static void confines_an_ordinary_user_too(void **state)
 	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
+/* What the worker's user could open, were it not confined. */
+static int make_file(void)
+{
+	cleanup_fd int fd = -1;
+
+	strcpy(world.file, "tmp/confinement-XXXXXX");
+	if (fchdir(world.root) < 0)
+		return -1;
+	fd = mkstemp(world.file);
+	if (fd < 0)
+		return -1;
+	return is_root() && fchown(fd, NOBODY, NOBODY) < 0 ? -1 : 0;
+}
+
 static int make_world(void **state)
 {
 	(void)state;
@@ -674,7 +792,9 @@ static int make_world(void **state)
 		for (;;)
 			pause();
 	}
-	return world.root < 0 || world.victim < 0 ? -1 : 0;
+	if (world.root < 0 || world.victim < 0)
+		return -1;
+	return make_file();
 }
 
 static int end_world(void **state)
@@ -690,6 +810,7 @@ static int end_world(void **state)
 	rmdir(world.folder);
 	close(world.path_backend);
 	close(world.name_backend);
+	unlinkat(world.root, world.file, 0);
 	close(world.root);
 	close(world.other);
 	close(world.backend);
@@ -712,6 +833,7 @@ int main(void)
 		cmocka_unit_test(cannot_regain_rights),
 		cmocka_unit_test(cannot_ask_the_kernel),
 		cmocka_unit_test(cannot_make_code),
+		cmocka_unit_test(is_held_by_each_layer_alone),
 		cmocka_unit_test(dies_where_it_must),
 		cmocka_unit_test(confines_an_ordinary_user_too),
 	};

@@ -27,10 +27,31 @@ static void lets_a_line_pass_now_and_then(void **state)
 	assert_int_equal(left_out, 0);
 }
 
+static void budgets_a_second(void **state)
+{
+	struct log_budget budget = { 0 };
+	const uint64_t begin = 5 * NS_PER_S;
+	uint64_t left_out = 99;
+
+	(void)state;
+	for (int i = 0; i < LOG_BUDGET_LINES; i++) {
+		assert_true(log_budget_spend(&budget, begin, &left_out));
+		assert_int_equal(left_out, 0);
+	}
+	for (int i = 0; i < 7; i++)
+		assert_false(log_budget_spend(&budget, begin + NS_PER_S - 1,
+					      &left_out));
+	assert_true(log_budget_spend(&budget, begin + NS_PER_S, &left_out));
+	assert_int_equal(left_out, 7);
+	assert_true(log_budget_spend(&budget, begin + NS_PER_S, &left_out));
+	assert_int_equal(left_out, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(lets_a_line_pass_now_and_then),
+		cmocka_unit_test(budgets_a_second),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

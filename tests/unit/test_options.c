@@ -153,6 +153,21 @@ static void counts_workers(void **state)
 	assert_int_equal(options.workers, 0);
 }
 
+static void collects_domains(void **state)
+{
+	(void)state;
+	assert_int_equal(
+		parse("--domain *.example.org start -domain=192.0.2.7"), 0);
+	assert_int_equal(options.domains.count, 2);
+	assert_string_equal(options.domains.names[0], "*.example.org");
+	assert_string_equal(options.domains.names[1], "7.2.0.192.in-addr.arpa");
+	assert_int_equal(parse("start"), 0);
+	assert_int_equal(options.domains.count, 0);
+
+	assert_int_equal(parse("start --domain --bpf"), -EINVAL);
+	assert_non_null(strstr(error, "--domain --bpf: NAME"));
+}
+
 static void collects_interfaces(void **state)
 {
 	(void)state;
@@ -306,6 +321,7 @@ int main(void)
 		cmocka_unit_test(collects_interfaces),
 		cmocka_unit_test(takes_a_version_of_the_proxy_protocol),
 		cmocka_unit_test(takes_one_of_several_words),
+		cmocka_unit_test(collects_domains),
 		cmocka_unit_test(help_and_version_need_no_operation),
 		cmocka_unit_test(run_takes_the_words_behind_two_dashes),
 		cmocka_unit_test(refuses_with_one_line_that_names_the_fault),

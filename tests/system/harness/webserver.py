@@ -14,7 +14,7 @@ daemon off;
 worker_processes 1;
 pid {directory}/nginx.pid;
 error_log {directory}/nginx.error.log info;
-events {{ worker_connections 8192; }}
+events {{ worker_connections 16384; }}
 http {{
     access_log {directory}/nginx.access.log;
     default_type application/octet-stream;

@@ -61,6 +61,24 @@ extern int bpf_ct_change_timeout(struct nf_conn *entry,
 				 __u32 timeout_ms) __ksym;
 extern void bpf_ct_release(struct nf_conn *entry) __ksym;
 
+/* The rest of _nfct points to the entry. */
+#define NFCT_INFO_MASK 7UL
+
+/*
+ * Has conntrack seen this very packet? So it is behind the port of a bridge
+ * where br_netfilter hands packets to it, as Docker wants it. Then NAT has had
+ * its say, and the packet brings an entry along, which would have to give way
+ * to one of ours: the packet would be dropped.
+ */
+static __always_inline bool is_tracked(const struct __sk_buff *skb)
+{
+	const struct sk_buff *packet = (const void *)skb;
+	unsigned long entry = 0;
+
+	bpf_probe_read_kernel(&entry, sizeof(entry), &packet->_nfct);
+	return entry & ~NFCT_INFO_MASK;
+}
+
 enum entry_kind {
 	ENTRY_NONE,
 	/* Neither NATed nor at its end: as good as one of ours. */
@@ -131,6 +149,8 @@ static __always_inline enum steer_verdict pin_flow(struct __sk_buff *skb,
 	};
 	enum entry_kind kind;
 
+	if (is_tracked(skb))
+		return STEER_STEERED;
 	kind = find_entry(skb, flow, size, &opts);
 	/* The second look takes the expired entry out of the table. */
 	if (kind == ENTRY_ENDED)

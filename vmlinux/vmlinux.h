@@ -211,6 +211,12 @@ union nf_conntrack_proto {
 	struct ip_ct_tcp tcp;
 };
 
+/* What a program's context really is. */
+struct sk_buff {
+	/* A conntrack entry; how it is known is in the lowest three bits. */
+	unsigned long _nfct;
+};
+
 struct nf_conn {
 	unsigned long status;
 	union nf_conntrack_proto proto;

@@ -80,9 +80,9 @@ unsigned int worker_pool_well(const struct worker_pool *pool);
 void worker_pool_watch_fds(const struct worker_pool *pool, struct pollfd *fds);
 
 /*
- * Wait for news of the workers, at most @timeout_ms, and take all in: who
- * listens no more, and who died. Returns how many died; they are reaped, and
- * what they died of is logged.
+ * Wait for news of the workers, at most @timeout_ms, and take in one of each:
+ * who listens no more, and who died. Returns how many died; they are reaped,
+ * and what they died of is logged.
  */
 unsigned int worker_pool_receive(struct worker_pool *pool, int timeout_ms);
 

@@ -191,13 +191,15 @@ void worker_pool_watch_fds(const struct worker_pool *pool, struct pollfd *fds)
 		};
 }
 
-/* Returns whether it has died. */
+/*
+ * Returns whether it has died. One message at a time, or a worker that was
+ * taken over could keep us here; and it closes no listener before it is told.
+ */
 static bool receive_from(struct pool_member *member)
 {
-	int message;
+	const int message = worker_receive(&member->worker, 0);
 
-	while ((message = worker_receive(&member->worker, 0)) > 0)
-		member->closed |= message == PROXY_LISTENERS_CLOSED;
+	member->closed |= member->told && message == PROXY_LISTENERS_CLOSED;
 	return message == -EPIPE;
 }
 

@@ -590,7 +590,7 @@ def test_worker_that_babbles(network, product, web, clean):
     product.start("--bpf")
     supervisor, worker = product.supervisor(), only_worker(product)
     with steal_control_socket(worker) as control:
-        for message in (b"R", b"D", b"T", b"\xff", b"\0" * 1000) * 50:
+        for message in (b"R", b"C", b"D", b"T", b"\xff", b"\0" * 1000) * 50:
             # The supervisor reads one in each of its turns.
             assert select.select([], [control], [], 10)[1]
             control.send(message)

@@ -188,6 +188,23 @@ static void kills_the_one_that_hangs(void **state)
 	assert_int_equal(worker_pool_running(pool), 2);
 }
 
+/* Nor keeps us reading for as long as it talks. */
+static void hears_no_end_before_it_is_told(void **state)
+{
+	struct fixture *fixture = *state;
+	struct worker_pool *pool = &fixture->pool;
+	struct pollfd fds[COUNT];
+
+	say(fixture, 0, PROXY_LISTENERS_CLOSED);
+	say(fixture, 0, PROXY_READY);
+	assert_int_equal(worker_pool_receive(pool, PATIENCE_MS), 0);
+	worker_pool_watch_fds(pool, fds);
+	assert_int_equal(poll(fds, COUNT, 0), 1);
+	assert_int_equal(worker_pool_receive(pool, PATIENCE_MS), 0);
+	assert_int_equal(worker_pool_drain(pool), COUNT);
+	assert_int_equal(heard(fixture, 0), PROXY_DRAIN);
+}
+
 static void drains_until_nobody_listens(void **state)
 {
 	struct fixture *fixture = *state;
@@ -223,6 +240,7 @@ int main(void)
 		pool_test(takes_in_who_died),
 		pool_test(counts_only_those_that_turn_as_well),
 		pool_test(kills_the_one_that_hangs),
+		pool_test(hears_no_end_before_it_is_told),
 		pool_test(drains_until_nobody_listens),
 	};
 

@@ -88,7 +88,8 @@ struct redirect_ops {
 
 	/*
 	 * A descriptor that is readable when the host's interfaces change, or
-	 * -1; and what to do then. Both NULL where there is nothing to watch.
+	 * -1; and what to do then, and every second or so. Both NULL where
+	 * there is nothing to watch.
 	 */
 	int (*event_fd)(const struct redirect *redirect);
 	int (*handle_event)(struct redirect *redirect);

@@ -56,6 +56,8 @@ struct bpf_redirect {
 	/* A NAT rule publishes the port, found at that time. */
 	bool published;
 	uint64_t looked_for_dnat_ns;
+	/* Interfaces have changed since, or a moment before. */
+	bool look_for_dnat;
 	enum tc_way way;
 	/* Notifications of interfaces and addresses. */
 	int watch_fd;
@@ -369,18 +371,22 @@ static int apply_switch(struct bpf_redirect *bpf)
 
 /*
  * A container engine that starts after us, where the pin cannot be had: its
- * rules come with interfaces. Until we look, the program lets a visitor wait
- * for no more than the second SYN (STEER_UNANSWERED).
+ * rules come with interfaces, be it a moment after the last of them, so that
+ * one look more follows. Until we look, the program lets a visitor wait for no
+ * more than the second SYN (STEER_UNANSWERED).
  */
-static int follow_dnat(struct bpf_redirect *bpf)
+static int follow_dnat(struct bpf_redirect *bpf, bool changed)
 {
 	const uint64_t now = monotonic_ns();
 	char rule[DNAT_RULE_SIZE];
 	bool published;
 
-	if (bpf->conntrack || now - bpf->looked_for_dnat_ns < DNAT_INTERVAL_NS)
+	bpf->look_for_dnat |= changed;
+	if (bpf->conntrack || !bpf->look_for_dnat ||
+	    now - bpf->looked_for_dnat_ns < DNAT_INTERVAL_NS)
 		return 0;
 	bpf->looked_for_dnat_ns = now;
+	bpf->look_for_dnat = changed;
 	published = dnat_find(bpf->config->service_port, rule);
 	if (published == bpf->published)
 		return 0;
@@ -626,10 +632,11 @@ static int handle_event(struct redirect *redirect)
 			  error_text(changed));
 		return changed;
 	}
-	if (changed && bpf->in_place) {
+	if (!bpf->in_place)
+		return 0;
+	if (changed)
 		reconcile(bpf);
-		follow_dnat(bpf);
-	}
+	follow_dnat(bpf, changed);
 	return 0;
 }
 

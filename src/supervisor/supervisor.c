@@ -191,8 +191,7 @@ static int serve(struct supervisor *supervisor)
 		err = tend_workers(supervisor);
 		if (err)
 			return err;
-		/* Also an error: of a queue that overflowed. */
-		if (fds[1].revents) {
+		if (ops->handle_event) {
 			err = ops->handle_event(supervisor->redirect);
 			if (err)
 				return err;

@@ -182,20 +182,31 @@ static int hold(const char *address, const char *port, const char *path)
 	return EXIT_SUCCESS;
 }
 
+/* Is it @wanted who answers? If not, say what came instead. */
+static bool meet(const char *address, const char *port, const char *kind,
+		 const char *wanted)
+{
+	char name[64] = "nobody";
+
+	errno = 0;
+	if (visit_once(address, port, strcmp(kind, "acme") == 0, name) &&
+	    strcmp(name, wanted) == 0)
+		return true;
+	dprintf(STDOUT_FILENO, "%s: %s, ", name, strerror(errno));
+	return false;
+}
+
 /* All at the same time: on a bad line each one waits for most of its time. */
 static int load(const char *address, const char *port, const char *kind,
 		const char *wanted)
 {
-	const bool acme = strcmp(kind, "acme") == 0;
 	int failed = 0;
-	char name[64];
 	int status;
 
 	patience_s = PATIENCE_LOAD_S;
 	for (int i = 0; i < LOAD_VISITORS; i++) {
 		if (fork() == 0)
-			_exit(!visit_once(address, port, acme, name) ||
-			      strcmp(name, wanted) != 0);
+			_exit(!meet(address, port, kind, wanted));
 	}
 	while (wait(&status) > 0)
 		failed += status != 0;

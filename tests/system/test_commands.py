@@ -98,6 +98,7 @@ def test_commands_are_in_blocks_that_are_looked_at(document):
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_links_lead_somewhere(document):
+    """Pictures too."""
     text = (ROOT / document).read_text()
     for target in re.findall(r"\[[^]]*\]\(([^)]+)\)", text):
         if target.startswith("https://"):

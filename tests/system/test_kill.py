@@ -123,6 +123,8 @@ def test_all_killed_at_once_with_bpf(repair, product, send_visitors, clean):
     product.start("--bpf")
     objects = product.bpf_objects()
     product.kill_all()
+    # The kernel closes a dead process's sockets a moment later.
+    wait_until(lambda: not product.listening(), what="end of the listeners")
     visitors = send_visitors()
     visitors.wait_for_more(50)
     repair()

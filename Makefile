@@ -279,7 +279,7 @@ check-containers:
 	$(Q)tests/install-packages build test containers
 	$(Q)$(MAKE) --no-print-directory $(program) $(tools)
 	$(Q)PROGRAM=$(CURDIR)/$(program) TOOLS=$(CURDIR)/$(BUILD)/tools \
-		$(PYTHON) -m pytest -p no:cacheprovider -q -rs tests/containers
+		$(PYTHON) -m pytest -p no:cacheprovider -q -rfEs tests/containers
 
 $(BUILD)/bench/steer_cost: tests/bench/steer_cost.c $(modules)
 	$(call say,CCLD)
@@ -306,7 +306,7 @@ check-packages:
 	$(Q)tests/install-packages build test packages arm64
 	$(Q)$(MAKE) --no-print-directory $(tools)
 	$(Q)TOOLS=$(CURDIR)/$(BUILD)/tools $(PYTHON) -m pytest \
-		-p no:cacheprovider -q -rs tests/packages
+		-p no:cacheprovider -q -rfEs tests/packages
 
 .PHONY: demo
 demo:

@@ -19,7 +19,7 @@
 #include "address.h"
 #include "redirect.h"
 
-#define STATUS_REPORT_VERSION	 2
+#define STATUS_REPORT_VERSION	 3
 #define STATUS_REPORT_INTERFACES 64
 #define STATUS_REPORT_WORKERS	 64
 
@@ -53,6 +53,9 @@ struct status_report {
 	uint32_t confinement;
 	char alpn[BACKEND_TEXT_SIZE];
 	char fallback[BACKEND_TEXT_SIZE];
+	/* enum proxy_protocol of each. */
+	uint8_t alpn_proxy_protocol;
+	uint8_t fallback_proxy_protocol;
 
 	/* See struct proxy_counters; of all workers together. */
 	uint64_t open_connections;

@@ -101,6 +101,20 @@ static void print_name(const char *name)
 	}
 }
 
+/* As the option takes it. */
+static const char *const proxy_protocol_text[] = {
+	[PROXY_PROTOCOL_V1] = "v1",
+	[PROXY_PROTOCOL_V2] = "v2",
+};
+
+static void print_backend(const char *text, uint8_t proxy_protocol)
+{
+	fputs(text, stdout);
+	if (proxy_protocol != PROXY_PROTOCOL_NONE)
+		printf(" (PROXY protocol %s)",
+		       proxy_protocol_text[proxy_protocol]);
+}
+
 static void print_text(const struct status_report *report)
 {
 	char since[32];
@@ -110,8 +124,11 @@ static void print_text(const struct status_report *report)
 	printf("redirect: %s, port %u to port %u on%s%s\n", report->redirect,
 	       report->service_port, report->listen_port,
 	       report->ipv4 ? " IPv4" : "", report->ipv6 ? " IPv6" : "");
-	printf("backends: acme-tls/1 to %s, all others to %s\n", report->alpn,
-	       report->fallback);
+	printf("backends: acme-tls/1 to ");
+	print_backend(report->alpn, report->alpn_proxy_protocol);
+	printf(", all others to ");
+	print_backend(report->fallback, report->fallback_proxy_protocol);
+	puts("");
 	printf("worker%s:", report->worker_count > 1 ? "s" : "");
 	for (size_t i = 0; i < report->worker_count; i++)
 		printf(" %d,", report->workers[i].pid);
@@ -165,6 +182,14 @@ static void print_json_text(const char *key, const char *text)
 	putchar(',');
 }
 
+static void print_json_proxy_protocol(const char *key, uint8_t version)
+{
+	if (version == PROXY_PROTOCOL_NONE)
+		printf("\"%s\":null,", key);
+	else
+		print_json_text(key, proxy_protocol_text[version]);
+}
+
 static void print_json_numbers(const void *base, const struct number *fields,
 			       size_t count)
 {
@@ -201,7 +226,11 @@ static void print_json(const struct status_report *report)
 	       report->ipv4 ? "true" : "false",
 	       report->ipv6 ? "true" : "false");
 	print_json_text("alpn", report->alpn);
+	print_json_proxy_protocol("alpn_proxy_protocol",
+				  report->alpn_proxy_protocol);
 	print_json_text("fallback", report->fallback);
+	print_json_proxy_protocol("fallback_proxy_protocol",
+				  report->fallback_proxy_protocol);
 	printf("\"confinement\":[");
 	for (unsigned int bits = report->confinement; bits; bits &= bits - 1)
 		printf("\"%s\"%s", confinement_name(bits),

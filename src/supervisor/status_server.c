@@ -81,6 +81,9 @@ static void fill(const struct status_server *server,
 		.listen_port = settings->redirect.listen_port,
 		.ipv4 = source->listeners->ipv4 >= 0,
 		.ipv6 = source->listeners->ipv6 >= 0,
+		.alpn_proxy_protocol = settings->proxy.alpn.proxy_protocol,
+		.fallback_proxy_protocol =
+			settings->proxy.fallback.proxy_protocol,
 	};
 	strcpy(report->redirect, settings->ops->name);
 	strcpy(report->alpn, settings->proxy.alpn.text);

@@ -38,7 +38,9 @@ bool status_report_is_sound(const struct status_report *report)
 	       report->since >= 0 && report->since < YEAR_10000 &&
 	       is_text(report->redirect, sizeof(report->redirect)) &&
 	       is_text(report->alpn, sizeof(report->alpn)) &&
-	       is_text(report->fallback, sizeof(report->fallback));
+	       is_text(report->fallback, sizeof(report->fallback)) &&
+	       report->alpn_proxy_protocol <= PROXY_PROTOCOL_V2 &&
+	       report->fallback_proxy_protocol <= PROXY_PROTOCOL_V2;
 }
 
 int status_socket_path(const char *pidfile, char *path, size_t size)

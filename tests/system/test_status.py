@@ -123,6 +123,25 @@ def test_text_names_what_matters(redirect, visited, product):
     assert re.search(r"^ +1 to the ACME responder$", text, re.MULTILINE)
 
 
+@pytest.mark.parametrize("options, alpn, fallback", [
+    ([], None, None),
+    (["--proxy-protocol", "v1"], None, "v1"),
+    (["--alpn-proxy-protocol", "v1", "--proxy-protocol", "v2"], "v1", "v2"),
+], ids=["none", "one", "both"])
+def test_proxy_protocol_is_named(options, alpn, fallback, product):
+    def named(version):
+        return f" (PROXY protocol {version})" if version else ""
+
+    product.start("--no-redirect", *options)
+    assert ("backends: acme-tls/1 to 127.0.0.1:31443" + named(alpn) +
+            ", all others to 127.0.0.1:443" + named(fallback) +
+            "\n") in product.succeed("status").stdout
+    report = json.loads(product.succeed("status", "--json").stdout)
+    assert report["alpn_proxy_protocol"] == alpn
+    assert report["fallback_proxy_protocol"] == fallback
+    product.stop()
+
+
 def test_not_running(product):
     for option, expected in (("", "not running\n"),
                              ("--json", '{"running":false,'

@@ -72,12 +72,16 @@ struct redirect_ops {
 
 	/*
 	 * Can this host do it at all? 0, or negative errno with one line in
-	 * @reason that says what is missing. Changes nothing.
+	 * @reason that says what is missing. Changes nothing, except that the
+	 * kernel may load modules.
 	 */
 	int (*probe)(const struct redirect_config *config, char *reason,
 		     size_t reason_size);
 
-	/* @config and @listeners must outlive the redirect. */
+	/*
+	 * Once, after a probe() of the same @config has returned 0. @config and
+	 * @listeners must outlive the redirect.
+	 */
 	int (*open)(const struct redirect_config *config,
 		    const struct listeners *listeners,
 		    struct redirect **redirect);

@@ -67,6 +67,9 @@ struct bpf_redirect {
 	size_t count;
 };
 
+/* From probe(), which had to load the program, to open_redirect(). */
+static struct bpf_redirect *probed;
+
 static struct bpf_redirect *from_redirect(const struct redirect *redirect)
 {
 	return (struct bpf_redirect *)redirect;
@@ -114,12 +117,30 @@ static int load_program(struct bpf_redirect *bpf)
 	return steering_load(&bpf->steering, port, STEERING_NO_PIN);
 }
 
+static void explain_refusal(int err, bool limited, char *reason, size_t size)
+{
+	if (err == -EPERM)
+		snprintf(reason, size,
+			 "eBPF is forbidden here (a container, or a locked "
+			 "down kernel%s)",
+			 limited ? "; before 5.11 also too little locked "
+				   "memory: ulimit -l unlimited"
+				 : "");
+	else
+		snprintf(reason, size,
+			 "kernel %s does not take the eBPF program (%s): 5.10 "
+			 "or newer is needed, with CONFIG_BPF_SYSCALL and "
+			 "CONFIG_NET_CLS_ACT",
+			 features_kernel_release(), error_text(err));
+}
+
+/* Only loading the program tells whether it can be loaded. */
 static int probe(const struct redirect_config *config, char *reason,
 		 size_t reason_size)
 {
-	struct steering steering;
+	struct bpf_redirect *bpf;
 	char missing[64];
-	int limited;
+	bool limited;
 	int err;
 
 	libbpf_set_print(log_libbpf);
@@ -127,26 +148,25 @@ static int probe(const struct redirect_config *config, char *reason,
 		snprintf(reason, reason_size, "eBPF needs %s", missing);
 		return -EPERM;
 	}
-	limited = features_raise_memlock();
-	err = steering_load(&steering, config->service_port, STEERING_NO_PIN);
-	if (!err) {
-		steering_unload(&steering);
-		return 0;
+	limited = features_raise_memlock() < 0;
+	bpf = calloc(1, sizeof(*bpf));
+	if (!bpf) {
+		snprintf(reason, reason_size, "%s", error_text(-ENOMEM));
+		return -ENOMEM;
 	}
-	if (err == -EPERM)
-		snprintf(reason, reason_size,
-			 "eBPF is forbidden here (a container, or a locked "
-			 "down kernel%s)",
-			 limited ? "; before 5.11 also too little locked "
-				   "memory: ulimit -l unlimited"
-				 : "");
-	else
-		snprintf(reason, reason_size,
-			 "kernel %s does not take the eBPF program (%s): 5.10 "
-			 "or newer is needed, with CONFIG_BPF_SYSCALL and "
-			 "CONFIG_NET_CLS_ACT",
-			 features_kernel_release(), error_text(err));
-	return err;
+	*bpf = (struct bpf_redirect){
+		.redirect = { .ops = &redirect_bpf },
+		.config = config,
+		.watch_fd = -1,
+	};
+	err = load_program(bpf);
+	if (err) {
+		explain_refusal(err, limited, reason, reason_size);
+		free(bpf);
+		return err;
+	}
+	probed = bpf;
+	return 0;
 }
 
 /*
@@ -476,25 +496,17 @@ static int open_redirect(const struct redirect_config *config,
 		RTNLGRP_IPV4_IFADDR,
 		RTNLGRP_IPV6_IFADDR,
 	};
-	struct bpf_redirect *bpf = calloc(1, sizeof(*bpf));
+	struct bpf_redirect *bpf = probed;
 	int err;
 
-	if (!bpf)
-		return -ENOMEM;
-	*bpf = (struct bpf_redirect){
-		.redirect = { .ops = &redirect_bpf },
-		.config = config,
-		.listeners = listeners,
-	};
-	libbpf_set_print(log_libbpf);
-	features_raise_memlock();
-
+	probed = NULL;
+	bpf->config = config;
+	bpf->listeners = listeners;
 	/* Before the first list, so that nothing is missed in between. */
 	bpf->watch_fd = netlink_subscribe(watched, ARRAY_SIZE(watched));
-	err = bpf->watch_fd < 0 ? bpf->watch_fd : load_program(bpf);
-	if (err) {
-		log_error("cannot load the eBPF program: %s (--verbose tells "
-			  "more)",
+	if (bpf->watch_fd < 0) {
+		err = bpf->watch_fd;
+		log_error("cannot watch the network interfaces: %s",
 			  error_text(err));
 		goto fail;
 	}

@@ -22,8 +22,8 @@ import pytest
 
 from harness.acme import Authority, Client
 from harness.documents import command
-from harness.namespace import Namespace, add_address, link
-from harness.network import Network
+from harness.namespace import add_address, link
+from harness.network import Hosts, Network
 from harness.product import Product
 from harness.webserver import WebServer
 
@@ -32,24 +32,14 @@ RESPONDER = "10.0.0.9"
 NAME = "www.example.test"
 
 
-class Fleet:
-    def __init__(self):
-        self.namespaces = []
-        try:
-            self.balancer = self._add("balancer")
-            self.authority = self._add("authority")
-            self.nodes = [self._add(f"node{number}") for number in NODES]
-            self.responder = self._add("responder")
-            self._connect()
-            self._balance()
-        except BaseException:
-            self.remove()
-            raise
-
-    def _add(self, label):
-        namespace = Namespace(label)
-        self.namespaces.append(namespace)
-        return namespace
+class Fleet(Hosts):
+    def _make(self):
+        self.balancer = self._add("balancer")
+        self.authority = self._add("authority")
+        self.nodes = [self._add(f"node{number}") for number in NODES]
+        self.responder = self._add("responder")
+        self._connect()
+        self._balance()
 
     def _connect(self):
         balancer = self.balancer
@@ -81,11 +71,6 @@ class Fleet:
                         map {{ {nodes} }}
                 }}
             }}""")
-
-    def remove(self):
-        for namespace in reversed(self.namespaces):
-            namespace.remove()
-        self.namespaces.clear()
 
 
 @pytest.fixture

@@ -122,6 +122,13 @@ class Pair:
         self.server.close()
 
 
+def end(product, pairs):
+    for pair in pairs:
+        pair.close()
+    wait_empty(product)
+    product.stop()
+
+
 def receive(connection, size):
     data = bytearray()
     while len(data) < size:
@@ -147,10 +154,7 @@ def test_100000_connections_through_1024_descriptors(network, product, backend,
     assert report["accepted"] == completed + LIVE
     assert report["accept_pauses"] > 0
     assert report["resets"] == report["fallback_unreachable"] == 0
-    for pair in live:
-        pair.close()
-    wait_empty(product)
-    product.stop()
+    end(product, live)
 
 
 def test_rests_while_descriptors_are_wanting(network, product, backend, load,
@@ -168,10 +172,7 @@ def test_rests_while_descriptors_are_wanting(network, product, backend, load,
     for one in silent:
         one.close()
     assert load("visits", 50, 300)["failed"] == 0
-    for pair in live:
-        pair.close()
-    wait_empty(product)
-    product.stop()
+    end(product, live)
 
 
 def test_backend_that_is_slow(network, product, backend, load, start,
@@ -192,10 +193,7 @@ def test_backend_that_is_slow(network, product, backend, load, start,
     assert processor_seconds(worker) - before < 0.3
     result = load("visits", 10, 500)
     assert result["failed"] == 0 and result["completed"] > 50
-    for pair in pairs:
-        pair.close()
-    wait_empty(product)
-    product.stop()
+    end(product, pairs)
 
 
 def test_backend_that_dies_in_the_middle(network, product, backend, load,
@@ -276,7 +274,4 @@ def test_many_slow_readers_hold_little_memory(network, product, start,
                 sent += pair.server.send(bytes(CHUNK))
     assert resident_kib(worker) - before < SLOW_READERS * 20
     assert_at_rest(worker)
-    for pair in pairs:
-        pair.close()
-    wait_empty(product)
-    product.stop()
+    end(product, pairs)

@@ -42,6 +42,25 @@ static const struct hello *browser_hello(void)
 	return &hello;
 }
 
+/* @client says @hello, which comes to @listener: the end that it has there. */
+static int greet(int listener, int client, const struct hello *hello)
+{
+	int server;
+
+	say(client, hello->bytes, hello->length);
+	server = take_visitor(listener);
+	expect(server, hello->bytes, hello->length);
+	return server;
+}
+
+/* @first goes, and @second learns of it. */
+static void hang_up(int first, int second)
+{
+	close(first);
+	expect_end(second);
+	close(second);
+}
+
 /* A connection through the proxy to the fallback, with both ends in hand. */
 struct relayed {
 	int client;
@@ -50,12 +69,10 @@ struct relayed {
 
 static struct relayed relay(const struct fixture *fixture)
 {
-	const struct hello *hello = browser_hello();
 	struct relayed relayed = { .client = visit(fixture) };
 
-	say(relayed.client, hello->bytes, hello->length);
-	relayed.server = take_visitor(fixture->fallback);
-	expect(relayed.server, hello->bytes, hello->length);
+	relayed.server =
+		greet(fixture->fallback, relayed.client, browser_hello());
 	return relayed;
 }
 
@@ -88,23 +105,15 @@ static void routes_by_alpn_in_both_families(void **state)
 		int client = try_to_visit(fixture, families[i]);
 		int server;
 
-		say(client, hello->bytes, hello->length);
-		server = take_visitor(fixture->alpn);
-		expect(server, hello->bytes, hello->length);
+		server = greet(fixture->alpn, client, hello);
 		say(server, "certificate", 11);
 		expect(client, "certificate", 11);
-		close(client);
-		expect_end(server);
-		close(server);
+		hang_up(client, server);
 
 		hello = browser_hello();
 		client = try_to_visit(fixture, families[i]);
-		say(client, hello->bytes, hello->length);
-		server = take_visitor(fixture->fallback);
-		expect(server, hello->bytes, hello->length);
-		close(server);
-		expect_end(client);
-		close(client);
+		server = greet(fixture->fallback, client, hello);
+		hang_up(server, client);
 	}
 	fixture_expect_counter(fixture, to_alpn, 2);
 	fixture_expect_counter(fixture, to_fallback, 2);
@@ -130,9 +139,7 @@ static void routes_a_hello_in_two_segments(void **state)
 		say(client, hello->bytes + cut, hello->length - cut);
 		server = take_visitor(fixture->alpn);
 		expect(server, hello->bytes, hello->length);
-		close(client);
-		expect_end(server);
-		close(server);
+		hang_up(client, server);
 	}
 	fixture_expect_counter(fixture, to_alpn, hello->length - 1);
 }
@@ -187,9 +194,7 @@ static void gives_all_that_is_no_hello_to_the_fallback(void **state)
 		expect(server, greetings[i].bytes, greetings[i].length);
 		shutdown(client, SHUT_WR);
 		expect_end(server);
-		close(server);
-		expect_end(client);
-		close(client);
+		hang_up(server, client);
 	}
 	assert_int_equal(fixture_counter(fixture, hello_timeouts), 0);
 }
@@ -275,6 +280,22 @@ static void forgets_a_client_that_resets_before_its_hello(void **state)
 	assert_false(is_waiting(fixture->fallback, 0));
 }
 
+/* @first ends, and is answered by @second nevertheless. */
+static void expect_half_close(const struct fixture *fixture, int first,
+			      int second)
+{
+	say(first, "last words", 10);
+	shutdown(first, SHUT_WR);
+	expect(second, "last words", 10);
+	expect_end(second);
+	let_turns_pass(fixture);
+	say(second, "answer", 6);
+	expect(first, "answer", 6);
+	hang_up(second, first);
+	fixture_expect_counter(fixture, open_connections, 0);
+	assert_int_equal(fixture_counter(fixture, resets), 0);
+}
+
 static void passes_on_the_clients_end(void **state)
 {
 	struct fixture *fixture = *state;
@@ -282,18 +303,7 @@ static void passes_on_the_clients_end(void **state)
 
 	fixture_start(fixture);
 	relayed = relay(fixture);
-	say(relayed.client, "last words", 10);
-	shutdown(relayed.client, SHUT_WR);
-	expect(relayed.server, "last words", 10);
-	expect_end(relayed.server);
-	let_turns_pass(fixture);
-	say(relayed.server, "answer", 6);
-	expect(relayed.client, "answer", 6);
-	close(relayed.server);
-	expect_end(relayed.client);
-	close(relayed.client);
-	fixture_expect_counter(fixture, open_connections, 0);
-	assert_int_equal(fixture_counter(fixture, resets), 0);
+	expect_half_close(fixture, relayed.client, relayed.server);
 }
 
 static void passes_on_the_servers_end(void **state)
@@ -303,18 +313,7 @@ static void passes_on_the_servers_end(void **state)
 
 	fixture_start(fixture);
 	relayed = relay(fixture);
-	say(relayed.server, "last words", 10);
-	shutdown(relayed.server, SHUT_WR);
-	expect(relayed.client, "last words", 10);
-	expect_end(relayed.client);
-	let_turns_pass(fixture);
-	say(relayed.client, "answer", 6);
-	expect(relayed.server, "answer", 6);
-	close(relayed.client);
-	expect_end(relayed.server);
-	close(relayed.server);
-	fixture_expect_counter(fixture, open_connections, 0);
-	assert_int_equal(fixture_counter(fixture, resets), 0);
+	expect_half_close(fixture, relayed.server, relayed.client);
 }
 
 static void passes_on_a_reset(void **state)
@@ -344,7 +343,18 @@ static void passes_on_a_reset(void **state)
 	fixture_expect_counter(fixture, open_connections, 0);
 }
 
-/* Nothing is read from it any more, but that it died is noticed. */
+/* Nothing is read from @first any more, but that it died is noticed. */
+static void expect_reset_after_end(const struct fixture *fixture, int first,
+				   int second)
+{
+	shutdown(first, SHUT_WR);
+	expect_end(second);
+	let_turns_pass(fixture);
+	reset(first);
+	expect_failure(second);
+	close(second);
+}
+
 static void passes_on_a_reset_after_an_end(void **state)
 {
 	struct fixture *fixture = *state;
@@ -352,20 +362,9 @@ static void passes_on_a_reset_after_an_end(void **state)
 
 	fixture_start(fixture);
 	relayed = relay(fixture);
-	shutdown(relayed.client, SHUT_WR);
-	expect_end(relayed.server);
-	let_turns_pass(fixture);
-	reset(relayed.client);
-	expect_failure(relayed.server);
-	close(relayed.server);
-
+	expect_reset_after_end(fixture, relayed.client, relayed.server);
 	relayed = relay(fixture);
-	shutdown(relayed.server, SHUT_WR);
-	expect_end(relayed.client);
-	let_turns_pass(fixture);
-	reset(relayed.server);
-	expect_failure(relayed.client);
-	close(relayed.client);
+	expect_reset_after_end(fixture, relayed.server, relayed.client);
 	fixture_expect_counter(fixture, open_connections, 0);
 }
 
@@ -807,9 +806,7 @@ static void puts_a_header_before_the_hello(void **state)
 	assert_memory_equal(buffer + length, hello->bytes, hello->length);
 	say(client, "more", 4);
 	expect(server, "more", 4);
-	close(server);
-	expect_end(client);
-	close(client);
+	hang_up(server, client);
 	/* The client did not send it. */
 	fixture_expect_counter(fixture, open_connections, 0);
 	assert_int_equal(fixture_counter(fixture, bytes_from_clients),
@@ -834,9 +831,7 @@ static void puts_a_header_before_whatever_came(void **state)
 	server = take_visitor(fixture->fallback);
 	expect_header(fixture, client, server);
 	expect(server, hello->bytes, hello->length);
-	close(client);
-	expect_end(server);
-	close(server);
+	hang_up(client, server);
 
 	/* Nothing, and then something late, which must not be delayed. */
 	client = visit(fixture);

@@ -15,7 +15,32 @@ A container host adds a bridge and a container behind the server's port 443:
 from .namespace import Namespace, add_address, link
 
 
-class Network:
+class Hosts:
+    """Namespaces that are made together, or not at all."""
+
+    def __init__(self):
+        self.namespaces = []
+        try:
+            self._make()
+        except BaseException:
+            self.remove()
+            raise
+
+    def _make(self):
+        raise NotImplementedError
+
+    def _add(self, label):
+        namespace = Namespace(label)
+        self.namespaces.append(namespace)
+        return namespace
+
+    def remove(self):
+        for namespace in reversed(self.namespaces):
+            namespace.remove()
+        self.namespaces.clear()
+
+
+class Network(Hosts):
     SERVER = {4: "192.0.2.1", 6: "2001:db8:1::1"}
     SERVER_FOR_AUTHORITY = {4: "198.51.100.1", 6: "2001:db8:2::1"}
     CLIENT = {4: "192.0.2.2", 6: "2001:db8:1::2"}
@@ -24,23 +49,13 @@ class Network:
     CONTAINER = {4: "172.17.0.2", 6: "fd17::2"}
     LENGTH = {4: 24, 6: 64}
 
-    def __init__(self):
-        self.namespaces = []
-        try:
-            self.server = self._add("server")
-            self.client = self._add("client")
-            self.authority = self._add("authority")
-            self._connect(self.client, "client", self.CLIENT, self.SERVER)
-            self._connect(self.authority, "authority", self.AUTHORITY,
-                          self.SERVER_FOR_AUTHORITY)
-        except BaseException:
-            self.remove()
-            raise
-
-    def _add(self, label):
-        namespace = Namespace(label)
-        self.namespaces.append(namespace)
-        return namespace
+    def _make(self):
+        self.server = self._add("server")
+        self.client = self._add("client")
+        self.authority = self._add("authority")
+        self._connect(self.client, "client", self.CLIENT, self.SERVER)
+        self._connect(self.authority, "authority", self.AUTHORITY,
+                      self.SERVER_FOR_AUTHORITY)
 
     def _connect(self, peer, name, peer_addresses, server_addresses):
         """A wire from the server's device @name to @peer's device "server"."""
@@ -91,8 +106,3 @@ class Network:
                           "--dport", port, "-j", "DNAT", "--to-destination",
                           target]):
                 self.server.run(command, "-t", "nat", *rule)
-
-    def remove(self):
-        for namespace in reversed(self.namespaces):
-            namespace.remove()
-        self.namespaces.clear()

@@ -352,8 +352,10 @@ install: $(program) $(completions)
 	install -D -m 0644 -t $(DESTDIR)$(UNITDIR) \
 		dist/systemd/acme-alpn-proxy.service
 	install -D -m 0755 -t $(DESTDIR)$(HOOKSDIR) hooks/dehydrated hooks/uacme
-	install -D -m 0644 hooks/README.md $(DESTDIR)$(DOCDIR)/hooks.md
-	install -D -m 0644 dist/README.md $(DESTDIR)$(DOCDIR)/hosts.md
+	sed -f dist/links.sed hooks/README.md | \
+		install -D -m 0644 /dev/stdin $(DESTDIR)$(DOCDIR)/hooks.md
+	sed -f dist/links.sed dist/README.md | \
+		install -D -m 0644 /dev/stdin $(DESTDIR)$(DOCDIR)/hosts.md
 	install -D -m 0644 -t $(DESTDIR)$(DOCDIR)/examples $(examples)
 
 .PHONY: uninstall

@@ -59,15 +59,50 @@ def test_tarball_holds_a_program_without_dependencies(built, tmp_path):
         assert (top / name).is_file()
 
 
+def unpack(path, folder):
+    if path.suffix == ".deb":
+        run("dpkg-deb", "--extract", path, folder)
+    else:
+        run("tar", "-xzf", path, "-C", folder)
+
+
+def anchors(document):
+    """What its headings are linked by."""
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+            for heading in re.findall(r"^#+ (.*)$", document.read_text(),
+                                      re.M)}
+
+
+@pytest.mark.parametrize("kind, documents", [
+    ("*.deb", {"hooks.md", "hosts.md"}),
+    ("*.tar.gz", {"hooks.md", "hosts.md", "README.md", "SECURITY.md"})])
+def test_links_of_the_documents_lead_somewhere(kind, documents, built,
+                                               tmp_path):
+    (package,) = built.glob(kind)
+    unpack(package, tmp_path)
+    found = list(tmp_path.rglob("*.md"))
+    assert {document.name for document in found} == documents
+    seen = set()
+    for document in found:
+        for link in re.findall(r"\]\(([^)\s]+)\)", document.read_text()):
+            if ":" in link:
+                continue
+            name, _, anchor = link.partition("#")
+            target = document.parent / name if name else document
+            assert target.is_file(), f"{document.name}: {link}"
+            assert not anchor or anchor in anchors(target), link
+            seen.add(target.name)
+    assert {"dehydrated", "hooks.md", "daemonset.yaml", "logrotate"} <= seen
+
+
 @pytest.mark.parametrize("target", ["deb", "tarball"])
 def test_arm64(sources, target, tmp_path):
     path = sources / make(sources, "ARCH=arm64", target,
                           SOURCE_DATE_EPOCH="1700000000").split()[-1]
+    unpack(path, tmp_path)
     if target == "deb":
-        run("dpkg-deb", "--extract", path, tmp_path)
         assert "libbpf1" in run("dpkg-deb", "--field", path, "Depends").stdout
     else:
-        run("tar", "-xzf", path, "-C", tmp_path)
         (program,) = tmp_path.rglob("sbin/acme-alpn-proxy")
         assert run("qemu-aarch64-static", program, "--version").stdout
     (program,) = tmp_path.rglob("sbin/acme-alpn-proxy")

@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: MIT
+#
+# For the documents that "make install" puts into one folder: what they link to
+# is elsewhere in the tree of the sources.
+
+# hooks.md
+s,](\(dehydrated\|uacme\)),](../../acme-alpn-proxy/hooks/\1),g
+# hosts.md
+s,\[hooks/README\.md\](\.\./hooks/README\.md),[hooks.md](hooks.md),g
+s,](\(systemd\|kubernetes\)/,](examples/,g
+s,](logrotate),](examples/logrotate),g

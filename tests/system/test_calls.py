@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a short connection costs: the worker's system calls, counted."""
+"""The system calls of a short connection and of a start, counted."""
 
 import re
 import socket
@@ -8,6 +8,7 @@ import pytest
 
 from harness import hello
 from harness.faults import Tracer
+from harness.namespace import wait_until
 from harness.network import Network
 from harness.recorder import Recorder
 
@@ -83,3 +84,16 @@ def test_a_short_connection_costs_few_calls(redirect, family, product, cost):
 def test_a_header_costs_no_more_than_two(redirect, family, product, cost):
     product.start(f"--{redirect}", "--proxy-protocol", "v2")
     assert cost(family) <= LIMIT + HEADER + STRAY
+
+
+def test_a_start_loads_one_steering_program(product, tmp_path):
+    """What tells whether it can be loaded is what is used."""
+    output = tmp_path / "calls"
+    process = product.namespace.popen(
+        "strace", "-f", "-qq", "-o", output, "-e", "trace=bpf",
+        *product.command("start", "--bpf"), env=product.environment)
+    wait_until(lambda: product.run("status").returncode == 0, 20, "a start")
+    product.stop()
+    process.wait(20)
+    assert len(re.findall(r'BPF_PROG_LOAD.*"acme_alpn_steer".* = \d+$',
+                          output.read_text(), re.M)) == 1

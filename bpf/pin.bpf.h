@@ -60,6 +60,8 @@ extern struct nf_conn *bpf_ct_insert_entry(struct nf_conn___init *entry) __ksym;
 extern int bpf_ct_change_timeout(struct nf_conn *entry,
 				 __u32 timeout_ms) __ksym;
 extern void bpf_ct_release(struct nf_conn *entry) __ksym;
+/* From 6.2 on. */
+extern void *bpf_cast_to_kern_ctx(void *skb) __ksym __weak;
 
 /* The rest of _nfct points to the entry. */
 #define NFCT_INFO_MASK 7UL
@@ -70,12 +72,18 @@ extern void bpf_ct_release(struct nf_conn *entry) __ksym;
  * its say, and the packet brings an entry along, which would have to give way
  * to one of ours: the packet would be dropped.
  */
-static __always_inline bool is_tracked(const struct __sk_buff *skb)
+static __always_inline bool is_tracked(struct __sk_buff *skb)
 {
-	const struct sk_buff *packet = (const void *)skb;
+	const struct sk_buff *packet;
 	unsigned long entry = 0;
 
-	bpf_probe_read_kernel(&entry, sizeof(entry), &packet->_nfct);
+	if (bpf_cast_to_kern_ctx) {
+		packet = bpf_cast_to_kern_ctx(skb);
+		entry = packet->_nfct;
+	} else {
+		packet = (const void *)skb;
+		bpf_probe_read_kernel(&entry, sizeof(entry), &packet->_nfct);
+	}
 	return entry & ~NFCT_INFO_MASK;
 }
 
@@ -169,24 +177,50 @@ static __always_inline enum steer_verdict pin_flow(struct __sk_buff *skb,
 
 #else /* !STEER_CONNTRACK */
 
-/* Enough for a second of new flows on a busy host; the oldest go first. */
-#define REMEMBERED_SYNS 16384
+/*
+ * Each flow has one place in the memory, and gives it up to the next that has
+ * the same: with 1000 new flows a second, the SYN that is sent again after a
+ * second has lost its place in one of 65 cases, and the client waits for its
+ * third. This costs a tenth of what a hash table with an order of age does.
+ */
+#define REMEMBERED_SYNS 65536
 /* Clients send a SYN again after a second (RFC 6298, 2.1); a copy made by the
  * network comes earlier. */
 #define SENT_AGAIN_NS	500000000ull
 
-struct steered_syn {
-	__u64 first_ns;
-	__be32 sequence;
-	__u32 unused;
+/* One word, so that two CPUs cannot write half of it each. */
+union steered_syn {
+	struct {
+		/* Of the flow and its sequence number. */
+		__u32 digest;
+		__u32 ticks;
+	};
+	__u64 word;
 };
 
+/* What 32 bits of ticks are made of; they begin anew after 52 days. */
+#define NS_PER_TICK	(1 << 20)
+
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, REMEMBERED_SYNS);
-	__type(key, struct bpf_sock_tuple);
-	__type(value, struct steered_syn);
+	__type(key, __u32);
+	__type(value, __u64);
 } steered_syns SEC(".maps");
+
+/* Spread over all its bits; multiplied by 2^64 divided by the golden ratio. */
+static __always_inline __u64 digest_of(const struct bpf_sock_tuple *flow,
+				       __u32 size, __be32 sequence)
+{
+	const __u32 *words = (const void *)flow;
+	__u64 digest = sequence;
+
+	for (__u32 i = 0; i < size / sizeof(*words); i++) {
+		digest = (digest ^ words[i]) * 0x9e3779b97f4a7c15ull;
+		digest ^= digest >> 32;
+	}
+	return digest;
+}
 
 /*
  * The kernel has no socket for the flow, so a SYN seen before was dropped, or
@@ -198,18 +232,23 @@ static __always_inline enum steer_verdict pin_flow(struct __sk_buff *skb,
 						   __u32 size, __be32 sequence,
 						   __u64 now)
 {
-	const struct steered_syn fresh = {
-		.first_ns = now,
-		.sequence = sequence,
-	};
-	const struct steered_syn *seen;
+	const __u64 digest = digest_of(flow, size, sequence);
+	const __u32 ticks = (__u32)(now / NS_PER_TICK);
+	union steered_syn seen;
+	__u32 key = (__u32)(digest >> 32) % REMEMBERED_SYNS;
+	__u64 *place;
 
-	seen = bpf_map_lookup_elem(&steered_syns, flow);
-	if (seen && seen->sequence == sequence)
-		return now - seen->first_ns < SENT_AGAIN_NS ? STEER_STEERED
-							    : STEER_UNANSWERED;
-	/* A full memory must not stop the service. */
-	bpf_map_update_elem(&steered_syns, flow, &fresh, BPF_ANY);
+	place = bpf_map_lookup_elem(&steered_syns, &key);
+	if (!place)
+		return STEER_STEERED;
+	seen.word = *place;
+	if (seen.digest == (__u32)digest)
+		return ticks - seen.ticks < SENT_AGAIN_NS / NS_PER_TICK
+			       ? STEER_STEERED
+			       : STEER_UNANSWERED;
+	seen.digest = (__u32)digest;
+	seen.ticks = ticks;
+	*place = seen.word;
 	return STEER_STEERED;
 }
 

@@ -57,6 +57,9 @@
 #define IPV6_MAX_EXTENSIONS 6
 /* Link, network and TCP headers, with room for options. */
 #define LONGEST_HEADERS 192
+/* An address that has been found to be this host's is believed to be, for some
+ * ticks of the clock. */
+#define KNOWN_FOR_NS 20000000ull
 
 /* Set by the loader before the program is loaded, fixed from then on. */
 const volatile struct steer_config steer_config SEC(".rodata.config");
@@ -85,8 +88,8 @@ struct {
 	__uint(max_entries, STEER_COUNTED_INTERFACES);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, __u32);
-	__type(value, struct steer_counters);
-} steer_counts SEC(".maps");
+	__type(value, struct steer_interface);
+} steer_interfaces SEC(".maps");
 
 /* This host's addresses, each with the round of the loader's in which it was
  * last seen; read only where devices are shared. */
@@ -114,15 +117,28 @@ struct segment {
 	struct tcphdr tcp;
 };
 
-static __always_inline void count(const struct __sk_buff *skb,
-				  enum steer_verdict verdict)
+static __always_inline struct steer_interface *
+find_interface(const struct __sk_buff *skb)
 {
 	__u32 ifindex = skb->ifindex;
-	struct steer_counters *counters;
 
-	counters = bpf_map_lookup_elem(&steer_counts, &ifindex);
-	if (counters)
-		counters->packets[verdict]++;
+	return bpf_map_lookup_elem(&steer_interfaces, &ifindex);
+}
+
+static __always_inline void count(struct steer_interface *interface,
+				  enum steer_verdict verdict)
+{
+	if (interface)
+		interface->counters.packets[verdict]++;
+}
+
+/* CLOCK_MONOTONIC; to the tick will do. */
+static __always_inline __u64 clock_ns(void)
+{
+	__u64 now = steer_config.coarse_clock ? bpf_ktime_get_coarse_ns()
+					      : bpf_ktime_get_ns();
+
+	return now + (__u64)steer_config.clock_offset_ns;
 }
 
 /*
@@ -308,7 +324,8 @@ static __always_inline __u32 name_size(int family)
 	return family == AF_INET ? sizeof(flow->ipv4) : sizeof(flow->ipv6);
 }
 
-static __always_inline bool is_listed(const struct segment *segment, int family)
+static __always_inline struct steer_address
+destination(const struct segment *segment, int family)
 {
 	struct steer_address address = {};
 
@@ -319,6 +336,13 @@ static __always_inline bool is_listed(const struct segment *segment, int family)
 		__builtin_memcpy(address.words, segment->ipv6.daddr,
 				 sizeof(address.words));
 	}
+	return address;
+}
+
+static __always_inline bool is_listed(const struct segment *segment, int family)
+{
+	struct steer_address address = destination(segment, family);
+
 	return bpf_map_lookup_elem(&steer_addresses, &address);
 }
 
@@ -357,6 +381,32 @@ static __always_inline bool ends_here(struct __sk_buff *skb,
 		return !steer_switch.shared_devices ||
 		       is_listed(segment, family);
 	return result == BPF_FIB_LKUP_RET_NOT_FWDED;
+}
+
+/*
+ * The same, asked once for many SYNs: what the route says costs a third of all.
+ * In the flood where that counts they come to one address. One that is taken
+ * from the host meanwhile takes a SYN along, at worst, and that is sent again.
+ */
+static __always_inline bool
+known_to_end_here(struct __sk_buff *skb, const struct segment *segment,
+		  int family, struct steer_interface *interface, __u64 now)
+{
+	const struct steer_address address = destination(segment, family);
+
+	if (!interface)
+		return ends_here(skb, segment, family);
+	if (now < interface->here_until_ns &&
+	    interface->here.words[3] == address.words[3] &&
+	    interface->here.words[2] == address.words[2] &&
+	    interface->here.words[1] == address.words[1] &&
+	    interface->here.words[0] == address.words[0])
+		return true;
+	if (!ends_here(skb, segment, family))
+		return false;
+	interface->here = address;
+	interface->here_until_ns = now + KNOWN_FOR_NS;
+	return true;
 }
 
 /*
@@ -407,7 +457,8 @@ steer_syn_to(struct bpf_sock *listener, struct __sk_buff *skb,
 }
 
 static __always_inline enum steer_verdict
-steer_syn(struct __sk_buff *skb, const struct segment *segment, int family)
+steer_syn(struct __sk_buff *skb, const struct segment *segment, int family,
+	  struct steer_interface *interface)
 {
 	enum steer_verdict verdict;
 	struct bpf_sock *listener;
@@ -415,10 +466,10 @@ steer_syn(struct __sk_buff *skb, const struct segment *segment, int family)
 
 	if (!steer_switch.enabled)
 		return STEER_NOT_STEERING;
-	now = bpf_ktime_get_ns() + (__u64)steer_config.clock_offset_ns;
+	now = clock_ns();
 	if (now >= steer_lease_until)
 		return STEER_NOT_STEERING;
-	if (!ends_here(skb, segment, family))
+	if (!known_to_end_here(skb, segment, family, interface, now))
 		return STEER_NOT_LOCAL;
 	listener = find_listener(family);
 	if (!listener)
@@ -454,7 +505,7 @@ static __always_inline void steer_cookie(struct __sk_buff *skb,
 		if (!flow_exists(skb, &flow, family) &&
 		    ends_here(skb, segment, family) &&
 		    !bpf_sk_assign(skb, listener, 0))
-			count(skb, STEER_COOKIE);
+			count(find_interface(skb), STEER_COOKIE);
 	}
 	bpf_sk_release(listener);
 }
@@ -475,13 +526,16 @@ static __always_inline void steer_segment(struct __sk_buff *skb,
 					  struct segment *segment, int family)
 {
 	const struct tcphdr *tcp = &segment->tcp;
+	struct steer_interface *interface;
 
 	if (tcp->rst)
 		return;
-	if (tcp->syn && !tcp->ack && !tcp->fin)
-		count(skb, steer_syn(skb, segment, family));
-	else if (tcp->ack && !tcp->syn)
+	if (tcp->syn && !tcp->ack && !tcp->fin) {
+		interface = find_interface(skb);
+		count(interface, steer_syn(skb, segment, family, interface));
+	} else if (tcp->ack && !tcp->syn) {
 		steer_cookie(skb, segment, family);
+	}
 }
 
 static __always_inline void steer_ipv4(struct __sk_buff *skb)

@@ -15,6 +15,8 @@ struct steer_config {
 	/* Not 0: with the conntrack pin, past INPUT rules that do not accept
 	 * the port (see bpf/pin.bpf.h). */
 	__u16 past_firewall;
+	/* Not 0: the kernel has bpf_ktime_get_coarse_ns() (5.11). */
+	__u32 coarse_clock;
 };
 
 /* Written by the supervisor alone. */
@@ -64,9 +66,17 @@ enum steer_verdict {
 	STEER_VERDICTS,
 };
 
-/* Of one interface on one CPU. */
 struct steer_counters {
 	__u64 packets[STEER_VERDICTS];
+};
+
+/* Of one interface on one CPU. */
+struct steer_interface {
+	struct steer_counters counters;
+	/* The program's own: the destination that it last found to be this
+	 * host, and until when it need not ask again. */
+	struct steer_address here;
+	__u64 here_until_ns;
 };
 
 /* Interfaces that can be counted; the others are steered uncounted. */

@@ -44,6 +44,10 @@ int features_raise_memlock(void);
  */
 int64_t features_clock_offset_ns(void);
 
+/* Can a BPF program read the clock as of the last tick (kernel 5.11), which
+ * is cheaper? */
+bool features_have_coarse_clock(void);
+
 /* "6.1.0-18-amd64" */
 const char *features_kernel_release(void);
 

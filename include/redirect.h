@@ -100,10 +100,10 @@ struct redirect_ops {
 
 	/*
 	 * NULL, or the shared word that keeps steering alive: the program
-	 * steers only while bpf_ktime_get_ns() is below it. Each worker that is
-	 * well renews it, so that the port opens to the web server by itself
-	 * when all are dead, stopped or hung, whatever became of the
-	 * supervisor.
+	 * steers only while its clock, which is right to the tick, is below it.
+	 * Each worker that is well renews it, so that the port opens to the web
+	 * server by itself when all are dead, stopped or hung, whatever became
+	 * of the supervisor.
 	 */
 	volatile uint64_t *(*lease)(const struct redirect *redirect);
 

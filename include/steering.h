@@ -31,7 +31,7 @@ struct steering {
 	uint32_t program_id;
 	int listeners_fd;
 	int switch_fd;
-	int counts_fd;
+	int interfaces_fd;
 	int addresses_fd;
 	/* Of steering_list_addresses(). */
 	uint32_t round;

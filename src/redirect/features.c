@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "features.h"
 
+#include <bpf/libbpf.h>
 #include <errno.h>
 #include <linux/capability.h>
 #include <stdint.h>
@@ -126,6 +127,12 @@ int64_t features_clock_offset_ns(void)
 		seconds = nanoseconds = 0;
 	fclose(file);
 	return seconds * (int64_t)NS_PER_S + nanoseconds;
+}
+
+bool features_have_coarse_clock(void)
+{
+	return libbpf_probe_bpf_helper(BPF_PROG_TYPE_SCHED_CLS,
+				       BPF_FUNC_ktime_get_coarse_ns, NULL) == 1;
 }
 
 const char *features_kernel_release(void)

@@ -41,6 +41,7 @@ static int configure(struct steering *steering, uint16_t service_port,
 		.clock_offset_ns = features_clock_offset_ns(),
 		.service_port = htons(service_port),
 		.past_firewall = pin == STEERING_PIN_PAST_FIREWALL,
+		.coarse_clock = features_have_coarse_clock(),
 	};
 
 	return bpf_map__set_initial_value(find_map(steering, ".rodata.config"),
@@ -76,7 +77,8 @@ static int identify(struct steering *steering)
 		bpf_map__fd(find_map(steering, "steer_listeners"));
 	steering->switch_fd =
 		bpf_map__fd(find_map(steering, ".data.supervisor"));
-	steering->counts_fd = bpf_map__fd(find_map(steering, "steer_counts"));
+	steering->interfaces_fd =
+		bpf_map__fd(find_map(steering, "steer_interfaces"));
 	steering->addresses_fd =
 		bpf_map__fd(find_map(steering, "steer_addresses"));
 	err = bpf_obj_get_info_by_fd(steering->program_fd, &info, &size);
@@ -215,20 +217,20 @@ int steering_list_addresses(struct steering *steering)
 void steering_count(const struct steering *steering, unsigned int ifindex)
 {
 	const int cpus = libbpf_num_possible_cpus();
-	struct steer_counters *zeros;
+	struct steer_interface *zeros;
 
 	if (cpus < 1)
 		return;
 	zeros = calloc((size_t)cpus, sizeof(*zeros));
 	if (zeros)
-		bpf_map_update_elem(steering->counts_fd, &ifindex, zeros,
+		bpf_map_update_elem(steering->interfaces_fd, &ifindex, zeros,
 				    BPF_ANY);
 	free(zeros);
 }
 
 void steering_forget(const struct steering *steering, unsigned int ifindex)
 {
-	bpf_map_delete_elem(steering->counts_fd, &ifindex);
+	bpf_map_delete_elem(steering->interfaces_fd, &ifindex);
 }
 
 struct steer_counters steering_read(const struct steering *steering,
@@ -236,17 +238,18 @@ struct steer_counters steering_read(const struct steering *steering,
 {
 	const int cpus = libbpf_num_possible_cpus();
 	struct steer_counters total = { .packets = { 0 } };
-	struct steer_counters *counters;
+	struct steer_interface *each;
 
 	if (cpus < 1)
 		return total;
-	counters = calloc((size_t)cpus, sizeof(*counters));
-	if (counters &&
-	    bpf_map_lookup_elem(steering->counts_fd, &ifindex, counters) == 0) {
+	each = calloc((size_t)cpus, sizeof(*each));
+	if (each &&
+	    bpf_map_lookup_elem(steering->interfaces_fd, &ifindex, each) == 0) {
 		for (int cpu = 0; cpu < cpus; cpu++)
 			for (int i = 0; i < STEER_VERDICTS; i++)
-				total.packets[i] += counters[cpu].packets[i];
+				total.packets[i] +=
+					each[cpu].counters.packets[i];
 	}
-	free(counters);
+	free(each);
 	return total;
 }

@@ -111,14 +111,16 @@ static int pause_redirect(struct supervisor *supervisor)
 /*
  * A worker that dies takes its connections along; the port must not die with
  * it. New flows go to the other workers, or to the web server where there is no
- * other: what waits in the listeners' queues is served by the next one.
+ * other: what waits in the listeners' queues is served by the next one. A pause
+ * that fails is tried again for as long as nobody is there.
  */
 static int tend_workers(struct supervisor *supervisor)
 {
 	struct worker_pool *pool = &supervisor->pool;
+	const unsigned int died = worker_pool_receive(pool, 0);
 	int err;
 
-	if (worker_pool_receive(pool, 0) && !worker_pool_well(pool))
+	if ((died && !worker_pool_well(pool)) || !worker_pool_running(pool))
 		pause_redirect(supervisor);
 	err = worker_pool_replace(pool);
 	if (err < 0)

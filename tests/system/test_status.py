@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -15,6 +16,8 @@ from harness.recorder import Recorder
 from harness.visitors import LongVisitor
 
 NOT_RUNNING = 3
+# Of those who ask for the status.
+QUEUE = 16
 CONFINEMENT = {"user", "capabilities", "root", "calls"}
 
 
@@ -149,13 +152,23 @@ def test_socket_is_private_and_goes_with_the_redirect(product, web):
 
 
 def test_supervisor_that_is_stopped_does_not_hang_status(product, web):
+    """Neither those who wait in its queue nor those who do not fit there."""
     product.start("--bpf")
     supervisor = product.supervisor()
     os.kill(supervisor, signal.SIGSTOP)
+    askers = [product.popen("status", stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT, text=True)
+              for _ in range(QUEUE + 4)]
     try:
-        result = product.run("status", timeout=10)
-        assert result.returncode == 1
-        assert f"running as {supervisor}" in result.stdout
+        for asker in askers:
+            answer = asker.communicate(timeout=20)[0]
+            assert asker.returncode == 1
+            assert (f"running as {supervisor}, but it does not tell more: it "
+                    "did not answer in time\n") in answer
     finally:
+        for asker in askers:
+            asker.kill()
+            asker.wait()
         os.kill(supervisor, signal.SIGCONT)
+    product.succeed("status")
     product.stop()

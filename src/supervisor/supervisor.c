@@ -158,8 +158,9 @@ static struct status_source status_source(const struct supervisor *supervisor)
 	};
 }
 
-/* What serve() waits for beside the workers. */
-#define FIRST_WORKER 4
+/* What serve() waits for, in this order. */
+#define FIRST_STATUS 3
+#define FIRST_WORKER (FIRST_STATUS + STATUS_SERVER_FDS)
 
 /* Serve until a stop signal. 0, or the reason why it cannot go on. */
 static int serve(struct supervisor *supervisor)
@@ -170,7 +171,6 @@ static int serve(struct supervisor *supervisor)
 		{ .fd = ops->event_fd ? ops->event_fd(supervisor->redirect)
 				      : -1,
 		  .events = POLLIN },
-		{ .fd = supervisor->status.fd, .events = POLLIN },
 		{ .fd = supervisor->rotation_fd, .events = POLLIN },
 	};
 	struct status_source source;
@@ -178,6 +178,8 @@ static int serve(struct supervisor *supervisor)
 	int err;
 
 	for (;;) {
+		status_server_watch_fds(&supervisor->status,
+					fds + FIRST_STATUS);
 		worker_pool_watch_fds(&supervisor->pool, fds + FIRST_WORKER);
 		if (poll(fds, FIRST_WORKER + supervisor->pool.count, 1000) <
 			    0 &&
@@ -198,10 +200,9 @@ static int serve(struct supervisor *supervisor)
 			if (err)
 				return err;
 		}
-		if (fds[2].revents & POLLIN) {
-			source = status_source(supervisor);
-			status_server_answer(&supervisor->status, &source);
-		}
+		source = status_source(supervisor);
+		status_server_serve(&supervisor->status, fds + FIRST_STATUS,
+				    &source);
 	}
 }
 

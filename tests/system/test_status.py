@@ -11,6 +11,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from harness import hello
+from harness.faults import Tracer
+from harness.namespace import wait_until
 from harness.network import Network
 from harness.recorder import Recorder
 from harness.visitors import LongVisitor
@@ -149,6 +151,32 @@ def test_socket_is_private_and_goes_with_the_redirect(product, web):
     assert product.run("status").returncode == 0
     product.stop()
     assert not socket.exists()
+
+
+def test_those_who_asked_leave_nothing_open(product, web):
+    product.start("--bpf")
+    folder = f"/proc/{product.supervisor()}/fd"
+    before = len(os.listdir(folder))
+    for _ in range(3):
+        product.succeed("status")
+    wait_until(lambda: len(os.listdir(folder)) == before,
+               what="the end of all that was open")
+    product.stop()
+
+
+def test_supervisor_without_a_descriptor_to_answer_with(product, web, tmp_path):
+    """It tries now and then, and has time for all else."""
+    product.start("--bpf")
+    trace = tmp_path / "trace"
+    tracer = Tracer(product.supervisor(), trace, "-e",
+                    "inject=accept4:error=EMFILE")
+    asker = product.popen("status", stdout=subprocess.DEVNULL)
+    wait_until(lambda: "INJECTED" in trace.read_text(), what="a failure")
+    asker.wait(20)
+    assert trace.read_text().count("INJECTED") < 20
+    tracer.stop()
+    product.succeed("status")
+    product.stop()
 
 
 def test_supervisor_that_is_stopped_does_not_hang_status(product, web):

@@ -15,6 +15,8 @@
 #include "support.h"
 #include "worker_pool.h"
 
+/* Whatever it waits for, the supervisor looks after all else as often. */
+#define TURN_MS 1000
 /* How often a drain tells of its progress. */
 #define PROGRESS_INTERVAL_NS (10 * NS_PER_S)
 /* Until a redirect that would not go away is told to do so again. */
@@ -181,7 +183,7 @@ static int serve(struct supervisor *supervisor)
 		status_server_watch_fds(&supervisor->status,
 					fds + FIRST_STATUS);
 		worker_pool_watch_fds(&supervisor->pool, fds + FIRST_WORKER);
-		if (poll(fds, FIRST_WORKER + supervisor->pool.count, 1000) <
+		if (poll(fds, FIRST_WORKER + supervisor->pool.count, TURN_MS) <
 			    0 &&
 		    errno != EINTR)
 			return -errno;
@@ -356,12 +358,16 @@ static int announce(struct supervisor *supervisor)
 /* Let the workers serve for as long as a pause is tried again. */
 static void serve_meanwhile(struct supervisor *supervisor)
 {
+	const uint64_t deadline = monotonic_ns() + PAUSE_RETRY_MS * NS_PER_MS;
 	struct worker_pool *pool = &supervisor->pool;
 
 	pool->must_serve = true;
-	worker_pool_receive(pool, PAUSE_RETRY_MS);
-	if (worker_pool_replace(pool) < 0)
-		poll(NULL, 0, PAUSE_RETRY_MS);
+	do {
+		worker_pool_receive(pool, TURN_MS);
+		worker_pool_replace(pool);
+		worker_pool_kill_hung(pool);
+		follow_rotation(supervisor);
+	} while (monotonic_ns() < deadline);
 }
 
 /*

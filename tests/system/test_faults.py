@@ -451,6 +451,28 @@ def test_redirect_that_will_not_go(network, product, web, wrap_iptables,
     visit(network, web, through_proxy=False).close()
 
 
+def test_supervisor_whose_redirect_will_not_go_looks_after_all_else(
+        network, product, web, wrap_iptables, tmp_path):
+    broken = tmp_path / "broken"
+    wrap_iptables(f'case " $* " in *" -D "*) [ ! -e {broken} ] || exit 4;; '
+                  'esac')
+    product.start("--iptables")
+    supervisor = product.supervisor()
+    broken.touch()
+    os.kill(supervisor, signal.SIGTERM)
+    logged(product, "still there")
+    product.log.rename(product.log.with_name("proxy.log.1"))
+    os.kill(supervisor, signal.SIGUSR1)
+    wait_until(product.log.exists, what="a new file")
+    os.kill(only_worker(product), signal.SIGSTOP)
+    logged(product, "replaced")
+    assert "hung" in product.log_text()
+    visit(network, web, through_proxy=True).close()
+    broken.unlink()
+    product.wait_gone(20)
+    visit(network, web, through_proxy=False).close()
+
+
 def test_shortage_at_the_last_step(network, product, web, wrap_iptables, clean,
                                    tmp_path):
     """Nobody would come later to take the inert rule away."""

@@ -326,7 +326,7 @@ def frozen(pid):
 
 
 def logged(product, text, times=1):
-    wait_until(lambda: product.log_text().count(text) >= times, 20,
+    wait_until(lambda: product.log_text().count(text) >= times, 60,
                f"in the log, {times} times: {text}")
 
 
@@ -471,6 +471,18 @@ def test_supervisor_whose_redirect_will_not_go_looks_after_all_else(
     broken.unlink()
     product.wait_gone(20)
     visit(network, web, through_proxy=False).close()
+
+
+def test_rule_that_is_there_although_it_failed(network, product, web,
+                                               wrap_iptables, clean):
+    """As when no descriptor was left to wait for the program's end."""
+    wrap_iptables(f'case " $* " in *" -A "*hold*) '
+                  f'{shutil.which("iptables")} "$@"; exit 4;; esac')
+    result = product.run("start", "--daemon", "--iptables")
+    assert result.returncode == FAILED
+    assert "cannot keep connections tracked" in result.stdout
+    product.wait_gone()
+    assert residue.snapshot(network.server) == clean
 
 
 def test_shortage_at_the_last_step(network, product, web, wrap_iptables, clean,

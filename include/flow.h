@@ -32,7 +32,8 @@ enum flow_state {
 
 enum flow_result {
 	FLOW_OK,
-	/* Reset or otherwise gone; @state is what it was. */
+	/* Reset or otherwise gone; what the sink took of it was delivered
+	 * before. */
 	FLOW_SOURCE_FAILED,
 	FLOW_SINK_FAILED,
 	/* Bytes are lost by an error that is neither's, as want of memory. */

@@ -104,11 +104,12 @@ int status_socket_accept(int listener);
 int status_socket_send(int fd, const struct status_report *report);
 
 /* Connect to the instance at @path: a descriptor, or -ENOENT or -ECONNREFUSED:
- * nobody is there; or other negative errno. */
+ * nobody is there; -ETIMEDOUT: it did not answer for 3 s; or other negative
+ * errno. */
 int status_socket_connect(const char *path);
 
-/* Read the next report, for which a supervisor has 3 s. 0; -EPROTO: the other
- * end is another release, or gone; other negative errno. */
+/* Read the next report. 0; -EPROTO: the other end is another release, or gone;
+ * -ETIMEDOUT: nothing for 3 s; other negative errno. */
 int status_socket_read(int fd, struct status_report *report);
 
 /* Connect, read one report, and leave. */

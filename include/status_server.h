@@ -3,6 +3,8 @@
 #ifndef STATUS_SERVER_H
 #define STATUS_SERVER_H
 
+#include <poll.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "address.h"
@@ -11,10 +13,14 @@
 
 /* Of those who asked, so many may stay to see a drain. */
 #define STATUS_SERVER_WATCHERS 4
+/* What it waits for: who asks, and those who stay. */
+#define STATUS_SERVER_FDS (1 + STATUS_SERVER_WATCHERS)
 
 struct status_server {
 	/* Readable when somebody asks; -1 when not open. */
 	int fd;
+	/* Who asked last could not be let in. */
+	bool refused;
 	char path[BACKEND_TEXT_SIZE];
 	/* When it was opened, CLOCK_REALTIME in seconds. */
 	int64_t since;
@@ -42,9 +48,14 @@ struct status_source {
  */
 void status_server_open(struct status_server *server, const char *pidfile);
 
-/* Answer one who asks. */
-void status_server_answer(struct status_server *server,
-			  const struct status_source *source);
+/* Fill in what is to be waited for. */
+void status_server_watch_fds(struct status_server *server,
+			     struct pollfd fds[static STATUS_SERVER_FDS]);
+
+/* Hang up on who has left, and answer one who asks. */
+void status_server_serve(struct status_server *server,
+			 const struct pollfd fds[static STATUS_SERVER_FDS],
+			 const struct status_source *source);
 
 /* Tell those who stayed how the drain goes, which ends in @left_ms. */
 void status_server_tell(struct status_server *server,

@@ -93,8 +93,10 @@ unsigned int worker_pool_receive(struct worker_pool *pool, int timeout_ms);
 void worker_pool_kill_hung(struct worker_pool *pool);
 
 /*
- * Start a worker for each that died, unless that happened too often. Returns
- * how many were started, or -ECHILD (logged) if none runs after that.
+ * Start a worker for each that died, unless that happened too often; one that
+ * does not get ready has died as well, and is tried again a little later.
+ * Returns how many were started, or -ECHILD (logged) if none runs and all are
+ * given up.
  */
 int worker_pool_replace(struct worker_pool *pool);
 

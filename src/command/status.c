@@ -336,6 +336,18 @@ static int print_absence(const struct options *options,
 	return EXIT_CODE_NOT_RUNNING;
 }
 
+static const char *why_no_report(int err)
+{
+	switch (err) {
+	case -EPROTO:
+		return "it is another release";
+	case -ETIMEDOUT:
+		return "it did not answer in time";
+	default:
+		return error_text(err);
+	}
+}
+
 int command_status(const struct options *options)
 {
 	struct status_report report;
@@ -356,9 +368,7 @@ int command_status(const struct options *options)
 		err = status_socket_ask(path, &report);
 	if (err) {
 		log_error("running as %d, but it does not tell more: %s",
-			  holder.pid,
-			  err == -EPROTO ? "it is another release"
-					 : error_text(err));
+			  holder.pid, why_no_report(err));
 		return EXIT_CODE_FAILED;
 	}
 	if (options->json)

@@ -266,8 +266,12 @@ static int attach_family(struct iptables_redirect *self, struct family *family)
 	int added = add_hold(self, xtables);
 	int err = 0;
 
-	if (added < 0)
+	if (added < 0) {
+		/* Perhaps it is there, and only word of it did not come. */
+		if (!self->was_attached)
+			xtables_delete_all(xtables, self->hold.rule.words);
 		return added;
+	}
 	if (family->may_be_there)
 		err = xtables_delete_all(xtables, self->rule.words);
 	family->may_be_there = true;

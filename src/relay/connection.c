@@ -266,11 +266,12 @@ static void count_bytes(struct engine *engine,
  * One flow has made a step; draw the consequences. Returns false if the
  * connection is gone.
  *
- * A source that fails takes the connection down at once: all it had sent is
- * delivered, since a flow that holds bytes does not read. A sink that fails
- * may have answered before; so the other flow first gets to its end, and only
- * then the reset is passed on. Its sink may take nothing any more, because it
- * wants to be read first: without progress there is no use in waiting.
+ * A source that fails takes the connection down at once, with what its sink has
+ * no room for: to wait for one that takes nothing would keep the reset from it.
+ * A sink that fails may have answered before; so the other flow first gets to
+ * its end, and only then the reset is passed on. Its sink may take nothing any
+ * more, because it wants to be read first: without progress there is no use in
+ * waiting.
  */
 static bool settle(struct engine *engine, struct connection *connection,
 		   struct flow *flow, enum flow_result result)

@@ -225,7 +225,8 @@ static enum flow_result run_copy(struct flow *flow, struct flow_tools *tools,
 	flow->bulk = all == sizeof(tools->buffer);
 	result = flow_deliver(flow, tools, sink, tools->buffer,
 			      (size_t)(all < 0 ? length : all));
-	/* Whatever could be delivered was. */
+	/* What the sink has no room for goes with the source, as it does when
+	 * the reset comes while it is held already. */
 	return result == FLOW_OK && all < 0 ? FLOW_SOURCE_FAILED : result;
 }
 

@@ -98,8 +98,23 @@ static void send_or_leave(int *watcher, const struct status_report *report)
 		close_fd_at(watcher);
 }
 
-void status_server_answer(struct status_server *server,
-			  const struct status_source *source)
+void status_server_watch_fds(struct status_server *server,
+			     struct pollfd fds[static STATUS_SERVER_FDS])
+{
+	/* Without a descriptor for who asks, it would be readable for ever:
+	 * once, something else or the time must come up first. */
+	fds[0] = (struct pollfd){
+		.fd = server->refused ? -1 : server->fd,
+		.events = POLLIN,
+	};
+	server->refused = false;
+	/* That they hang up is told unasked. */
+	for (size_t i = 0; i < STATUS_SERVER_WATCHERS; i++)
+		fds[1 + i] = (struct pollfd){ .fd = server->watchers[i] };
+}
+
+static void answer(struct status_server *server,
+		   const struct status_source *source)
 {
 	const struct supervisor_settings *settings = source->supervisor;
 	int *watcher = &server->watchers[server->next_watcher];
@@ -112,9 +127,21 @@ void status_server_answer(struct status_server *server,
 			STATUS_REPORT_INTERFACES);
 	close_fd_at(watcher);
 	*watcher = status_socket_accept(server->fd);
+	server->refused = *watcher < 0;
 	send_or_leave(watcher, &report);
 	server->next_watcher =
 		(server->next_watcher + 1) % STATUS_SERVER_WATCHERS;
+}
+
+void status_server_serve(struct status_server *server,
+			 const struct pollfd fds[static STATUS_SERVER_FDS],
+			 const struct status_source *source)
+{
+	for (size_t i = 0; i < STATUS_SERVER_WATCHERS; i++)
+		if (fds[1 + i].revents)
+			close_fd_at(&server->watchers[i]);
+	if (fds[0].revents & POLLIN)
+		answer(server, source);
 }
 
 void status_server_tell(struct status_server *server,

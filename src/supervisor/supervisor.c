@@ -15,6 +15,8 @@
 #include "support.h"
 #include "worker_pool.h"
 
+/* Whatever it waits for, the supervisor looks after all else as often. */
+#define TURN_MS 1000
 /* How often a drain tells of its progress. */
 #define PROGRESS_INTERVAL_NS (10 * NS_PER_S)
 /* Until a redirect that would not go away is told to do so again. */
@@ -111,14 +113,16 @@ static int pause_redirect(struct supervisor *supervisor)
 /*
  * A worker that dies takes its connections along; the port must not die with
  * it. New flows go to the other workers, or to the web server where there is no
- * other: what waits in the listeners' queues is served by the next one.
+ * other: what waits in the listeners' queues is served by the next one. A pause
+ * that fails is tried again for as long as nobody is there.
  */
 static int tend_workers(struct supervisor *supervisor)
 {
 	struct worker_pool *pool = &supervisor->pool;
+	const unsigned int died = worker_pool_receive(pool, 0);
 	int err;
 
-	if (worker_pool_receive(pool, 0) && !worker_pool_well(pool))
+	if ((died && !worker_pool_well(pool)) || !worker_pool_running(pool))
 		pause_redirect(supervisor);
 	err = worker_pool_replace(pool);
 	if (err < 0)
@@ -156,8 +160,9 @@ static struct status_source status_source(const struct supervisor *supervisor)
 	};
 }
 
-/* What serve() waits for beside the workers. */
-#define FIRST_WORKER 4
+/* What serve() waits for, in this order. */
+#define FIRST_STATUS 3
+#define FIRST_WORKER (FIRST_STATUS + STATUS_SERVER_FDS)
 
 /* Serve until a stop signal. 0, or the reason why it cannot go on. */
 static int serve(struct supervisor *supervisor)
@@ -168,7 +173,6 @@ static int serve(struct supervisor *supervisor)
 		{ .fd = ops->event_fd ? ops->event_fd(supervisor->redirect)
 				      : -1,
 		  .events = POLLIN },
-		{ .fd = supervisor->status.fd, .events = POLLIN },
 		{ .fd = supervisor->rotation_fd, .events = POLLIN },
 	};
 	struct status_source source;
@@ -176,8 +180,10 @@ static int serve(struct supervisor *supervisor)
 	int err;
 
 	for (;;) {
+		status_server_watch_fds(&supervisor->status,
+					fds + FIRST_STATUS);
 		worker_pool_watch_fds(&supervisor->pool, fds + FIRST_WORKER);
-		if (poll(fds, FIRST_WORKER + supervisor->pool.count, 1000) <
+		if (poll(fds, FIRST_WORKER + supervisor->pool.count, TURN_MS) <
 			    0 &&
 		    errno != EINTR)
 			return -errno;
@@ -196,10 +202,9 @@ static int serve(struct supervisor *supervisor)
 			if (err)
 				return err;
 		}
-		if (fds[2].revents & POLLIN) {
-			source = status_source(supervisor);
-			status_server_answer(&supervisor->status, &source);
-		}
+		source = status_source(supervisor);
+		status_server_serve(&supervisor->status, fds + FIRST_STATUS,
+				    &source);
 	}
 }
 
@@ -353,12 +358,16 @@ static int announce(struct supervisor *supervisor)
 /* Let the workers serve for as long as a pause is tried again. */
 static void serve_meanwhile(struct supervisor *supervisor)
 {
+	const uint64_t deadline = monotonic_ns() + PAUSE_RETRY_MS * NS_PER_MS;
 	struct worker_pool *pool = &supervisor->pool;
 
 	pool->must_serve = true;
-	worker_pool_receive(pool, PAUSE_RETRY_MS);
-	if (worker_pool_replace(pool) < 0)
-		poll(NULL, 0, PAUSE_RETRY_MS);
+	do {
+		worker_pool_receive(pool, TURN_MS);
+		worker_pool_replace(pool);
+		worker_pool_kill_hung(pool);
+		follow_rotation(supervisor);
+	} while (monotonic_ns() < deadline);
 }
 
 /*

@@ -19,7 +19,7 @@
 /* So many workers may die in a row, each this young, until we give up. */
 #define RESPAWN_LIMIT	 5
 #define RESPAWN_YOUNG_NS (10 * NS_PER_S)
-#define RESPAWN_RETRY_NS NS_PER_S
+#define RESPAWN_RETRY_S	 1
 
 unsigned int worker_pool_share(unsigned int total, unsigned int count,
 			       unsigned int index)
@@ -255,6 +255,16 @@ static bool is_missing(const struct worker_pool *pool,
 	return !member->worker.pid && (!member->given_up || pool->must_serve);
 }
 
+/* Does a worker run, or will one be tried? */
+static bool has_future(const struct worker_pool *pool)
+{
+	for (unsigned int i = 0; i < pool->count; i++)
+		if (pool->members[i].worker.pid ||
+		    is_missing(pool, &pool->members[i]))
+			return true;
+	return false;
+}
+
 int worker_pool_replace(struct worker_pool *pool)
 {
 	int started = 0;
@@ -272,9 +282,13 @@ int worker_pool_replace(struct worker_pool *pool)
 			continue;
 		}
 		count_death(member);
-		pool->retry_ns = monotonic_ns() + RESPAWN_RETRY_NS;
+		pool->retry_ns = monotonic_ns() + RESPAWN_RETRY_S * NS_PER_S;
+		if (is_missing(pool, member))
+			log_warning("no worker in its place yet: trying again "
+				    "in %d s",
+				    RESPAWN_RETRY_S);
 	}
-	if (worker_pool_running(pool))
+	if (has_future(pool))
 		return started;
 	log_error("no worker is left: giving up");
 	return -ECHILD;

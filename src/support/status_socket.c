@@ -107,10 +107,17 @@ int status_socket_send(int fd, const struct status_report *report)
 	return length == sizeof(*report) ? 0 : -EAGAIN;
 }
 
+/* A socket with a timeout says EAGAIN after it. */
+static int time_out_or(int error)
+{
+	return error == EAGAIN ? -ETIMEDOUT : -error;
+}
+
 int status_socket_connect(const char *path)
 {
 	const struct sockaddr_un address = socket_address(path);
-	/* A supervisor that is stopped does not answer. */
+	/* A supervisor that is stopped does not answer, nor takes another from
+	 * its queue when that is full. */
 	const struct timeval patience = { .tv_sec = 3 };
 	cleanup_fd int fd = -1;
 
@@ -118,8 +125,10 @@ int status_socket_connect(const char *path)
 	if (fd < 0)
 		return -errno;
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	/* connect(2) keeps to this one (socket(7)). */
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
-		return -errno;
+		return time_out_or(errno);
 	return steal_fd(&fd);
 }
 
@@ -129,7 +138,7 @@ int status_socket_read(int fd, struct status_report *report)
 
 	length = recv(fd, report, sizeof(*report), MSG_WAITALL);
 	if (length < 0)
-		return -errno;
+		return time_out_or(errno);
 	if (length != sizeof(*report) || !status_report_is_sound(report))
 		return -EPROTO;
 	return 0;

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from harness import hello, residue
+from harness.faults import Tracer
 from harness.namespace import run, wait_until
 from harness.network import Network
 from harness.visitors import LongVisitor
@@ -27,6 +28,8 @@ DONE, FAILED = 0, 1
 # Visitors: more than fit into the memory that a worker holds when it starts.
 MANY = 800
 CLOSED = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"]
+# Of workers that die one after the other, the last one is not replaced.
+GIVEN_UP_AT = 6
 
 
 @pytest.fixture
@@ -313,6 +316,85 @@ def test_hung_worker_is_replaced(network, product, web, clean):
     assert residue.snapshot(network.server) == clean
 
 
+@contextlib.contextmanager
+def frozen(pid):
+    os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2]
+               .split()[0] in "Tt", what="a stopped process")
+    yield
+    os.kill(pid, signal.SIGCONT)
+
+
+def logged(product, text, times=1):
+    wait_until(lambda: product.log_text().count(text) >= times, 60,
+               f"in the log, {times} times: {text}")
+
+
+def test_worker_that_cannot_be_replaced_at_once(redirect, network, product, web,
+                                                clean, tmp_path):
+    """Until it can, visitors go to the web server."""
+    product.start(f"--{redirect}")
+    supervisor = product.supervisor()
+    tracer = Tracer(supervisor, tmp_path / "trace", "-e",
+                    "inject=socketpair:error=EMFILE:when=1..3")
+    product.kill(only_worker(product))
+    logged(product, "trying again")
+    with frozen(supervisor):
+        for family in Network.SERVER:
+            visit(network, web, through_proxy=False, family=family).close()
+    logged(product, "replaced")
+    tracer.stop()
+    assert product.supervisor() == supervisor
+    assert product.log_text().count("trying again") == 3
+    wait_for_the_proxy(network, web)
+    product.stop()
+    product.wait_gone()
+    assert residue.snapshot(network.server) == clean
+
+
+def test_pause_is_tried_again_while_no_worker_runs(
+        network, product, web, wrap_iptables, clean, tmp_path):
+    failed = tmp_path / "failed"
+    wrap_iptables(f'case " $* " in *" -D "*) [ -s {failed} ] || '
+                  f'{{ echo >{failed}; exit 4; }};; esac')
+    failed.write_text("not yet")
+    product.start("--iptables")
+    supervisor = product.supervisor()
+    tracer = Tracer(supervisor, tmp_path / "trace", "-e",
+                    "inject=socketpair:error=EMFILE:when=1..4")
+    failed.write_text("")
+    product.kill(only_worker(product))
+    logged(product, "cannot end the redirect")
+    logged(product, "trying again", 2)
+    with frozen(supervisor):
+        visit(network, web, through_proxy=False).close()
+    logged(product, "replaced")
+    tracer.stop()
+    wait_for_the_proxy(network, web)
+    product.stop()
+    product.wait_gone()
+    assert residue.snapshot(network.server) == clean
+
+
+def test_worker_that_cannot_be_replaced_at_all(redirect, network, product, web,
+                                               clean, tmp_path):
+    start = product.popen("start", f"--{redirect}")
+    supervisor = product.wait_running()
+    tracer = Tracer(supervisor, tmp_path / "trace", "-f", "-e",
+                    "inject=setresuid:error=EPERM")
+    product.kill(only_worker(product))
+    assert start.wait(60) == FAILED
+    tracer.stop()
+    log = product.log_text()
+    assert log.count(": ended with code 1") == GIVEN_UP_AT - 1, log
+    assert f"{GIVEN_UP_AT} workers died one after the other" in log
+    assert "error: no worker is left: giving up" in log
+    product.wait_gone()
+    assert not product.pidfile.exists()
+    assert residue.snapshot(network.server) == clean
+    visit(network, web, through_proxy=False).close()
+
+
 def test_frozen_together_and_thawed(network, product, web):
     """Ctrl-Z and fg, a frozen cgroup: the worker is not to blame."""
     product.start("--iptables")
@@ -367,6 +449,40 @@ def test_redirect_that_will_not_go(network, product, web, wrap_iptables,
     broken.unlink()
     product.wait_gone(20)
     visit(network, web, through_proxy=False).close()
+
+
+def test_supervisor_whose_redirect_will_not_go_looks_after_all_else(
+        network, product, web, wrap_iptables, tmp_path):
+    broken = tmp_path / "broken"
+    wrap_iptables(f'case " $* " in *" -D "*) [ ! -e {broken} ] || exit 4;; '
+                  'esac')
+    product.start("--iptables")
+    supervisor = product.supervisor()
+    broken.touch()
+    os.kill(supervisor, signal.SIGTERM)
+    logged(product, "still there")
+    product.log.rename(product.log.with_name("proxy.log.1"))
+    os.kill(supervisor, signal.SIGUSR1)
+    wait_until(product.log.exists, what="a new file")
+    os.kill(only_worker(product), signal.SIGSTOP)
+    logged(product, "replaced")
+    assert "hung" in product.log_text()
+    visit(network, web, through_proxy=True).close()
+    broken.unlink()
+    product.wait_gone(20)
+    visit(network, web, through_proxy=False).close()
+
+
+def test_rule_that_is_there_although_it_failed(network, product, web,
+                                               wrap_iptables, clean):
+    """As when no descriptor was left to wait for the program's end."""
+    wrap_iptables(f'case " $* " in *" -A "*hold*) '
+                  f'{shutil.which("iptables")} "$@"; exit 4;; esac')
+    result = product.run("start", "--daemon", "--iptables")
+    assert result.returncode == FAILED
+    assert "cannot keep connections tracked" in result.stdout
+    product.wait_gone()
+    assert residue.snapshot(network.server) == clean
 
 
 def test_shortage_at_the_last_step(network, product, web, wrap_iptables, clean,

@@ -5,16 +5,21 @@ import json
 import os
 import re
 import signal
+import subprocess
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from harness import hello
+from harness.faults import Tracer
+from harness.namespace import wait_until
 from harness.network import Network
 from harness.recorder import Recorder
 from harness.visitors import LongVisitor
 
 NOT_RUNNING = 3
+# Of those who ask for the status.
+QUEUE = 16
 CONFINEMENT = {"user", "capabilities", "root", "calls"}
 
 
@@ -167,14 +172,50 @@ def test_socket_is_private_and_goes_with_the_redirect(product, web):
     assert not socket.exists()
 
 
+def test_those_who_asked_leave_nothing_open(product, web):
+    product.start("--bpf")
+    folder = f"/proc/{product.supervisor()}/fd"
+    before = len(os.listdir(folder))
+    for _ in range(3):
+        product.succeed("status")
+    wait_until(lambda: len(os.listdir(folder)) == before,
+               what="the end of all that was open")
+    product.stop()
+
+
+def test_supervisor_without_a_descriptor_to_answer_with(product, web, tmp_path):
+    """It tries now and then, and has time for all else."""
+    product.start("--bpf")
+    trace = tmp_path / "trace"
+    tracer = Tracer(product.supervisor(), trace, "-e",
+                    "inject=accept4:error=EMFILE")
+    asker = product.popen("status", stdout=subprocess.DEVNULL)
+    wait_until(lambda: "INJECTED" in trace.read_text(), what="a failure")
+    asker.wait(20)
+    assert trace.read_text().count("INJECTED") < 20
+    tracer.stop()
+    product.succeed("status")
+    product.stop()
+
+
 def test_supervisor_that_is_stopped_does_not_hang_status(product, web):
+    """Neither those who wait in its queue nor those who do not fit there."""
     product.start("--bpf")
     supervisor = product.supervisor()
     os.kill(supervisor, signal.SIGSTOP)
+    askers = [product.popen("status", stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT, text=True)
+              for _ in range(QUEUE + 4)]
     try:
-        result = product.run("status", timeout=10)
-        assert result.returncode == 1
-        assert f"running as {supervisor}" in result.stdout
+        for asker in askers:
+            answer = asker.communicate(timeout=20)[0]
+            assert asker.returncode == 1
+            assert (f"running as {supervisor}, but it does not tell more: it "
+                    "did not answer in time\n") in answer
     finally:
+        for asker in askers:
+            asker.kill()
+            asker.wait()
         os.kill(supervisor, signal.SIGCONT)
+    product.succeed("status")
     product.stop()

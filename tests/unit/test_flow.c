@@ -307,6 +307,21 @@ static void delivers_before_it_says_that_the_source_failed(void **state)
 	assert_string_equal(text, "bye");
 }
 
+static void does_not_wait_for_a_full_sink_when_the_source_failed(void **state)
+{
+	struct bench *bench = *state;
+
+	while (send(bench->sink, "full", 4, MSG_DONTWAIT) == 4)
+		continue;
+	send(bench->source, "y", 1, 0);
+	send(bench->writer, "bye", 3, 0);
+	close(bench->writer);
+	bench->writer = -1;
+	assert_int_equal(run(bench), FLOW_SOURCE_FAILED);
+	assert_int_equal(bench->flow.held_length, 3);
+	assert_int_equal(bench->flow.bytes, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -331,6 +346,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			delivers_before_it_says_that_the_source_failed, setup,
 			teardown),
+		cmocka_unit_test_setup_teardown(
+			does_not_wait_for_a_full_sink_when_the_source_failed,
+			setup, teardown),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

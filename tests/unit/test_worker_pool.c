@@ -188,6 +188,26 @@ static void kills_the_one_that_hangs(void **state)
 	assert_int_equal(worker_pool_running(pool), 2);
 }
 
+static void gives_up_when_all_are_given_up(void **state)
+{
+	struct fixture *fixture = *state;
+	struct worker_pool *pool = &fixture->pool;
+
+	for (size_t i = 0; i < COUNT; i++)
+		die(fixture, i);
+	while (worker_pool_running(pool))
+		worker_pool_receive(pool, PATIENCE_MS);
+	/* Nobody is due yet. */
+	pool->retry_ns = UINT64_MAX;
+	for (size_t i = 0; i < COUNT; i++) {
+		assert_int_equal(worker_pool_replace(pool), 0);
+		pool->members[i].given_up = true;
+	}
+	assert_int_equal(worker_pool_replace(pool), -ECHILD);
+	pool->must_serve = true;
+	assert_int_equal(worker_pool_replace(pool), 0);
+}
+
 /* Nor keeps us reading for as long as it talks. */
 static void hears_no_end_before_it_is_told(void **state)
 {
@@ -240,6 +260,7 @@ int main(void)
 		pool_test(takes_in_who_died),
 		pool_test(counts_only_those_that_turn_as_well),
 		pool_test(kills_the_one_that_hangs),
+		pool_test(gives_up_when_all_are_given_up),
 		pool_test(hears_no_end_before_it_is_told),
 		pool_test(drains_until_nobody_listens),
 	};

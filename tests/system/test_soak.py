@@ -116,15 +116,18 @@ def bulk(chance):
     return lambda connection: echo(connection, data)
 
 
-def reset_after(connection, data):
-    connection.sendall(data)
+def end_in_reset(connection):
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
                           struct.pack("ii", 1, 0))
 
 
 def reset(chance):
     data = ACME_HELLO[:chance.randrange(len(ACME_HELLO) + 1)]
-    return lambda connection: reset_after(connection, data)
+
+    def act(connection):
+        connection.sendall(data)
+        end_in_reset(connection)
+    return act
 
 
 def reset_amid_bulk(chance):
@@ -134,7 +137,7 @@ def reset_amid_bulk(chance):
         connection.settimeout(0.2)
         with contextlib.suppress(TimeoutError):
             connection.sendall(data)
-        reset_after(connection, data[:chance.randrange(len(ACME_HELLO))])
+        end_in_reset(connection)
     return act
 
 

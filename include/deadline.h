@@ -37,7 +37,7 @@ void deadline_start(struct deadline *deadline, struct deadline_queue *queue,
 /* Nothing if it does not run. */
 void deadline_stop(struct deadline *deadline);
 
-/* Stop and return the first one that has run out, or NULL. */
+/* Stop and return the first one that had run out by @now_ns, or NULL. */
 struct deadline *deadline_expired(struct deadline_queue *queue,
 				  uint64_t now_ns);
 

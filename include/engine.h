@@ -19,7 +19,7 @@
 struct engine {
 	const struct proxy_config *config;
 	struct proxy_counters *counters;
-	/* CLOCK_MONOTONIC at the beginning of this turn. */
+	/* CLOCK_MONOTONIC, read in this turn. */
 	uint64_t now_ns;
 
 	struct readiness readiness;
@@ -41,6 +41,16 @@ struct engine {
 	struct log_limit alpn_unreachable;
 	struct log_limit fallback_unreachable;
 };
+
+/*
+ * What begins to wait gets all of its time, however long this turn may have
+ * taken so far: we may have been stopped in it.
+ */
+static inline uint64_t engine_read_clock(struct engine *engine)
+{
+	engine->now_ns = monotonic_ns();
+	return engine->now_ns;
+}
 
 /* The worker is the only writer: no locked instruction is needed. */
 static inline void counter_add(atomic_uint_least64_t *counter, uint64_t amount)

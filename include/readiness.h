@@ -74,7 +74,9 @@ void readiness_forget(struct readiness *readiness, int fd);
 
 /*
  * Wait until something is ready, but not longer than @timeout_ns. Returns 0,
- * also after a signal or the timeout, or negative errno.
+ * also after the timeout: then readiness_next() tells of all that was ready
+ * when this was called. -EAGAIN if a signal or a want of memory kept it from
+ * looking, or another negative errno.
  */
 int readiness_wait(struct readiness *readiness, uint64_t timeout_ns);
 

@@ -100,7 +100,7 @@ static void give_up(struct engine *engine, struct connection *connection,
 	if (is_shortage(error) && age < SHORTAGE_PATIENCE_NS &&
 	    flow_hold(&connection->from_client, bytes, length) == 0) {
 		deadline_start(&connection->deadline, &engine->retry_deadlines,
-			       engine->now_ns);
+			       engine_read_clock(engine));
 		return;
 	}
 	report_unreachable(engine, connection->backend, error);
@@ -175,7 +175,8 @@ static void try_addresses(struct engine *engine, struct connection *connection,
 	/* The last address has all the time that the kernel gives it. */
 	if (has_next_address(connection))
 		deadline_start(&connection->deadline,
-			       &engine->connect_deadlines, engine->now_ns);
+			       &engine->connect_deadlines,
+			       engine_read_clock(engine));
 }
 
 void connect_begin(struct engine *engine, struct connection *connection,

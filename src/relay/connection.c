@@ -32,7 +32,7 @@ void connection_open(struct engine *engine, int client_fd,
 	}
 	connection->client_fd = client_fd;
 	connection->backend_fd = -1;
-	connection->accepted_ns = engine->now_ns;
+	connection->accepted_ns = engine_read_clock(engine);
 	memcpy(&connection->address, address, sizeof(connection->address));
 
 	engine->connections[client_fd] = connection;
@@ -42,7 +42,7 @@ void connection_open(struct engine *engine, int client_fd,
 		    engine->connection_count);
 
 	deadline_start(&connection->deadline, &engine->hello_deadlines,
-		       engine->now_ns);
+		       connection->accepted_ns);
 	readiness_watch(&engine->readiness, client_fd, READINESS_READ);
 	/* The hello follows on the heels of the handshake. */
 	first_bytes_read(engine, connection);
@@ -312,7 +312,7 @@ static bool settle(struct engine *engine, struct connection *connection,
 	}
 	if (connection->failed)
 		deadline_start(&connection->deadline, &engine->reset_deadlines,
-			       engine->now_ns);
+			       engine_read_clock(engine));
 	watch_both(engine, connection);
 	return true;
 }

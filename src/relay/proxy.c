@@ -53,6 +53,9 @@ struct loop {
 	struct engine engine;
 	int signal_fd;
 	uint64_t next_tick_ns;
+	/* When the sockets were last looked at; all that was ready then has
+	 * been served by the end of the turn. */
+	uint64_t looked_ns;
 	/* When the listeners close; UINT64_MAX while not draining. */
 	uint64_t drain_ns;
 	bool draining;
@@ -166,8 +169,7 @@ static void tick(struct loop *loop)
 {
 	struct engine *engine = &loop->engine;
 
-	engine->now_ns = monotonic_ns();
-	if (engine->now_ns < loop->next_tick_ns)
+	if (engine_read_clock(engine) < loop->next_tick_ns)
 		return;
 	loop->next_tick_ns = engine->now_ns + TICK_NS;
 	counter_set(&engine->counters->heartbeat_ns, engine->now_ns);
@@ -227,11 +229,10 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-static uint64_t time_to_wait(const struct loop *loop)
+static uint64_t time_to_wait(const struct loop *loop, uint64_t now_ns)
 {
 	const struct engine *engine = &loop->engine;
 	uint64_t next = earlier(loop->next_tick_ns, loop->drain_ns);
-	uint64_t now_ns = monotonic_ns();
 
 	next = earlier(next, deadline_next(&engine->hello_deadlines));
 	next = earlier(next, deadline_next(&engine->connect_deadlines));
@@ -251,22 +252,31 @@ static struct connection *expired(struct deadline_queue *queue, uint64_t now_ns)
 			: NULL;
 }
 
+/*
+ * A deadline strikes whom nothing had come from when it was over, and not whom
+ * we were late for: stopped, starved, or asleep with the whole machine. So what
+ * counts is the time at which the sockets were looked at.
+ */
+static void run_deadlines(struct engine *engine, uint64_t looked_ns)
+{
+	struct connection *connection;
+
+	while ((connection = expired(&engine->hello_deadlines, looked_ns)))
+		first_bytes_timeout(engine, connection);
+	while ((connection = expired(&engine->connect_deadlines, looked_ns)))
+		connect_timeout(engine, connection);
+	while ((connection = expired(&engine->retry_deadlines, looked_ns)))
+		connect_retry(engine, connection);
+	while ((connection = expired(&engine->reset_deadlines, looked_ns)))
+		connection_reset_timeout(engine, connection);
+}
+
 static void run_timers(struct loop *loop)
 {
 	struct engine *engine = &loop->engine;
-	uint64_t now_ns = engine->now_ns;
-	struct connection *connection;
 
-	while ((connection = expired(&engine->hello_deadlines, now_ns)))
-		first_bytes_timeout(engine, connection);
-	while ((connection = expired(&engine->connect_deadlines, now_ns)))
-		connect_timeout(engine, connection);
-	while ((connection = expired(&engine->retry_deadlines, now_ns)))
-		connect_retry(engine, connection);
-	while ((connection = expired(&engine->reset_deadlines, now_ns)))
-		connection_reset_timeout(engine, connection);
-
-	if (now_ns >= loop->drain_ns) {
+	run_deadlines(engine, loop->looked_ns);
+	if (engine->now_ns >= loop->drain_ns) {
 		loop->drain_ns = UINT64_MAX;
 		acceptor_finish(engine);
 	}
@@ -292,6 +302,17 @@ static void handle(struct loop *loop, int fd, unsigned int events)
 		read_signal(loop);
 }
 
+static int look(struct loop *loop)
+{
+	uint64_t now_ns = monotonic_ns();
+	int error = readiness_wait(&loop->engine.readiness,
+				   time_to_wait(loop, now_ns));
+
+	if (!error)
+		loop->looked_ns = now_ns;
+	return error == -EAGAIN ? 0 : error;
+}
+
 static int run(struct loop *loop)
 {
 	struct engine *engine = &loop->engine;
@@ -301,8 +322,7 @@ static int run(struct loop *loop)
 		unsigned int handled = 0;
 		unsigned int events;
 		int fd;
-		int error =
-			readiness_wait(&engine->readiness, time_to_wait(loop));
+		int error = look(loop);
 
 		if (error)
 			return error;

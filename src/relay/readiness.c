@@ -21,7 +21,7 @@
  * either guess about the future is wrong by a factor of two at most.
  */
 #define TURNS_BEFORE_PARKING 32
-/* Parked descriptors woken in one turn; the others come in the next one. */
+/* Parked descriptors told of by one call. */
 #define WAKE_BATCH 256
 
 struct readiness_watch {
@@ -247,13 +247,18 @@ static void wake(struct readiness *readiness, int fd, uint32_t events)
 		readiness->ready_words = word_of(fd) + 1;
 }
 
+/* All of them, so that nobody's time runs out over unread bytes. There is an
+ * end to it: each is told of once (EPOLLONESHOT). */
 static void wake_parked(struct readiness *readiness)
 {
 	struct epoll_event events[WAKE_BATCH];
-	int count = epoll_wait(readiness->epoll_fd, events, WAKE_BATCH, 0);
+	int count;
 
-	for (int i = 0; i < count; i++)
-		wake(readiness, events[i].data.fd, events[i].events);
+	do {
+		count = epoll_wait(readiness->epoll_fd, events, WAKE_BATCH, 0);
+		for (int i = 0; i < count; i++)
+			wake(readiness, events[i].data.fd, events[i].events);
+	} while (count == WAKE_BATCH);
 }
 
 static void trim_wanted(struct readiness *readiness)
@@ -274,13 +279,9 @@ static int select_failed(struct readiness *readiness, size_t size)
 
 	memset(readiness->read_ready, 0, size);
 	memset(readiness->write_ready, 0, size);
-	if (error == -EINTR)
-		return 0;
-	if (error == -ENOMEM) {
+	if (error == -ENOMEM)
 		nanosleep(&nap, NULL);
-		return 0;
-	}
-	return error;
+	return error == -EINTR || error == -ENOMEM ? -EAGAIN : error;
 }
 
 int readiness_wait(struct readiness *readiness, uint64_t timeout_ns)

@@ -6,6 +6,7 @@ descriptors that stay what they are.
 SOAK in the environment is how many seconds it lasts (20).
 """
 
+import collections
 import contextlib
 import itertools
 import json
@@ -23,7 +24,8 @@ import pytest
 from harness import hello
 from harness.namespace import wait_until
 from harness.network import Network
-from harness.worker_load import descriptors, resident_kib
+from harness.worker_load import (descriptors, processor_seconds,
+                                 resident_kib)
 
 SECONDS = float(os.environ.get("SOAK", "20"))
 RATE = 40
@@ -40,6 +42,10 @@ SPARE_DESCRIPTORS = 4 * THREADS
 SPARE_KIB = 256
 SUPERVISOR_SPARE_KIB = 128
 STATUS_SERVER_WATCHERS = 4
+COUNTS = ("hello_timeouts", "alpn_unreachable", "fallback_unreachable",
+          "resets", "accept_pauses")
+# Of SYNs that went to the web server.
+VERDICTS = ("not_steering", "existing_flow", "unanswered", "refused")
 
 
 @pytest.fixture(autouse=True)
@@ -84,45 +90,67 @@ def echo(connection, data):
     assert received == data
 
 
-def whole(connection, chance):
-    echo(connection, ACME_HELLO + b"x" * chance.randrange(2000))
+# Each kind computes what it needs and returns what it does once connected: on
+# a busy machine, bytes that are not at hand make a hello that comes too late.
+
+def whole(chance):
+    data = ACME_HELLO + b"x" * chance.randrange(2000)
+    return lambda connection: echo(connection, data)
 
 
-def in_pieces(connection, chance):
+def in_pieces(chance):
     cut = chance.randrange(1, len(ACME_HELLO))
-    connection.sendall(ACME_HELLO[:cut])
-    time.sleep(0.01)
-    connection.sendall(ACME_HELLO[cut:])
-    connection.shutdown(socket.SHUT_WR)
-    while connection.recv(65536):
-        pass
+
+    def act(connection):
+        connection.sendall(ACME_HELLO[:cut])
+        time.sleep(0.01)
+        connection.sendall(ACME_HELLO[cut:])
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(65536):
+            pass
+    return act
 
 
-def bulk(connection, chance):
-    echo(connection, ACME_HELLO + chance.randbytes(1 << 20))
+def bulk(chance):
+    data = ACME_HELLO + chance.randbytes(1 << 20)
+    return lambda connection: echo(connection, data)
 
 
-def reset(connection, chance):
-    connection.sendall(ACME_HELLO[:chance.randrange(len(ACME_HELLO) + 1)])
+def end_in_reset(connection):
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
                           struct.pack("ii", 1, 0))
 
 
-def reset_amid_bulk(connection, chance):
-    connection.settimeout(0.2)
-    with contextlib.suppress(TimeoutError):
-        connection.sendall(ACME_HELLO + chance.randbytes(8 << 20))
-    reset(connection, chance)
+def reset(chance):
+    data = ACME_HELLO[:chance.randrange(len(ACME_HELLO) + 1)]
+
+    def act(connection):
+        connection.sendall(data)
+        end_in_reset(connection)
+    return act
 
 
-def silent(connection, chance):
-    time.sleep(chance.uniform(0, 0.5))
+def reset_amid_bulk(chance):
+    data = ACME_HELLO + chance.randbytes(8 << 20)
+
+    def act(connection):
+        connection.settimeout(0.2)
+        with contextlib.suppress(TimeoutError):
+            connection.sendall(data)
+        end_in_reset(connection)
+    return act
 
 
-def stalled(connection, chance):
+def silent(chance):
+    return lambda connection: time.sleep(chance.uniform(0, 0.5))
+
+
+def stalled(_chance):
     """Longer than the hello timeout, in the midst of a hello."""
-    connection.sendall(ACME_HELLO[:100])
-    time.sleep(HELLO_TIMEOUT + 0.5)
+    def act(connection):
+        connection.sendall(ACME_HELLO[:100])
+        time.sleep(HELLO_TIMEOUT + 0.5)
+    return act
 
 
 # One that takes its time is enough of them.
@@ -133,11 +161,13 @@ KINDS = 3 * (whole, in_pieces, bulk, reset, reset_amid_bulk, silent) + (
 class Mischief:
     """Threads that do one of each kind after the other."""
 
-    def __init__(self, network, seed):
+    def __init__(self, network, product, seed):
         self._network = network
+        self._product = product
+        self._began = time.monotonic()
         self._ended = threading.Event()
         self.failures = []
-        self.count = 0
+        self.counts = collections.Counter()
         self._threads = [threading.Thread(target=self._run,
                                           args=(number, random.Random(
                                               seed + number)))
@@ -152,15 +182,23 @@ class Mischief:
             if self._ended.wait(0.05):
                 return
             kind = chance.choice(KINDS)
+            act = kind(chance)
+            connected = time.monotonic()
             try:
                 with self._network.authority.connect(
                         Network.SERVER_FOR_AUTHORITY[chance.choice((4, 6))],
                         443, timeout=30, source_port=port) as connection:
-                    kind(connection, chance)
+                    act(connection)
             except Exception:
-                self.failures.append(f"{kind.__name__}: "
-                                     f"{traceback.format_exc()}")
-            self.count += 1
+                self._fail(kind, port, connected, traceback.format_exc())
+            self.counts[kind.__name__] += 1
+
+    def _fail(self, kind, port, connected, trace):
+        now = time.monotonic()
+        self.failures.append(
+            f"{kind.__name__} from port {port}, {connected - self._began:.1f} "
+            f"s after the start, in {now - connected:.3f} s: {trace}"
+            f"{told(self._product)}; done before: {dict(self.counts)}")
 
     def stop(self):
         self._ended.set()
@@ -178,6 +216,16 @@ def status(product):
     return json.loads(product.run("status", "--json", stderr=None).stdout)
 
 
+def told(product):
+    """What may have become of a visitor that was not served."""
+    report = status(product)
+    counts = {key: report[key] for key in COUNTS}
+    for verdict in VERDICTS:
+        counts[verdict] = sum(one[verdict] for one in report["interfaces"])
+    return (f"{counts}, {processor_seconds(report['worker_pid'])} s of the "
+            f"processor for the worker, load {os.getloadavg()[0]:.1f}")
+
+
 def wait_empty(product):
     wait_until(lambda: status(product)["open_connections"] == 0, 20,
                "an end of all connections")
@@ -191,7 +239,7 @@ def test_soak(network, product, web, send_visitors):
     worker = product.worker()
     idle = descriptors(worker)
     visitors = send_visitors(rate=RATE)
-    mischief = Mischief(network, seed)
+    mischief = Mischief(network, product, seed)
     # What is needed once is there after a quarter of the time.
     time.sleep(SECONDS / 4)
     early = sample(product)
@@ -204,7 +252,8 @@ def test_soak(network, product, web, send_visitors):
     totals = visitors.finish()
     wait_empty(product)
     late = sample(product)
-    print(f"{totals['visits']} visits, {mischief.count} others, "
+    print(f"{told(product)}; done: {dict(mischief.counts)}")
+    print(f"{totals['visits']} visits, {mischief.counts.total()} others, "
           f"{status(product)['bytes_to_clients'] >> 20} MiB down; KiB and "
           f"descriptors of supervisor and worker: {early} after a quarter, "
           f"{max(one[0] for one in samples)} and "

@@ -28,6 +28,7 @@
 #include "log.h"
 #include "proxy.h"
 #include "support.h"
+#include "tests/unit/hello_builder.h"
 
 /* For what must happen; what must not is waited for much shorter. */
 #define PATIENCE_MS 10000
@@ -150,6 +151,22 @@ static inline in_port_t fixture_refusing_port(void)
 	return port;
 }
 
+/* A listener whose backlog is full: the kernel drops SYNs to it. */
+static inline void fill_backlog(in_port_t port, int fillers[2])
+{
+	struct sockaddr_in address = {
+		.sin_family = AF_INET,
+		.sin_port = port,
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+	};
+
+	for (int i = 0; i < 2; i++) {
+		fillers[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+		connect(fillers[i], (struct sockaddr *)&address,
+			sizeof(address));
+	}
+}
+
 static inline int fixture_setup(void **state)
 {
 	struct fixture *fixture = calloc(1, sizeof(*fixture));
@@ -182,6 +199,17 @@ static inline int fixture_setup_unix(void **state)
 
 	fixture_use_unix_fallback(*state, 4096);
 	return error;
+}
+
+static inline void raise_own_limit(rlim_t descriptors)
+{
+	struct rlimit limit;
+
+	getrlimit(RLIMIT_NOFILE, &limit);
+	if (limit.rlim_cur < descriptors) {
+		limit.rlim_cur = descriptors;
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	}
 }
 
 static inline char fixture_message(const struct fixture *fixture)
@@ -438,6 +466,84 @@ static inline void reset(int fd)
 
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
 	close(fd);
+}
+
+/* Visitors */
+
+static const char *const only_acme[] = { "acme-tls/1", NULL };
+static const char *const browser[] = { "h2", "http/1.1", NULL };
+
+static inline const struct hello *acme_hello(void)
+{
+	static const struct hello_spec spec = {
+		.protocols = only_acme,
+		.server_name = "example.org",
+	};
+	static struct hello hello;
+
+	if (hello.length == 0)
+		hello_build(&hello, &spec);
+	return &hello;
+}
+
+static inline const struct hello *browser_hello(void)
+{
+	static const struct hello_spec spec = {
+		.protocols = browser,
+		.server_name = "example.org",
+		.key_share = 1258,
+		.session_id = 32,
+		.grease = true,
+	};
+	static struct hello hello;
+
+	if (hello.length == 0)
+		hello_build(&hello, &spec);
+	return &hello;
+}
+
+/* @client says @hello, which comes to @listener: the end that it has there. */
+static inline int greet(int listener, int client, const struct hello *hello)
+{
+	int server;
+
+	say(client, hello->bytes, hello->length);
+	server = take_visitor(listener);
+	expect(server, hello->bytes, hello->length);
+	return server;
+}
+
+/* A connection through the proxy to the fallback, with both ends in hand. */
+struct relayed {
+	int client;
+	int server;
+};
+
+static inline struct relayed relay(const struct fixture *fixture)
+{
+	struct relayed relayed = { .client = visit(fixture) };
+
+	relayed.server =
+		greet(fixture->fallback, relayed.client, browser_hello());
+	return relayed;
+}
+
+static inline void end(struct relayed relayed)
+{
+	close(relayed.client);
+	close(relayed.server);
+}
+
+/* Enough traffic that everything silent is parked. */
+static inline void let_turns_pass(const struct fixture *fixture)
+{
+	struct relayed other = relay(fixture);
+
+	for (int i = 0; i < 100; i++) {
+		say(other.client, "x", 1);
+		expect(other.server, "x", 1);
+	}
+	end(other);
 }
 
 #endif

@@ -7,51 +7,7 @@
 
 #include <fcntl.h>
 
-#include "tests/unit/hello_builder.h"
 #include "tests/unit/proxy_fixture.h"
-
-static const char *const only_acme[] = { "acme-tls/1", NULL };
-static const char *const browser[] = { "h2", "http/1.1", NULL };
-
-static const struct hello *acme_hello(void)
-{
-	static const struct hello_spec spec = {
-		.protocols = only_acme,
-		.server_name = "example.org",
-	};
-	static struct hello hello;
-
-	if (hello.length == 0)
-		hello_build(&hello, &spec);
-	return &hello;
-}
-
-static const struct hello *browser_hello(void)
-{
-	static const struct hello_spec spec = {
-		.protocols = browser,
-		.server_name = "example.org",
-		.key_share = 1258,
-		.session_id = 32,
-		.grease = true,
-	};
-	static struct hello hello;
-
-	if (hello.length == 0)
-		hello_build(&hello, &spec);
-	return &hello;
-}
-
-/* @client says @hello, which comes to @listener: the end that it has there. */
-static int greet(int listener, int client, const struct hello *hello)
-{
-	int server;
-
-	say(client, hello->bytes, hello->length);
-	server = take_visitor(listener);
-	expect(server, hello->bytes, hello->length);
-	return server;
-}
 
 /* @first goes, and @second learns of it. */
 static void hang_up(int first, int second)
@@ -59,39 +15,6 @@ static void hang_up(int first, int second)
 	close(first);
 	expect_end(second);
 	close(second);
-}
-
-/* A connection through the proxy to the fallback, with both ends in hand. */
-struct relayed {
-	int client;
-	int server;
-};
-
-static struct relayed relay(const struct fixture *fixture)
-{
-	struct relayed relayed = { .client = visit(fixture) };
-
-	relayed.server =
-		greet(fixture->fallback, relayed.client, browser_hello());
-	return relayed;
-}
-
-static void end(struct relayed relayed)
-{
-	close(relayed.client);
-	close(relayed.server);
-}
-
-/* Enough traffic that everything silent is parked. */
-static void let_turns_pass(const struct fixture *fixture)
-{
-	struct relayed other = relay(fixture);
-
-	for (int i = 0; i < 100; i++) {
-		say(other.client, "x", 1);
-		expect(other.server, "x", 1);
-	}
-	end(other);
 }
 
 static void routes_by_alpn_in_both_families(void **state)
@@ -700,22 +623,6 @@ static void closes_at_once_if_no_address_answers(void **state)
 	end(relay(fixture));
 }
 
-/* A listener whose backlog is full: the kernel drops SYNs to it. */
-static void fill_backlog(in_port_t port, int fillers[2])
-{
-	struct sockaddr_in address = {
-		.sin_family = AF_INET,
-		.sin_port = port,
-		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-	};
-
-	for (int i = 0; i < 2; i++) {
-		fillers[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-		connect(fillers[i], (struct sockaddr *)&address,
-			sizeof(address));
-	}
-}
-
 static void waits_for_a_backend_with_a_full_backlog(void **state)
 {
 	struct fixture *fixture = *state;
@@ -1110,17 +1017,6 @@ static void stop_echo(pid_t pid)
 {
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
-}
-
-static void raise_own_limit(rlim_t descriptors)
-{
-	struct rlimit limit;
-
-	getrlimit(RLIMIT_NOFILE, &limit);
-	if (limit.rlim_cur < descriptors) {
-		limit.rlim_cur = descriptors;
-		assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
-	}
 }
 
 static void ask_many_at_once(const struct fixture *fixture, size_t count)

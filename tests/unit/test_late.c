@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: MIT
+/*
+ * A proxy that comes late: stopped, starved of the processor, or in a machine
+ * that was suspended, so that its clock has jumped when it goes on. What its
+ * visitors have sent by then was in time.
+ *
+ * The proxy's clock and some of its system calls are the test's: the clock
+ * moves only when the test says so.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdatomic.h>
+#include <sys/select.h>
+#include <sys/syscall.h>
+#include <time.h>
+
+#include "tests/unit/proxy_fixture.h"
+
+/* Beyond every deadline of the proxy's. */
+#define LATE_SECONDS 60
+/* More than are woken by one call of epoll. */
+#define CROWD 600
+
+enum halt {
+	HALT_NOWHERE,
+	/* When select() has told what it saw. */
+	HALT_BEHIND_SELECT,
+	/* Instead of it, which then fails for want of memory. */
+	HALT_IN_FAILED_SELECT,
+	/* When a visitor has been accepted. */
+	HALT_BEHIND_ACCEPT,
+	/* When a backend has been asked for a connection. */
+	HALT_BEHIND_CONNECT,
+};
+
+/* Shared with the proxy, which is a child. */
+static struct {
+	/* What its clock shows. */
+	atomic_long seconds;
+	/* Where it is to halt next; HALT_NOWHERE once it does. */
+	atomic_int halt;
+	atomic_bool halted;
+} * late;
+
+static void halt_at(enum halt where)
+{
+	int expected = (int)where;
+
+	if (!atomic_compare_exchange_strong(&late->halt, &expected,
+					    HALT_NOWHERE))
+		return;
+	atomic_store(&late->halted, true);
+	while (atomic_load(&late->halted))
+		usleep(1000);
+}
+
+int clock_gettime(clockid_t clock, struct timespec *now)
+{
+	if (clock != CLOCK_MONOTONIC || !late)
+		return (int)syscall(SYS_clock_gettime, clock, now);
+	*now = (struct timespec){ .tv_sec = atomic_load(&late->seconds) };
+	return 0;
+}
+
+int select(int count, fd_set *readable, fd_set *writable, fd_set *failed,
+	   struct timeval *timeout)
+{
+	struct timespec wait = {
+		.tv_sec = timeout->tv_sec,
+		.tv_nsec = timeout->tv_usec * 1000,
+	};
+	long result;
+
+	if (atomic_load(&late->halt) == HALT_IN_FAILED_SELECT) {
+		halt_at(HALT_IN_FAILED_SELECT);
+		errno = ENOMEM;
+		return -1;
+	}
+	result = syscall(SYS_pselect6, count, readable, writable, failed, &wait,
+			 NULL);
+	halt_at(HALT_BEHIND_SELECT);
+	return (int)result;
+}
+
+int accept4(int listener, struct sockaddr *address, socklen_t *size, int flags)
+{
+	long fd = syscall(SYS_accept4, listener, address, size, flags);
+
+	if (fd >= 0)
+		halt_at(HALT_BEHIND_ACCEPT);
+	return (int)fd;
+}
+
+int connect(int fd, const struct sockaddr *address, socklen_t size)
+{
+	long result = syscall(SYS_connect, fd, address, size);
+	int error = errno;
+
+	halt_at(HALT_BEHIND_CONNECT);
+	errno = error;
+	return (int)result;
+}
+
+static int setup(void **state)
+{
+	late = mmap(NULL, sizeof(*late), PROT_READ | PROT_WRITE,
+		    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	assert_ptr_not_equal(late, MAP_FAILED);
+	late->seconds = LATE_SECONDS;
+	return fixture_setup(state);
+}
+
+static int teardown(void **state)
+{
+	int status = fixture_teardown(state);
+
+	munmap(late, sizeof(*late));
+	late = NULL;
+	return status;
+}
+
+static void wait_halted(void)
+{
+	for (int waited = 0; waited < PATIENCE_MS; waited++) {
+		if (atomic_load(&late->halted))
+			return;
+		usleep(1000);
+	}
+	fail_msg("the proxy did not come by");
+}
+
+static void go_on_late(void)
+{
+	atomic_fetch_add(&late->seconds, LATE_SECONDS);
+	atomic_store(&late->halted, false);
+}
+
+static void expect_responder(const struct fixture *fixture, int client)
+{
+	const struct hello *hello = acme_hello();
+	int server = take_visitor(fixture->alpn);
+
+	expect(server, hello->bytes, hello->length);
+	assert_int_equal(fixture_counter(fixture, hello_timeouts), 0);
+	close(server);
+	expect_end(client);
+	close(client);
+}
+
+static void looks_again_before_a_deadline_strikes(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct hello *hello = acme_hello();
+	int client;
+
+	fixture_start(fixture);
+	client = visit(fixture);
+	fixture_expect_counter(fixture, accepted, 1);
+	atomic_store(&late->halt, HALT_BEHIND_SELECT);
+	wait_halted();
+	say(client, hello->bytes, hello->length);
+	go_on_late();
+	expect_responder(fixture, client);
+}
+
+static void strikes_nobody_that_it_could_not_look_at(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct hello *hello = acme_hello();
+	int client;
+
+	fixture_start(fixture);
+	client = visit(fixture);
+	fixture_expect_counter(fixture, accepted, 1);
+	atomic_store(&late->halt, HALT_IN_FAILED_SELECT);
+	wait_halted();
+	say(client, hello->bytes, hello->length);
+	/* The next one is called when the time is over, and fails as well. */
+	atomic_store(&late->halt, HALT_IN_FAILED_SELECT);
+	go_on_late();
+	wait_halted();
+	go_on_late();
+	expect_responder(fixture, client);
+}
+
+static void gives_all_the_time_from_accept_on(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct hello *hello = acme_hello();
+	int client;
+
+	fixture_start(fixture);
+	atomic_store(&late->halt, HALT_BEHIND_ACCEPT);
+	client = visit(fixture);
+	wait_halted();
+	go_on_late();
+	let_turns_pass(fixture);
+	say(client, hello->bytes, hello->length);
+	expect_responder(fixture, client);
+}
+
+static void serves_all_that_spoke_while_it_was_stopped(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct hello *hello = acme_hello();
+	static int clients[CROWD];
+
+	raise_own_limit(4096);
+	fixture_start(fixture);
+	for (size_t i = 0; i < CROWD; i++)
+		clients[i] = visit(fixture);
+	fixture_expect_counter(fixture, accepted, CROWD);
+	let_turns_pass(fixture);
+	kill(fixture->pid, SIGSTOP);
+	assert_int_equal(waitpid(fixture->pid, NULL, WUNTRACED), fixture->pid);
+	for (size_t i = 0; i < CROWD; i++)
+		say(clients[i], hello->bytes, hello->length);
+	atomic_fetch_add(&late->seconds, LATE_SECONDS);
+	kill(fixture->pid, SIGCONT);
+	fixture_expect_counter(fixture, to_alpn, CROWD);
+	assert_int_equal(fixture_counter(fixture, hello_timeouts), 0);
+	for (size_t i = 0; i < CROWD; i++)
+		close(clients[i]);
+}
+
+/* Late or not: in the end a silent one goes to the fallback. */
+static void still_ends_the_wait_for_the_silent(void **state)
+{
+	struct fixture *fixture = *state;
+	int client, server;
+
+	fixture_start(fixture);
+	client = visit(fixture);
+	fixture_expect_counter(fixture, accepted, 1);
+	atomic_store(&late->halt, HALT_BEHIND_SELECT);
+	wait_halted();
+	go_on_late();
+	server = take_visitor(fixture->fallback);
+	say(client, "late", 4);
+	expect(server, "late", 4);
+	assert_int_equal(fixture_counter(fixture, hello_timeouts), 1);
+	close(client);
+	close(server);
+}
+
+/* Turns in which the fallback is not needed. */
+static void let_a_challenge_pass(const struct fixture *fixture)
+{
+	const struct hello *hello = acme_hello();
+	int client = visit(fixture);
+
+	say(client, hello->bytes, hello->length);
+	expect_responder(fixture, client);
+}
+
+static void gives_an_address_all_the_time_from_connect_on(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct hello *hello = browser_hello();
+	struct backend *fallback = &fixture->config.fallback;
+	in_port_t other = fixture_port(fixture->fallback);
+	int deaf = fixture_listen(AF_INET, 0, 0);
+	int fillers[2];
+	int client, server;
+
+	fallback->count = 0;
+	fixture_add_address(fallback, fixture_port(deaf));
+	fixture_add_address(fallback, other);
+	fill_backlog(fixture_port(deaf), fillers);
+	fixture_start(fixture);
+	client = visit(fixture);
+	fixture_expect_counter(fixture, accepted, 1);
+	atomic_store(&late->halt, HALT_BEHIND_CONNECT);
+	say(client, hello->bytes, hello->length);
+	wait_halted();
+	go_on_late();
+	let_a_challenge_pass(fixture);
+	assert_false(is_waiting(fixture->fallback, 0));
+	atomic_fetch_add(&late->seconds, LATE_SECONDS);
+	server = take_visitor(fixture->fallback);
+	expect(server, hello->bytes, hello->length);
+	close(client);
+	close(server);
+	close(deaf);
+	close(fillers[0]);
+	close(fillers[1]);
+}
+
+/* The address is connected by the time that it was given up for. */
+static void stays_with_a_backend_that_has_answered(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct hello *hello = browser_hello();
+	struct backend *fallback = &fixture->config.fallback;
+	in_port_t other = fixture_port(fixture->fallback);
+	int deaf = fixture_listen(AF_INET, 0, 0);
+	int fillers[2];
+	int client, server;
+
+	fallback->count = 0;
+	fixture_add_address(fallback, fixture_port(deaf));
+	fixture_add_address(fallback, other);
+	fill_backlog(fixture_port(deaf), fillers);
+	fixture_start(fixture);
+	client = visit(fixture);
+	say(client, hello->bytes, hello->length);
+	fixture_expect_counter(fixture, to_fallback, 1);
+	atomic_store(&late->halt, HALT_BEHIND_SELECT);
+	wait_halted();
+	for (int i = 0; i < 2; i++)
+		close(fillers[i]);
+	while (is_waiting(deaf, 0))
+		close(take_visitor(deaf));
+	/* The SYN that it sends again. */
+	server = take_visitor(deaf);
+	go_on_late();
+	expect(server, hello->bytes, hello->length);
+	assert_false(is_waiting(fixture->fallback, 0));
+	close(client);
+	close(server);
+	close(deaf);
+}
+
+#define late_test(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		late_test(looks_again_before_a_deadline_strikes),
+		late_test(strikes_nobody_that_it_could_not_look_at),
+		late_test(gives_all_the_time_from_accept_on),
+		late_test(serves_all_that_spoke_while_it_was_stopped),
+		late_test(still_ends_the_wait_for_the_silent),
+		late_test(gives_an_address_all_the_time_from_connect_on),
+		late_test(stays_with_a_backend_that_has_answered),
+	};
+
+	fixture_enter_namespace();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -41,6 +41,7 @@ def build_tools(folder):
         return subprocess.run(command, check=check, capture_output=not check).returncode == 0
 
     compile_one("backend", ["backend.c", "exchange.c"])
+    compile_one("bare", ["bare.c"])
     compile_one("load", ["load.c", "exchange.c"])
     return compile_one("tls_load", ["tls_load.c"], "-lssl", "-lcrypto", check=False)
 

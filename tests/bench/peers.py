@@ -13,6 +13,9 @@ import shutil
 import signal
 import subprocess
 
+# Where the programs of this folder are built.
+TOOLS = os.path.abspath(os.path.join(os.environ.get("BUILD", "build"), "bench"))
+
 # Nothing else has these ports: the run has a network namespace of its own.
 FALLBACK_PORT = 9443
 ALPN_PORT = 31443
@@ -96,6 +99,8 @@ class Peer:
     # Which backend must be reached by (ALPN, server name).
     routes = {("http/1.1", "web.example"): "F", ("acme-tls/1", "acme.example"): "A"}
     port = PROXY_PORT
+    # Is it made for short connections and nothing else?
+    short_alone = False
 
     def __init__(self, folder, proxy_cpu):
         self.folder = folder
@@ -285,6 +290,21 @@ class Sniproxy(Peer):
         ).stdout.strip()
 
 
+class Bare(Peer):
+    """What of a relay's cost is the kernel's."""
+
+    name = "bare relay"
+    note = "epoll, judges nothing: what the kernel alone costs"
+    routes = {("http/1.1", "web.example"): "F"}
+    short_alone = True
+
+    def available(self):
+        return None
+
+    def command(self, fallback):
+        return [os.path.join(TOOLS, "bare"), str(self.port), str(fallback)]
+
+
 class Direct(Peer):
     """No proxy at all: what load and backend alone can do."""
 
@@ -303,7 +323,7 @@ class Direct(Peer):
         self.port = FALLBACK_PORT
 
 
-PEERS = [Ours, Haproxy, HaproxySplice, Nginx, Ualpn, Sniproxy, Direct]
+PEERS = [Ours, Haproxy, HaproxySplice, Nginx, Ualpn, Sniproxy, Bare, Direct]
 
 
 def process_tree(root):

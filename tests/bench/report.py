@@ -6,7 +6,9 @@ import statistics
 from xml.sax.saxutils import escape
 
 OURS = "acme-alpn-proxy"
+# No proxies, but what there is to compare them with.
 DIRECT = "direct"
+BARE = "bare relay"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,17 +98,18 @@ def best_peer(samples, column):
     medians = {
         name: median(samples, name, column.key)
         for name in samples
-        if name not in (OURS, DIRECT) and median(samples, name, column.key) is not None
+        if name not in (OURS, BARE, DIRECT) and median(samples, name, column.key) is not None
     }
     if not medians:
         return None
     return (max if column.more else min)(medians, key=medians.get)
 
 
-def ratio(samples, column):
-    """Ours to the best peer's, round by round, so that what slows the whole
-    machine for a while slows both; the median of that, or None."""
-    peer = best_peer(samples, column)
+def ratio(samples, column, peer=None):
+    """Ours to the peer's, or else to the best one's, round by round, so that
+    what slows the whole machine for a while slows both; the median of that, or
+    None."""
+    peer = peer or best_peer(samples, column)
     if peer is None:
         return None
     pairs = zip(samples[OURS].get(column.key, []), samples[peer].get(column.key, []))
@@ -149,16 +152,27 @@ def aligned(rows):
     )
 
 
+def ratio_text(value, *words):
+    return "-" if value is None else " ".join((f"{value:.2f}x", *words))
+
+
 def table_text(samples, table):
     rows = [["", *(column.title for column in table.columns)]]
     rows.append(["---"] * len(rows[0]))
     for name in samples:
         rows.append([name, *(cell(samples, name, column) for column in table.columns)])
-    best = ["ours / best peer"]
-    for column in table.columns:
-        value = ratio(samples, column)
-        best.append("-" if value is None else f"{value:.2f}x {best_peer(samples, column)}")
-    rows.append(best)
+    rows.append(
+        ["ours / best peer"]
+        + [
+            ratio_text(ratio(samples, column), best_peer(samples, column))
+            for column in table.columns
+        ]
+    )
+    if BARE in samples:
+        rows.append(
+            ["ours / " + BARE]
+            + [ratio_text(ratio(samples, column, BARE)) for column in table.columns]
+        )
     return f"{table.title}\n\n{aligned(rows)}\n"
 
 

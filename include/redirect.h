@@ -73,14 +73,17 @@ struct redirect_ops {
 	/*
 	 * Can this host do it at all? 0, or negative errno with one line in
 	 * @reason that says what is missing. Changes nothing, except that the
-	 * kernel may load modules.
+	 * kernel may load modules. What had to be made to find out is left in
+	 * @redirect, else NULL: for open(), or close().
 	 */
-	int (*probe)(const struct redirect_config *config, char *reason,
+	int (*probe)(const struct redirect_config *config,
+		     struct redirect **redirect, char *reason,
 		     size_t reason_size);
 
 	/*
-	 * Once, after a probe() of the same @config has returned 0. @config and
-	 * @listeners must outlive the redirect.
+	 * After a probe() of the same @config, with what it left in @redirect.
+	 * Both @config and @listeners must outlive the redirect. 0, or negative
+	 * errno: what is in @redirect then is for close(), if it is not NULL.
 	 */
 	int (*open)(const struct redirect_config *config,
 		    const struct listeners *listeners,

@@ -29,6 +29,8 @@ struct supervisor_settings {
 	unsigned int worker_count;
 	struct redirect_config redirect;
 	const struct redirect_ops *ops;
+	/* By its probe(); closed by supervisor_run(). */
+	struct redirect *probed;
 	/* Acquired; released by supervisor_run(). */
 	struct pidfile *pidfile;
 	/* Called once the redirect is in place and verified; an error (logged)

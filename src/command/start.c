@@ -172,7 +172,7 @@ static int resolve(const char *option, const char *text,
 /* Automatic: iptables where it works, else BPF. NULL (logged) if neither. */
 static const struct redirect_ops *
 choose_redirect(const struct options *options,
-		const struct redirect_config *config)
+		struct supervisor_settings *settings)
 {
 	static const struct redirect_ops *const chosen[] = {
 		[REDIRECT_AUTOMATIC] = &redirect_iptables,
@@ -181,9 +181,11 @@ choose_redirect(const struct options *options,
 		[REDIRECT_NONE] = &redirect_none,
 	};
 	const struct redirect_ops *ops = chosen[options->redirect];
+	const struct redirect_config *config = &settings->redirect;
+	struct redirect **redirect = &settings->probed;
 	char reason[256] = "";
 
-	if (ops->probe(config, reason, sizeof(reason)) == 0)
+	if (ops->probe(config, redirect, reason, sizeof(reason)) == 0)
 		return ops;
 	if (options->redirect != REDIRECT_AUTOMATIC) {
 		log_error("--%s does not work here: %s", ops->name, reason);
@@ -191,7 +193,7 @@ choose_redirect(const struct options *options,
 	}
 	log_info("iptables does not work here (%s): using BPF", reason);
 	ops = &redirect_bpf;
-	if (ops->probe(config, reason, sizeof(reason)) == 0)
+	if (ops->probe(config, redirect, reason, sizeof(reason)) == 0)
 		return ops;
 	log_error("BPF does not work here either: %s", reason);
 	return NULL;
@@ -304,8 +306,23 @@ static int examine(const struct options *options,
 	settings->proxy.alpn.proxy_protocol = options->alpn_proxy_protocol;
 	settings->proxy.fallback.proxy_protocol =
 		options->fallback_proxy_protocol;
-	settings->ops = choose_redirect(options, &settings->redirect);
+	settings->ops = choose_redirect(options, settings);
 	return settings->ops ? 0 : -EOPNOTSUPP;
+}
+
+/* Be the one instance, on a host that holds nothing of another. */
+static int prepare(const struct options *options,
+		   struct supervisor_settings *settings)
+{
+	int err = become_instance(options, settings->pidfile);
+
+	if (err)
+		return err;
+	err = recover(&settings->redirect, settings->pidfile,
+		      settings->ops != &redirect_none);
+	if (err)
+		pidfile_release(settings->pidfile);
+	return err;
 }
 
 /* An address is told as the name that a validation of it asks for. */
@@ -336,14 +353,10 @@ static int start(const struct options *options, struct caller *caller)
 
 	err = examine(options, &settings);
 	if (!err)
-		err = become_instance(options, &pidfile);
-	if (err)
-		return err;
-
-	err = recover(&settings.redirect, &pidfile,
-		      settings.ops != &redirect_none);
+		err = prepare(options, &settings);
 	if (err) {
-		pidfile_release(&pidfile);
+		if (settings.probed)
+			settings.ops->close(settings.probed);
 		return err;
 	}
 	log_domains(&options->domains);

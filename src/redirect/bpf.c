@@ -67,9 +67,6 @@ struct bpf_redirect {
 	size_t count;
 };
 
-/* From probe(), which had to load the program, to open_redirect(). */
-static struct bpf_redirect *probed;
-
 static struct bpf_redirect *from_redirect(const struct redirect *redirect)
 {
 	return (struct bpf_redirect *)redirect;
@@ -135,14 +132,15 @@ static void explain_refusal(int err, bool limited, char *reason, size_t size)
 }
 
 /* Only loading the program tells whether it can be loaded. */
-static int probe(const struct redirect_config *config, char *reason,
-		 size_t reason_size)
+static int probe(const struct redirect_config *config,
+		 struct redirect **redirect, char *reason, size_t reason_size)
 {
 	struct bpf_redirect *bpf;
 	char missing[64];
 	bool limited;
 	int err;
 
+	*redirect = NULL;
 	libbpf_set_print(log_libbpf);
 	if (!features_may_steer(missing, sizeof(missing))) {
 		snprintf(reason, reason_size, "eBPF needs %s", missing);
@@ -165,7 +163,7 @@ static int probe(const struct redirect_config *config, char *reason,
 		free(bpf);
 		return err;
 	}
-	probed = bpf;
+	*redirect = &bpf->redirect;
 	return 0;
 }
 
@@ -496,30 +494,19 @@ static int open_redirect(const struct redirect_config *config,
 		RTNLGRP_IPV4_IFADDR,
 		RTNLGRP_IPV6_IFADDR,
 	};
-	struct bpf_redirect *bpf = probed;
-	int err;
+	struct bpf_redirect *bpf = from_redirect(*redirect);
 
-	probed = NULL;
 	bpf->config = config;
 	bpf->listeners = listeners;
 	/* Before the first list, so that nothing is missed in between. */
 	bpf->watch_fd = netlink_subscribe(watched, ARRAY_SIZE(watched));
 	if (bpf->watch_fd < 0) {
-		err = bpf->watch_fd;
 		log_error("cannot watch the network interfaces: %s",
-			  error_text(err));
-		goto fail;
+			  error_text(bpf->watch_fd));
+		return bpf->watch_fd;
 	}
 	bpf->way = tc_best_way();
-	err = refuse_without_pin(bpf);
-	if (err)
-		goto fail;
-	*redirect = &bpf->redirect;
-	return 0;
-
-fail:
-	free_redirect(bpf);
-	return err;
+	return refuse_without_pin(bpf);
 }
 
 static size_t count_attached(const struct bpf_redirect *bpf,

@@ -98,11 +98,13 @@ static int probe_family(sa_family_t family, char *reason, size_t reason_size)
 	return err;
 }
 
-static int iptables_probe(const struct redirect_config *config, char *reason,
+static int iptables_probe(const struct redirect_config *config,
+			  struct redirect **redirect, char *reason,
 			  size_t reason_size)
 {
 	int err = probe_family(AF_INET, reason, reason_size);
 
+	*redirect = NULL;
 	if (!err && config->ipv6)
 		err = probe_family(AF_INET6, reason, reason_size);
 	return err;

@@ -5,10 +5,12 @@
 
 #include "redirect.h"
 
-static int none_probe(const struct redirect_config *config, char *reason,
+static int none_probe(const struct redirect_config *config,
+		      struct redirect **redirect, char *reason,
 		      size_t reason_size)
 {
 	(void)config;
+	*redirect = NULL;
 	(void)reason;
 	(void)reason_size;
 	return 0;

@@ -466,6 +466,7 @@ int supervisor_run(const struct supervisor_settings *settings)
 {
 	struct supervisor supervisor = {
 		.settings = settings,
+		.redirect = settings->probed,
 		.listeners = LISTENERS_NONE,
 		.status = STATUS_SERVER_NONE,
 		.pool.max_connections = settings->options->max_connections,

@@ -429,46 +429,44 @@ def test_terminal_cannot_stop_the_worker(network, product, web):
     assert not product.pids()
 
 
-def test_redirect_that_will_not_go(network, product, web, wrap_iptables,
-                                   tmp_path):
-    """Visitors still come: they are served, whatever dies meanwhile."""
+@pytest.fixture
+def stuck(product, wrap_iptables, tmp_path):
+    """A supervisor was told to stop, and its rules will not go while this file
+    is there."""
     broken = tmp_path / "broken"
     wrap_iptables(f'case " $* " in *" -D "*) [ ! -e {broken} ] || exit 4;; '
                   'esac')
     product.start("--iptables")
-    supervisor = product.supervisor()
     broken.touch()
-    os.kill(supervisor, signal.SIGTERM)
-    wait_until(lambda: "still there" in product.log_text(), what="a complaint")
+    os.kill(product.supervisor(), signal.SIGTERM)
+    logged(product, "still there")
+    return broken
+
+
+def test_redirect_that_will_not_go(network, product, web, stuck):
+    """Visitors still come: they are served, whatever dies meanwhile."""
+    supervisor = product.supervisor()
     for _ in range(2):
         product.kill(only_worker(product))
         visit(network, web, through_proxy=True).close()
     before = processor_seconds(supervisor)
     time.sleep(1)
     assert processor_seconds(supervisor) - before < 0.2
-    broken.unlink()
+    stuck.unlink()
     product.wait_gone(20)
     visit(network, web, through_proxy=False).close()
 
 
 def test_supervisor_whose_redirect_will_not_go_looks_after_all_else(
-        network, product, web, wrap_iptables, tmp_path):
-    broken = tmp_path / "broken"
-    wrap_iptables(f'case " $* " in *" -D "*) [ ! -e {broken} ] || exit 4;; '
-                  'esac')
-    product.start("--iptables")
-    supervisor = product.supervisor()
-    broken.touch()
-    os.kill(supervisor, signal.SIGTERM)
-    logged(product, "still there")
+        network, product, web, stuck):
     product.log.rename(product.log.with_name("proxy.log.1"))
-    os.kill(supervisor, signal.SIGUSR1)
+    os.kill(product.supervisor(), signal.SIGUSR1)
     wait_until(product.log.exists, what="a new file")
     os.kill(only_worker(product), signal.SIGSTOP)
     logged(product, "replaced")
     assert "hung" in product.log_text()
     visit(network, web, through_proxy=True).close()
-    broken.unlink()
+    stuck.unlink()
     product.wait_gone(20)
     visit(network, web, through_proxy=False).close()
 

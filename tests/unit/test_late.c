@@ -257,20 +257,29 @@ static void let_a_challenge_pass(const struct fixture *fixture)
 	expect_responder(fixture, client);
 }
 
-static void gives_an_address_all_the_time_from_connect_on(void **state)
+/* The fallback's first address is that of a listener, which is returned, that
+ * takes no SYN until the @fillers are closed. */
+static int put_deaf_address_first(struct fixture *fixture, int fillers[2])
 {
-	struct fixture *fixture = *state;
-	const struct hello *hello = browser_hello();
 	struct backend *fallback = &fixture->config.fallback;
-	in_port_t other = fixture_port(fixture->fallback);
-	int deaf = fixture_listen(AF_INET, 0, 0);
-	int fillers[2];
-	int client, server;
+	const in_port_t other = fixture_port(fixture->fallback);
+	const int deaf = fixture_listen(AF_INET, 0, 0);
 
 	fallback->count = 0;
 	fixture_add_address(fallback, fixture_port(deaf));
 	fixture_add_address(fallback, other);
 	fill_backlog(fixture_port(deaf), fillers);
+	return deaf;
+}
+
+static void gives_an_address_all_the_time_from_connect_on(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct hello *hello = browser_hello();
+	int fillers[2];
+	int deaf = put_deaf_address_first(fixture, fillers);
+	int client, server;
+
 	fixture_start(fixture);
 	client = visit(fixture);
 	fixture_expect_counter(fixture, accepted, 1);
@@ -295,16 +304,10 @@ static void stays_with_a_backend_that_has_answered(void **state)
 {
 	struct fixture *fixture = *state;
 	const struct hello *hello = browser_hello();
-	struct backend *fallback = &fixture->config.fallback;
-	in_port_t other = fixture_port(fixture->fallback);
-	int deaf = fixture_listen(AF_INET, 0, 0);
 	int fillers[2];
+	int deaf = put_deaf_address_first(fixture, fillers);
 	int client, server;
 
-	fallback->count = 0;
-	fixture_add_address(fallback, fixture_port(deaf));
-	fixture_add_address(fallback, other);
-	fill_backlog(fixture_port(deaf), fillers);
 	fixture_start(fixture);
 	client = visit(fixture);
 	say(client, hello->bytes, hello->length);

@@ -356,7 +356,7 @@ static int start(const struct options *options, struct caller *caller)
 		err = prepare(options, &settings);
 	if (err) {
 		if (settings.probed)
-			settings.ops->close(settings.probed);
+			settings.probed->ops->close(settings.probed);
 		return err;
 	}
 	log_domains(&options->domains);

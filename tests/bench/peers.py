@@ -295,14 +295,12 @@ class Bare(Peer):
 
     name = "bare relay"
     note = "epoll, judges nothing: what the kernel alone costs"
+    program = os.path.join(TOOLS, "bare")
     routes = {("http/1.1", "web.example"): "F"}
     short_alone = True
 
-    def available(self):
-        return None
-
     def command(self, fallback):
-        return [os.path.join(TOOLS, "bare"), str(self.port), str(fallback)]
+        return [self.program, str(self.port), str(fallback)]
 
 
 class Direct(Peer):

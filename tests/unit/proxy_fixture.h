@@ -468,6 +468,34 @@ static inline void reset(int fd)
 	close(fd);
 }
 
+/* A listener that takes no SYN until those who wait for it are gone. */
+struct deaf {
+	int listener;
+	int fillers[2];
+};
+
+/* It is the fallback's first address, and the one that there was the second.
+ * It is filled by the test alone: the proxy must not hold on to the fillers. */
+static inline struct deaf start_with_deaf_address(struct fixture *fixture)
+{
+	struct backend *fallback = &fixture->config.fallback;
+	const in_port_t other = fixture_port(fixture->fallback);
+	struct deaf deaf = { .listener = fixture_listen(AF_INET, 0, 0) };
+
+	fallback->count = 0;
+	fixture_add_address(fallback, fixture_port(deaf.listener));
+	fixture_add_address(fallback, other);
+	fixture_start(fixture);
+	fill_backlog(fixture_port(deaf.listener), deaf.fillers);
+	return deaf;
+}
+
+static inline void send_fillers_away(struct deaf deaf)
+{
+	close(deaf.fillers[0]);
+	close(deaf.fillers[1]);
+}
+
 /* Visitors */
 
 static const char *const only_acme[] = { "acme-tls/1", NULL };

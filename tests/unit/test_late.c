@@ -151,17 +151,25 @@ static void expect_responder(const struct fixture *fixture, int client)
 	close(client);
 }
 
-static void looks_again_before_a_deadline_strikes(void **state)
+/* Start the proxy; it is halted, and its one visitor has said nothing yet. */
+static int visit_until(struct fixture *fixture, enum halt halt)
 {
-	struct fixture *fixture = *state;
-	const struct hello *hello = acme_hello();
 	int client;
 
 	fixture_start(fixture);
 	client = visit(fixture);
 	fixture_expect_counter(fixture, accepted, 1);
-	atomic_store(&late->halt, HALT_BEHIND_SELECT);
+	atomic_store(&late->halt, halt);
 	wait_halted();
+	return client;
+}
+
+static void looks_again_before_a_deadline_strikes(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct hello *hello = acme_hello();
+	int client = visit_until(fixture, HALT_BEHIND_SELECT);
+
 	say(client, hello->bytes, hello->length);
 	go_on_late();
 	expect_responder(fixture, client);
@@ -171,13 +179,8 @@ static void strikes_nobody_that_it_could_not_look_at(void **state)
 {
 	struct fixture *fixture = *state;
 	const struct hello *hello = acme_hello();
-	int client;
+	int client = visit_until(fixture, HALT_IN_FAILED_SELECT);
 
-	fixture_start(fixture);
-	client = visit(fixture);
-	fixture_expect_counter(fixture, accepted, 1);
-	atomic_store(&late->halt, HALT_IN_FAILED_SELECT);
-	wait_halted();
 	say(client, hello->bytes, hello->length);
 	/* The next one is called when the time is over, and fails as well. */
 	atomic_store(&late->halt, HALT_IN_FAILED_SELECT);
@@ -231,13 +234,9 @@ static void serves_all_that_spoke_while_it_was_stopped(void **state)
 static void still_ends_the_wait_for_the_silent(void **state)
 {
 	struct fixture *fixture = *state;
-	int client, server;
+	int client = visit_until(fixture, HALT_BEHIND_SELECT);
+	int server;
 
-	fixture_start(fixture);
-	client = visit(fixture);
-	fixture_expect_counter(fixture, accepted, 1);
-	atomic_store(&late->halt, HALT_BEHIND_SELECT);
-	wait_halted();
 	go_on_late();
 	server = take_visitor(fixture->fallback);
 	say(client, "late", 4);
@@ -257,31 +256,14 @@ static void let_a_challenge_pass(const struct fixture *fixture)
 	expect_responder(fixture, client);
 }
 
-/* The fallback's first address is that of a listener, which is returned, that
- * takes no SYN until the @fillers are closed. */
-static int put_deaf_address_first(struct fixture *fixture, int fillers[2])
-{
-	struct backend *fallback = &fixture->config.fallback;
-	const in_port_t other = fixture_port(fixture->fallback);
-	const int deaf = fixture_listen(AF_INET, 0, 0);
-
-	fallback->count = 0;
-	fixture_add_address(fallback, fixture_port(deaf));
-	fixture_add_address(fallback, other);
-	fill_backlog(fixture_port(deaf), fillers);
-	return deaf;
-}
-
 static void gives_an_address_all_the_time_from_connect_on(void **state)
 {
 	struct fixture *fixture = *state;
 	const struct hello *hello = browser_hello();
-	int fillers[2];
-	int deaf = put_deaf_address_first(fixture, fillers);
-	int client, server;
+	struct deaf deaf = start_with_deaf_address(fixture);
+	int client = visit(fixture);
+	int server;
 
-	fixture_start(fixture);
-	client = visit(fixture);
 	fixture_expect_counter(fixture, accepted, 1);
 	atomic_store(&late->halt, HALT_BEHIND_CONNECT);
 	say(client, hello->bytes, hello->length);
@@ -294,9 +276,8 @@ static void gives_an_address_all_the_time_from_connect_on(void **state)
 	expect(server, hello->bytes, hello->length);
 	close(client);
 	close(server);
-	close(deaf);
-	close(fillers[0]);
-	close(fillers[1]);
+	close(deaf.listener);
+	send_fillers_away(deaf);
 }
 
 /* The address is connected by the time that it was given up for. */
@@ -304,28 +285,25 @@ static void stays_with_a_backend_that_has_answered(void **state)
 {
 	struct fixture *fixture = *state;
 	const struct hello *hello = browser_hello();
-	int fillers[2];
-	int deaf = put_deaf_address_first(fixture, fillers);
-	int client, server;
+	struct deaf deaf = start_with_deaf_address(fixture);
+	int client = visit(fixture);
+	int server;
 
-	fixture_start(fixture);
-	client = visit(fixture);
 	say(client, hello->bytes, hello->length);
 	fixture_expect_counter(fixture, to_fallback, 1);
 	atomic_store(&late->halt, HALT_BEHIND_SELECT);
 	wait_halted();
-	for (int i = 0; i < 2; i++)
-		close(fillers[i]);
-	while (is_waiting(deaf, 0))
-		close(take_visitor(deaf));
+	send_fillers_away(deaf);
+	while (is_waiting(deaf.listener, 0))
+		close(take_visitor(deaf.listener));
 	/* The SYN that it sends again. */
-	server = take_visitor(deaf);
+	server = take_visitor(deaf.listener);
 	go_on_late();
 	expect(server, hello->bytes, hello->length);
 	assert_false(is_waiting(fixture->fallback, 0));
 	close(client);
 	close(server);
-	close(deaf);
+	close(deaf.listener);
 }
 
 #define late_test(test) cmocka_unit_test_setup_teardown(test, setup, teardown)

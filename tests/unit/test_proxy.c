@@ -658,20 +658,11 @@ static void waits_for_a_backend_with_a_full_backlog(void **state)
 static void leaves_an_address_that_does_not_answer(void **state)
 {
 	struct fixture *fixture = *state;
-	struct backend *fallback = &fixture->config.fallback;
-	in_port_t port = fixture_port(fixture->fallback);
-	int deaf = fixture_listen(AF_INET, 0, 0);
-	int fillers[2];
+	struct deaf deaf = start_with_deaf_address(fixture);
 
-	fallback->count = 0;
-	fixture_add_address(fallback, fixture_port(deaf));
-	fixture_add_address(fallback, port);
-	fixture_start(fixture);
-	fill_backlog(fixture_port(deaf), fillers);
 	end(relay(fixture));
-	close(deaf);
-	close(fillers[0]);
-	close(fillers[1]);
+	close(deaf.listener);
+	send_fillers_away(deaf);
 }
 
 /* The header of version 1 that tells of @client. */

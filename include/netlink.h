@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Talk to the kernel over netlink(7): dumps, changes and notifications, as much
- * of it as interfaces.c and tc.c (rtnetlink(7)) and conntrack_entries.c
- * (ctnetlink) need.
+ * of it as interfaces.c and tc.c (rtnetlink(7)), conntrack_entries.c
+ * (ctnetlink) and rule_watch.c (nf_tables) need.
  */
 #ifndef NETLINK_H
 #define NETLINK_H
@@ -34,9 +34,9 @@ int netlink_dump(int protocol, struct nlmsghdr *request,
  */
 int netlink_change(int fd, struct nlmsghdr *request);
 
-/* A non-blocking descriptor that gets rtnetlink's notifications of @groups
+/* A non-blocking descriptor that gets @protocol's notifications of @groups
  * (RTNLGRP_LINK, ...), or negative errno. */
-int netlink_subscribe(const unsigned int *groups, size_t count);
+int netlink_subscribe(int protocol, const unsigned int *groups, size_t count);
 
 /*
  * Throw away all notifications that wait on @fd. Returns 1 if there were any

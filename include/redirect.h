@@ -94,9 +94,9 @@ struct redirect_ops {
 	void (*close)(struct redirect *redirect);
 
 	/*
-	 * A descriptor that is readable when the host's interfaces change, or
-	 * -1; and what to do then, and every second or so. Both NULL where
-	 * there is nothing to watch.
+	 * A descriptor that is readable when what the redirect depends on
+	 * changes (interfaces, rules), or -1; and what to do then, and every
+	 * second or so. Both NULL where there is nothing to watch.
 	 */
 	int (*event_fd)(const struct redirect *redirect);
 	int (*handle_event)(struct redirect *redirect);

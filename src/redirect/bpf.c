@@ -499,7 +499,8 @@ static int open_redirect(const struct redirect_config *config,
 	bpf->config = config;
 	bpf->listeners = listeners;
 	/* Before the first list, so that nothing is missed in between. */
-	bpf->watch_fd = netlink_subscribe(watched, ARRAY_SIZE(watched));
+	bpf->watch_fd =
+		netlink_subscribe(NETLINK_ROUTE, watched, ARRAY_SIZE(watched));
 	if (bpf->watch_fd < 0) {
 		log_error("cannot watch the network interfaces: %s",
 			  error_text(bpf->watch_fd));

@@ -22,6 +22,7 @@
 #include "nat_check.h"
 #include "redirect.h"
 #include "rule_table.h"
+#include "rule_watch.h"
 #include "rulespec.h"
 #include "support.h"
 #include "xtables.h"
@@ -36,8 +37,10 @@ struct iptables_redirect {
 	const struct redirect_config *config;
 	struct rulespec rule;
 	struct conntrack_hold hold;
-	/* Has a connection perhaps been redirected? */
+	struct rule_watch watch;
+	/* Has a connection perhaps been redirected? Are new ones now? */
 	bool was_attached;
+	bool in_place;
 	struct family {
 		struct xtables xtables;
 		/* The redirect may stand in the table already. */
@@ -197,6 +200,7 @@ static void free_redirect(struct iptables_redirect *self)
 {
 	for (size_t i = 0; i < self->family_count; i++)
 		xtables_release(&self->families[i].xtables);
+	rule_watch_close(&self->watch);
 	conntrack_hold_close(&self->hold);
 	rulespec_free(&self->rule);
 	free(self);
@@ -214,6 +218,7 @@ static int iptables_open(const struct redirect_config *config,
 	self->redirect.ops = &redirect_iptables;
 	self->config = config;
 	self->hold = CONNTRACK_HOLD_NONE;
+	self->watch = RULE_WATCH_NONE;
 
 	err = make_rule(config, &self->rule);
 	if (err) {
@@ -234,6 +239,7 @@ static int iptables_open(const struct redirect_config *config,
 		err = open_family(self, AF_INET6);
 	if (err)
 		goto fail;
+	rule_watch_open(&self->watch);
 
 	*redirect = &self->redirect;
 	return 0;
@@ -321,11 +327,40 @@ static int iptables_attach(struct redirect *redirect)
 		}
 	}
 	self->was_attached = true;
+	self->in_place = true;
 	return 0;
 }
 
-/* A firewall that was loaded again, say: whoever wonders why a validation did
- * not reach the ACME client should find the reason. */
+/*
+ * Somebody has changed rules: a firewall that was loaded again takes ours
+ * along, and the validation that it is there for would fail. What fails here
+ * is tried again at the next change. Our own changes make us look as well: to
+ * throw word of them away could lose another's.
+ */
+static void put_back(struct iptables_redirect *self, struct family *family)
+{
+	struct xtables *xtables = &family->xtables;
+
+	if (xtables_has(xtables, self->rule.words) != 0)
+		return;
+	log_warning("%s: somebody else has removed our rule: putting it back",
+		    xtables->name);
+	attach_family(self, family);
+}
+
+static int iptables_handle_event(struct redirect *redirect)
+{
+	struct iptables_redirect *self = from_redirect(redirect);
+
+	if (!rule_watch_due(&self->watch) || !self->in_place)
+		return 0;
+	for (size_t i = 0; i < self->family_count; i++)
+		put_back(self, &self->families[i]);
+	return 0;
+}
+
+/* Where nobody told us of it: whoever wonders why a validation did not reach
+ * the ACME client should find the reason. */
 static void warn_if_gone(const struct iptables_redirect *self,
 			 struct xtables *xtables)
 {
@@ -360,6 +395,7 @@ static int iptables_pause(struct redirect *redirect)
 	struct iptables_redirect *self = from_redirect(redirect);
 	int result = 0;
 
+	self->in_place = false;
 	for (size_t i = 0; i < self->family_count; i++) {
 		int err = pause_family(self, &self->families[i].xtables);
 
@@ -503,6 +539,11 @@ static int iptables_remove_leftovers(const struct redirect_config *config)
 	return result;
 }
 
+static int iptables_event_fd(const struct redirect *redirect)
+{
+	return ((const struct iptables_redirect *)redirect)->watch.fd;
+}
+
 static int iptables_worker_fd(const struct redirect *redirect)
 {
 	return ((const struct iptables_redirect *)redirect)->hold.worker_socket;
@@ -517,6 +558,8 @@ const struct redirect_ops redirect_iptables = {
 	.pause = iptables_pause,
 	.detach = iptables_detach,
 	.close = iptables_close,
+	.event_fd = iptables_event_fd,
+	.handle_event = iptables_handle_event,
 	.worker_fd = iptables_worker_fd,
 	.remove_leftovers = iptables_remove_leftovers,
 };

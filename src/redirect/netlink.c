@@ -101,10 +101,10 @@ int netlink_change(int fd, struct nlmsghdr *request)
 	return err;
 }
 
-int netlink_subscribe(const unsigned int *groups, size_t count)
+int netlink_subscribe(int protocol, const unsigned int *groups, size_t count)
 {
 	const struct sockaddr_nl any = { .nl_family = AF_NETLINK };
-	cleanup_fd int fd = open_socket(NETLINK_ROUTE, SOCK_NONBLOCK);
+	cleanup_fd int fd = open_socket(protocol, SOCK_NONBLOCK);
 
 	if (fd < 0)
 		return fd;

@@ -124,14 +124,7 @@ def test_other_nat_rules(redirect, network, product, responder,
 @pytest.mark.parametrize("variant", ["nft", "legacy"])
 def test_both_iptables(variant, network, product, responder, send_visitors,
                        tmp_path):
-    tools = tmp_path / "tools"
-    tools.mkdir()
-    for command in ("iptables", "ip6tables"):
-        for suffix in ("", "-save", "-restore"):
-            (tools / f"{command}{suffix}").symlink_to(
-                f"/usr/sbin/{command}-{variant}{suffix}")
-    path = product.environment["PATH"]
-    product.environment["PATH"] = f"{tools}:{path}"
+    product.take_iptables(variant, tmp_path)
     assert_served(send_visitors(), responder, network, product,
                   "--iptables")
 

@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Others who write the nat table anew while the redirect is in place."""
 
+import shlex
+import time
+
 import pytest
 
 from harness.challenge import assert_challenges_reach
+from harness.namespace import wait_until
 from harness.network import Network
 from harness.visitors import LongVisitor
 
@@ -36,6 +40,12 @@ def rewrite(network, tmp_path):
         network.server.run(f"{command}-restore", table)
 
 
+def assert_no_rules(network):
+    rules = "".join(network.server.run(f"{command}-save").stdout
+                    for command in COMMANDS.values())
+    assert "acme-alpn-proxy" not in rules
+
+
 @pytest.fixture
 def stayed(redirect, network, product, web):
     """One of each family that came through the proxy."""
@@ -47,12 +57,17 @@ def stayed(redirect, network, product, web):
         visitor.close()
 
 
+def has_rules(network):
+    return all("-j REDIRECT" in network.server.run(
+        command, "-t", "nat", "-S", "PREROUTING").stdout
+               for command in COMMANDS.values())
+
+
 def test_rewritten_nat_table(redirect, network, product, responder,
                              send_visitors, stayed, tmp_path):
     """
     The program at TC ingress does not notice. The rule of the other redirect
-    is gone: visitors go to the web server, and whoever stops the redirect is
-    told. Those who are in the proxy already stay there.
+    is put back. Those who are in the proxy already stay there.
     """
     visitors = send_visitors()
     visitors.wait_for_more(50, "through_proxy")
@@ -61,7 +76,8 @@ def test_rewritten_nat_table(redirect, network, product, responder,
         visitors.wait_for_more(20)
         for visitor in stayed:
             visitor.visit()
-    if redirect == "bpf":
+        if redirect == "iptables":
+            wait_until(lambda: has_rules(network), what="rules put back")
         visitors.wait_for_more(50, "through_proxy")
         assert_challenges_reach(responder, network)
     product.stop()
@@ -70,8 +86,36 @@ def test_rewritten_nat_table(redirect, network, product, responder,
         visitor.visit(last=True)
     visitors.finish_without_failures()
     product.wait_gone()
-    told = "somebody else has removed" in product.log_text()
-    assert told == (redirect == "iptables")
-    rules = "".join(network.server.run(f"{command}-save").stdout
-                    for command in COMMANDS.values())
-    assert "acme-alpn-proxy" not in rules
+    told = "somebody else has removed our rule: putting it back"
+    assert (told in product.log_text()) == (redirect == "iptables")
+    assert_no_rules(network)
+
+
+def test_rule_that_others_keep_deleting(network, product):
+    """We look once a second, so as not to fight with all our might."""
+    product.start("--iptables")
+    rule = next(line for line in network.server.run(
+        "iptables", "-t", "nat", "-S", "PREROUTING").stdout.split("\n")
+                if "REDIRECT" in line)
+    words = shlex.split(rule.replace("-A ", "-D ", 1))
+    deadline = time.monotonic() + 3
+    while time.monotonic() < deadline:
+        network.server.run("iptables", "-t", "nat", *words, check=False)
+        time.sleep(0.02)
+    wait_until(lambda: has_rules(network), what="the rule put back")
+    told = product.log_text().count("putting it back")
+    assert 2 <= told <= 5, product.log_text()
+    product.stop()
+    product.wait_gone()
+    assert_no_rules(network)
+
+
+def test_flushed_legacy_table(network, product, tmp_path):
+    """Nobody tells of a change of these: whoever stops the redirect is told."""
+    product.take_iptables("legacy", tmp_path)
+    product.start("--iptables")
+    for command in COMMANDS.values():
+        network.server.run(f"{command}-legacy", "-t", "nat", "-F")
+    product.stop()
+    product.wait_gone()
+    assert product.log_text().count("somebody else has removed our rule") == 2

@@ -119,7 +119,7 @@ static void test_long_list(void **state)
 static void test_watch(void **state)
 {
 	static const unsigned int groups[] = { RTNLGRP_LINK };
-	int fd = netlink_subscribe(groups, ARRAY_SIZE(groups));
+	int fd = netlink_subscribe(NETLINK_ROUTE, groups, ARRAY_SIZE(groups));
 	struct pollfd readable = { .fd = fd, .events = POLLIN };
 
 	(void)state;

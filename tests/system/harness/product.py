@@ -49,6 +49,15 @@ class Product:
             f"{result.stdout}\n--- log\n{self.log_text()}")
         return result
 
+    def take_iptables(self, variant, directory):
+        """nft or legacy, whatever the host's own is."""
+        tools = directory / "tools"
+        tools.mkdir()
+        for command in ("iptables", "ip6tables"):
+            (tools / command).symlink_to(f"/usr/sbin/{command}-{variant}")
+        path = self.environment["PATH"]
+        self.environment["PATH"] = f"{tools}:{path}"
+
     def start(self, *options):
         return self.succeed("start", "--daemon", *options)
 

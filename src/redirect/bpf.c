@@ -10,6 +10,7 @@
  */
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -310,6 +311,19 @@ static void keep_attachment(struct bpf_redirect *bpf,
 		warn_if_behind(bpf, attachment);
 }
 
+/* Not by one that has gone since the list was read, which takes all along. */
+static void drop_taken_off(struct bpf_redirect *bpf,
+			   struct attachment *attachment)
+{
+	char unused[IF_NAMESIZE];
+
+	if (if_indextoname(attachment->interface.ifindex, unused))
+		log_warning("%s: somebody else has taken our program off: "
+			    "attaching it again",
+			    attachment->interface.name);
+	drop_attachment(bpf, attachment, "taken off");
+}
+
 /* Let go of what has vanished, does not fit any more, or was taken off. */
 static void drop_stale(struct bpf_redirect *bpf,
 		       const struct interface_list *list)
@@ -335,7 +349,7 @@ static void drop_stale(struct bpf_redirect *bpf,
 		else if (attachment->attached &&
 			 !tc_is_attached(&attachment->tc,
 					 bpf->steering.program_id))
-			drop_attachment(bpf, attachment, "taken off");
+			drop_taken_off(bpf, attachment);
 		else
 			keep_attachment(bpf, attachment, now);
 	}
@@ -491,6 +505,9 @@ static int open_redirect(const struct redirect_config *config,
 {
 	static const unsigned int watched[] = {
 		RTNLGRP_LINK,
+		/* A clsact that others delete; the kernel does not tell of a
+		 * tcx program that is detached. */
+		RTNLGRP_TC,
 		RTNLGRP_IPV4_IFADDR,
 		RTNLGRP_IPV6_IFADDR,
 	};

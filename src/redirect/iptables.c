@@ -285,13 +285,8 @@ static int attach_family(struct iptables_redirect *self, struct family *family)
 	family->may_be_there = true;
 	if (!err)
 		err = xtables_append(xtables, self->rule.words);
-	if (!err) {
-		int there = xtables_has(xtables, self->rule.words);
-
-		if (there > 0)
-			return 0;
-		err = there < 0 ? there : -EIO;
-	}
+	if (!err)
+		return 0;
 	complain(xtables, "redirect", err);
 	xtables_delete_all(xtables, self->rule.words);
 	if (added)
@@ -314,17 +309,32 @@ static void undo_attach(struct iptables_redirect *self, size_t count)
 	}
 }
 
+static int verify(const struct iptables_redirect *self, struct xtables *xtables)
+{
+	int there = xtables_has(xtables, self->rule.words);
+
+	if (there > 0)
+		return 0;
+	return complain(xtables, "redirect", there < 0 ? there : -EIO);
+}
+
 static int iptables_attach(struct redirect *redirect)
 {
 	struct iptables_redirect *self = from_redirect(redirect);
+	size_t attached = 0;
+	int err = 0;
 
-	for (size_t i = 0; i < self->family_count; i++) {
-		int err = attach_family(self, &self->families[i]);
-
-		if (err) {
-			undo_attach(self, i);
-			return err;
-		}
+	while (!err && attached < self->family_count) {
+		err = attach_family(self, &self->families[attached]);
+		attached += !err;
+	}
+	/* Of our own changes. Another's until here is found by what follows. */
+	rule_watch_forget(&self->watch);
+	for (size_t i = 0; !err && i < attached; i++)
+		err = verify(self, &self->families[i].xtables);
+	if (err) {
+		undo_attach(self, attached);
+		return err;
 	}
 	self->was_attached = true;
 	self->in_place = true;
@@ -334,8 +344,7 @@ static int iptables_attach(struct redirect *redirect)
 /*
  * Somebody has changed rules: a firewall that was loaded again takes ours
  * along, and the validation that it is there for would fail. What fails here
- * is tried again at the next change. Our own changes make us look as well: to
- * throw word of them away could lose another's.
+ * is tried again at the next change. Our own makes us look again as well.
  */
 static void put_back(struct iptables_redirect *self, struct family *family)
 {

@@ -96,10 +96,14 @@ class Product:
         return None
 
     def workers(self):
-        """Workers of the supervisor that the pidfile tells."""
+        """
+        Workers of the supervisor that the pidfile tells: of its children those
+        that are no iptables.
+        """
         children = Path(f"/proc/{self.supervisor()}/task").glob("*/children")
         return [int(pid) for path in children
-                for pid in path.read_text().split()]
+                for pid in path.read_text().split()
+                if int(pid) in self.pids()]
 
     def worker(self):
         (pid,) = self.workers()

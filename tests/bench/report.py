@@ -206,6 +206,18 @@ def steering_text(steering):
     )
 
 
+def redirect_text(samples):
+    """The table of {what: [ms, ...]}; the last is what the others compare to."""
+    *_, original = samples
+    rows = [["", "ms", "ratio"], ["---"] * 3]
+    for name, values in samples.items():
+        ratios = [ours / theirs for ours, theirs in zip(values, samples[original])]
+        rows.append(
+            [name, f"{statistics.median(values):.1f}", ratio_text(statistics.median(ratios))]
+        )
+    return f"Until the redirect is in place\n\n{aligned(rows)}\n"
+
+
 def text(samples, facts):
     head = (
         f"{facts['machine']}\n{facts['command']}, {facts['date']}: medians of "
@@ -229,6 +241,8 @@ def text(samples, facts):
     tables = [table_text(samples, table) for table in TABLES]
     if facts.get("steering"):
         tables.append(steering_text(facts["steering"]))
+    if facts.get("redirect"):
+        tables.append(redirect_text(facts["redirect"]))
     return "\n".join([head, *tables, notes, failures])
 
 

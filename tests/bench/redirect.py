@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: MIT
+"""How long it takes until the redirect is in place.
+
+Ours is verified when `start --daemon` returns, worker and all. Beside it stands
+what the program of the same name in Go has iptables do at its start, which it
+does not verify: delete a rule that is not there, then add one for each family.
+"""
+
+import os
+import subprocess
+import time
+
+RULE = (
+    "-p tcp --dport 443 -j REDIRECT --to-port 21443 -m comment --comment acme-alpn-proxy"
+).split()
+ORIGINAL = "the original's three calls of iptables"
+ROUNDS = 9
+
+
+class Failure(Exception):
+    """It could not be measured, and why."""
+
+
+def run(*command, check=True, environment=None):
+    result = subprocess.run(
+        command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        check=False,
+    )
+    if check and result.returncode:
+        raise Failure(f"{' '.join(command[:4])}: {result.stderr.strip()}")
+
+
+def milliseconds(action):
+    started = time.perf_counter()
+    action()
+    return 1000 * (time.perf_counter() - started)
+
+
+def change(program, action, check=True):
+    run(program, "-t", "nat", action, "PREROUTING", *RULE, check=check)
+
+
+def call_as_the_original():
+    change("iptables", "-D", check=False)
+    change("iptables", "-A")
+    change("ip6tables", "-A")
+
+
+def measure_original():
+    taken = milliseconds(call_as_the_original)
+    change("iptables", "-D")
+    change("ip6tables", "-D")
+    return taken
+
+
+def measure_ours(program, folder, redirect):
+    environment = dict(os.environ, ACME_ALPN_PROXY_PIDFILE=f"{folder}/redirect.pid")
+    ours = [os.path.abspath(program), "--log-file", f"{folder}/redirect.log"]
+    taken = milliseconds(
+        lambda: run(*ours, "start", "--daemon", redirect, environment=environment)
+    )
+    run(*ours, "stop", "--wait", environment=environment)
+    return taken
+
+
+def measure(program, folder):
+    """{what: [ms, ...]}, in alternating rounds; Failure if it cannot be."""
+    run("ip", "link", "add", "visitors0", "type", "veth", "peer", "name", "visitors1")
+    run("ip", "link", "set", "visitors0", "up")
+    run("ip", "link", "set", "visitors1", "up")
+    contestants = {
+        "ours, --iptables": lambda: measure_ours(program, folder, "--iptables"),
+        "ours, --bpf, two interfaces": lambda: measure_ours(program, folder, "--bpf"),
+        ORIGINAL: measure_original,
+    }
+    samples = {name: [] for name in contestants}
+    for _ in range(ROUNDS):
+        for name, contestant in contestants.items():
+            samples[name].append(contestant())
+    return samples

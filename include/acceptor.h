@@ -33,14 +33,15 @@ struct acceptor {
 	unsigned int batch;
 	/* The last turn that filled its batch. */
 	uint32_t filled_turn;
-	/* Close the listeners as soon as nothing is left in their backlog. */
+	/* Close the listeners as soon as nothing is left in their backlog, and
+	 * at this time whatever is. */
 	bool closing;
+	uint64_t close_ns;
 };
 
 /* @listeners are watched from now on; they are closed by the acceptor. */
 void acceptor_open(struct engine *engine, struct listeners *listeners,
 		   size_t connection_limit);
-void acceptor_close(struct engine *engine);
 bool acceptor_is_open(const struct acceptor *acceptor);
 
 /* Is @fd one of the listeners? */

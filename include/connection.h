@@ -84,6 +84,9 @@ struct connection {
 	uint8_t header_length;
 	/* The backend is a socket of this host. */
 	bool unix_backend;
+	/* Why one of the backend's addresses failed, if for more than a want
+	 * of descriptors or ports; else 0. */
+	int connect_error;
 	/* The client's; the family says which. */
 	union {
 		struct sockaddr any;
@@ -107,6 +110,10 @@ void connection_relay(struct engine *engine, struct connection *connection);
 /* One end was reset, and the other takes nothing of what is left for it. */
 void connection_reset_timeout(struct engine *engine,
 			      struct connection *connection);
+
+/* The backend has ended, and the client says nothing to it. */
+void connection_silence_timeout(struct engine *engine,
+				struct connection *connection);
 
 /* Close with a reset to whoever is still there. */
 void connection_abort(struct engine *engine, struct connection *connection,

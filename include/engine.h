@@ -38,6 +38,8 @@ struct engine {
 	struct deadline_queue retry_deadlines;
 	/* Those with one end reset, while the other takes what is left. */
 	struct deadline_queue reset_deadlines;
+	/* Those whose backend has ended, while their client is silent. */
+	struct deadline_queue silence_deadlines;
 	struct log_limit alpn_unreachable;
 	struct log_limit fallback_unreachable;
 };

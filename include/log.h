@@ -74,6 +74,10 @@ __attribute__((format(printf, 2, 3))) void log_message(enum log_level level,
 void log_event(enum log_level level, const char *message,
 	       const struct log_field *fields, size_t count);
 
+/* Of the debug lines left out (log_limit.h), those that no line has told of
+ * yet: now and then, and before the process ends. */
+void log_tell_left_out(void);
+
 /* The text of a negative errno, for messages: error_text(-ENOENT). */
 const char *error_text(int negative_errno);
 

@@ -28,6 +28,8 @@ struct proxy_config {
 	/* How long the listeners stay open after the redirect is gone, for
 	 * handshakes that began before. */
 	unsigned int grace_ms;
+	/* How long an orphan's connections have when it drains. */
+	unsigned int drain_timeout_ms;
 	/* Connections at one time; beyond it, new ones wait in the backlog or
 	 * go to another worker. */
 	unsigned int max_connections;

@@ -25,6 +25,8 @@
 #include "worker.h"
 
 #define WORKER_POOL_MAXIMUM 64
+/* A worker that makes no turn for this long hangs, and is killed. */
+#define WORKER_POOL_HUNG_MS 10000
 
 struct pool_member {
 	struct worker worker;

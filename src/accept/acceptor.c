@@ -11,6 +11,9 @@
 /* Connections taken from one listener before the open ones get their turn. */
 #define BATCH_MAXIMUM	  64
 #define SHORTAGE_PAUSE_NS (100 * NS_PER_MS)
+/* Descriptors may be wanting for all that wait, and the next start wants the
+ * port: less than SUPERVISOR_CLOSE_MS. */
+#define CLOSE_PATIENCE_NS (1 * NS_PER_S)
 
 static int *listener_at(struct acceptor *acceptor, int fd)
 {
@@ -51,7 +54,7 @@ void acceptor_open(struct engine *engine, struct listeners *listeners,
 	watch_listeners(engine, true);
 }
 
-void acceptor_close(struct engine *engine)
+static void close_listeners(struct engine *engine)
 {
 	close_listener(engine, &engine->acceptor.listeners->ipv4);
 	close_listener(engine, &engine->acceptor.listeners->ipv6);
@@ -127,7 +130,9 @@ static enum outcome accept_one(struct engine *engine, int listener)
 	socklen_t size = sizeof(address);
 	int fd;
 
-	if (engine->connection_count >= engine->acceptor.connection_limit) {
+	/* Whoever waits when the listeners close would be reset. */
+	if (engine->connection_count >= engine->acceptor.connection_limit &&
+	    !engine->acceptor.closing) {
 		pause_accepting(engine, ACCEPTOR_FULL);
 		return OUTCOME_PAUSED;
 	}
@@ -191,6 +196,8 @@ void acceptor_tick(struct engine *engine)
 	if (acceptor->pause == ACCEPTOR_SHORTAGE &&
 	    engine->now_ns >= acceptor->retry_ns)
 		go_on_accepting(engine);
+	if (acceptor->closing && engine->now_ns >= acceptor->close_ns)
+		close_listeners(engine);
 	if (!acceptor->closing || acceptor->pause != ACCEPTOR_RUNS)
 		return;
 	if (acceptor->listeners->ipv4 >= 0)
@@ -201,7 +208,12 @@ void acceptor_tick(struct engine *engine)
 
 void acceptor_finish(struct engine *engine)
 {
-	engine->acceptor.closing = true;
+	struct acceptor *acceptor = &engine->acceptor;
+
+	acceptor->closing = true;
+	acceptor->close_ns = engine->now_ns + CLOSE_PATIENCE_NS;
+	if (acceptor->pause == ACCEPTOR_FULL)
+		go_on_accepting(engine);
 	acceptor_tick(engine);
 }
 

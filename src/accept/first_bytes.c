@@ -23,13 +23,13 @@ static int keep_hello(struct connection *connection,
 	return 0;
 }
 
-/* For the line of log at the end of the connection. */
+/* For the line of log at the end of the connection; half a hello (NULL) may
+ * have half a name. */
 static void keep_for_log(struct connection *connection,
 			 const struct client_hello *hello)
 {
-	if (log_settings.level >= LOG_LEVEL_DEBUG) {
-		if (hello)
-			keep_hello(connection, hello);
+	if (hello && log_settings.level >= LOG_LEVEL_DEBUG) {
+		keep_hello(connection, hello);
 		return;
 	}
 	free(connection->hello);

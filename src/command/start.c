@@ -342,6 +342,7 @@ static int start(const struct options *options, struct caller *caller)
 			.domains = options->domains,
 			.hello_timeout_ms = options->hello_timeout_ms,
 			.grace_ms = SUPERVISOR_GRACE_MS,
+			.drain_timeout_ms = options->drain_timeout_ms,
 			.max_connections = connection_limit(),
 		},
 		.worker_count = worker_count(options),

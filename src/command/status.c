@@ -366,6 +366,10 @@ int command_status(const struct options *options)
 	err = status_socket_path(options->pidfile, path, sizeof(path));
 	if (!err)
 		err = status_socket_ask(path, &report);
+	/* It may have begun to stop meanwhile, or have ended. */
+	if (err && pidfile_query(options->pidfile, &holder) == 0 &&
+	    holder.state != PIDFILE_RUNNING)
+		return print_absence(options, &holder);
 	if (err) {
 		log_error("running as %d, but it does not tell more: %s",
 			  holder.pid, why_no_report(err));

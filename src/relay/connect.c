@@ -97,6 +97,8 @@ static void give_up(struct engine *engine, struct connection *connection,
 {
 	uint64_t age = engine->now_ns - connection->accepted_ns;
 
+	if (connection->connect_error)
+		error = connection->connect_error;
 	if (is_shortage(error) && age < SHORTAGE_PATIENCE_NS &&
 	    flow_hold(&connection->from_client, bytes, length) == 0) {
 		deadline_start(&connection->deadline, &engine->retry_deadlines,
@@ -151,6 +153,14 @@ static int reach(struct engine *engine, struct connection *connection,
 	return flow->bytes > 0 ? 0 : error;
 }
 
+/* A want of ports, say, or of a whole family: what another address has told
+ * counts more. */
+static void note_failure(struct connection *connection, int error)
+{
+	if (!is_shortage(error))
+		connection->connect_error = error;
+}
+
 /* Try the addresses from address_index on. */
 static void try_addresses(struct engine *engine, struct connection *connection,
 			  const uint8_t *bytes, size_t length)
@@ -160,6 +170,7 @@ static void try_addresses(struct engine *engine, struct connection *connection,
 	while ((error = reach(engine, connection, bytes, length)) != 0 &&
 	       error != -EINPROGRESS) {
 		forget_backend(engine, connection);
+		note_failure(connection, error);
 		if (!has_next_address(connection)) {
 			give_up(engine, connection, error, bytes, length);
 			return;
@@ -204,6 +215,7 @@ static void try_next(struct engine *engine, struct connection *connection,
 		     int error)
 {
 	forget_backend(engine, connection);
+	note_failure(connection, error);
 	if (has_next_address(connection)) {
 		connection->address_index++;
 		try_addresses(engine, connection, NULL, 0);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "connection.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -313,6 +315,9 @@ static bool settle(struct engine *engine, struct connection *connection,
 	if (connection->failed)
 		deadline_start(&connection->deadline, &engine->reset_deadlines,
 			       engine_read_clock(engine));
+	else if (connection->to_client.state == FLOW_FINISHED)
+		deadline_start(&connection->deadline,
+			       &engine->silence_deadlines, engine->now_ns);
 	watch_both(engine, connection);
 	return true;
 }
@@ -339,6 +344,35 @@ void connection_reset_timeout(struct engine *engine,
 			      struct connection *connection)
 {
 	abort_counted(engine, connection, connection->failed);
+}
+
+/* Has the client acknowledged all that was sent, the end included? */
+static bool has_all(int client_fd)
+{
+	struct tcp_info info = { 0 };
+	socklen_t size = sizeof(info);
+
+	return getsockopt(client_fd, IPPROTO_TCP, TCP_INFO, &info, &size) ==
+		       0 &&
+	       info.tcpi_state == TCP_FIN_WAIT2;
+}
+
+/*
+ * A backend that has closed is rid of its client after a minute, because the
+ * kernel is. A socket of ours would stay for good, and take the place of a
+ * visitor: end it as the backend's was. One who is still taking the answer, or
+ * whose bytes the backend does not take, is not silent.
+ */
+void connection_silence_timeout(struct engine *engine,
+				struct connection *connection)
+{
+	if (connection->from_client.state == FLOW_READING &&
+	    has_all(connection->client_fd))
+		release(engine, connection, CONNECTION_CLOSED);
+	else
+		deadline_start(&connection->deadline,
+			       &engine->silence_deadlines,
+			       engine_read_clock(engine));
 }
 
 static void relay_event(struct engine *engine, struct connection *connection,

@@ -129,11 +129,11 @@ static ssize_t splice_to_sink(struct flow *flow, int sink)
 	return written;
 }
 
-/* send(2): only these say that the other end is gone. */
+/* send(2): but for these, the other end is gone or cannot be reached. */
 static enum flow_result sink_failure(void)
 {
-	return errno == EPIPE || errno == ECONNRESET ? FLOW_SINK_FAILED
-						     : FLOW_BROKEN;
+	return errno == ENOMEM || errno == ENOBUFS ? FLOW_BROKEN
+						   : FLOW_SINK_FAILED;
 }
 
 static enum flow_result deliver_held(struct flow *flow,

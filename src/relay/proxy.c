@@ -40,6 +40,9 @@
 #define RETRY_INTERVAL_NS  (100 * NS_PER_MS)
 /* After one end's reset, for each step of the other. */
 #define RESET_TIMEOUT_NS (5 * NS_PER_S)
+/* What the kernel gives a client to end too, whose server has closed (sysctl
+ * net.ipv4.tcp_fin_timeout). */
+#define SILENCE_TIMEOUT_NS (60 * NS_PER_S)
 /* Descriptors of the process that are looked for at start, and room for those
  * that it may open later on (a log file). */
 #define INHERITED_MAXIMUM 1024
@@ -58,6 +61,8 @@ struct loop {
 	uint64_t looked_ns;
 	/* When the listeners close; UINT64_MAX while not draining. */
 	uint64_t drain_ns;
+	/* When all ends that is left, if nobody else sees to it. */
+	uint64_t end_ns;
 	bool draining;
 	bool orphaned;
 	bool listeners_closed;
@@ -119,6 +124,7 @@ static int open_engine(struct loop *loop)
 	deadline_queue_init(&engine->connect_deadlines, CONNECT_TIMEOUT_NS);
 	deadline_queue_init(&engine->retry_deadlines, RETRY_INTERVAL_NS);
 	deadline_queue_init(&engine->reset_deadlines, RESET_TIMEOUT_NS);
+	deadline_queue_init(&engine->silence_deadlines, SILENCE_TIMEOUT_NS);
 	acceptor_open(engine, &environment->listeners, connections);
 	return 0;
 }
@@ -173,6 +179,7 @@ static void tick(struct loop *loop)
 		return;
 	loop->next_tick_ns = engine->now_ns + TICK_NS;
 	counter_set(&engine->counters->heartbeat_ns, engine->now_ns);
+	log_tell_left_out();
 	if (!loop->draining)
 		write_lease(loop, engine->now_ns + PROXY_LEASE_NS);
 }
@@ -187,6 +194,16 @@ static void drain(struct loop *loop)
 			 loop->environment->config->grace_ms * NS_PER_MS;
 }
 
+/* Nobody is there who would end the drain. */
+static void drain_alone(struct loop *loop)
+{
+	if (loop->end_ns != UINT64_MAX)
+		return;
+	drain(loop);
+	loop->end_ns = loop->engine.now_ns +
+		       loop->environment->config->drain_timeout_ms * NS_PER_MS;
+}
+
 static void orphan(struct loop *loop)
 {
 	log_warning("the supervisor died; %s",
@@ -196,8 +213,9 @@ static void orphan(struct loop *loop)
 	loop->orphaned = true;
 	readiness_forget(&loop->engine.readiness,
 			 loop->environment->control_fd);
-	if (loop->environment->drain_when_orphaned)
-		drain(loop);
+	/* Killed in the middle of a drain, too. */
+	if (loop->environment->drain_when_orphaned || loop->draining)
+		drain_alone(loop);
 }
 
 static void read_control(struct loop *loop)
@@ -221,7 +239,7 @@ static void read_signal(struct loop *loop)
 
 	if (read(loop->signal_fd, &signal, sizeof(signal)) == sizeof(signal) &&
 	    loop->orphaned)
-		drain(loop);
+		drain_alone(loop);
 }
 
 static uint64_t earlier(uint64_t a, uint64_t b)
@@ -234,10 +252,12 @@ static uint64_t time_to_wait(const struct loop *loop, uint64_t now_ns)
 	const struct engine *engine = &loop->engine;
 	uint64_t next = earlier(loop->next_tick_ns, loop->drain_ns);
 
+	next = earlier(next, loop->end_ns);
 	next = earlier(next, deadline_next(&engine->hello_deadlines));
 	next = earlier(next, deadline_next(&engine->connect_deadlines));
 	next = earlier(next, deadline_next(&engine->retry_deadlines));
 	next = earlier(next, deadline_next(&engine->reset_deadlines));
+	next = earlier(next, deadline_next(&engine->silence_deadlines));
 	next = earlier(next, acceptor_deadline(&engine->acceptor));
 	/* Rounded up to what select() counts in, so as not to wake too early
 	 * and turn for nothing. */
@@ -269,6 +289,8 @@ static void run_deadlines(struct engine *engine, uint64_t looked_ns)
 		connect_retry(engine, connection);
 	while ((connection = expired(&engine->reset_deadlines, looked_ns)))
 		connection_reset_timeout(engine, connection);
+	while ((connection = expired(&engine->silence_deadlines, looked_ns)))
+		connection_silence_timeout(engine, connection);
 }
 
 static void run_timers(struct loop *loop)
@@ -280,6 +302,8 @@ static void run_timers(struct loop *loop)
 		loop->drain_ns = UINT64_MAX;
 		acceptor_finish(engine);
 	}
+	if (engine->now_ns >= loop->end_ns)
+		loop->terminated = true;
 	acceptor_tick(engine);
 	if (loop->draining && !loop->listeners_closed &&
 	    !acceptor_is_open(&engine->acceptor)) {
@@ -345,6 +369,7 @@ static void close_loop(struct loop *loop)
 	write_lease(loop, 0);
 	if (engine->connections)
 		connection_close_all(engine);
+	log_tell_left_out();
 	pipe_pool_close(&engine->tools.pipes);
 	free(engine->connections);
 	readiness_close(&engine->readiness);
@@ -363,6 +388,7 @@ int proxy_run(struct proxy_environment *environment)
 	loop->environment = environment;
 	loop->signal_fd = -1;
 	loop->drain_ns = UINT64_MAX;
+	loop->end_ns = UINT64_MAX;
 	loop->engine.readiness.epoll_fd = -1;
 
 	error = open_signals(loop);

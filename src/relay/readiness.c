@@ -312,6 +312,10 @@ int readiness_wait(struct readiness *readiness, uint64_t timeout_ns)
 		       &timeout);
 	if (count < 0)
 		return select_failed(readiness, size);
+	/* There is time to park all: those that wait for a hang-up alone are
+	 * only told of it there. */
+	if (count == 0)
+		readiness->turn += TURNS_BEFORE_PARKING;
 	if (is_set(readiness->read_ready, readiness->epoll_fd)) {
 		set_bit(readiness->read_ready, readiness->epoll_fd, false);
 		wake_parked(readiness);

@@ -208,16 +208,22 @@ static int serve(struct supervisor *supervisor)
 	}
 }
 
-/* Tell the workers to drain, and wait until they listen no more. */
+/*
+ * Tell the workers to drain, and wait until they listen no more: the next start
+ * wants the port. One that hangs is killed in that time.
+ */
 static void drain_listeners(struct supervisor *supervisor)
 {
+	struct worker_pool *pool = &supervisor->pool;
 	const uint64_t deadline =
-		monotonic_ns() +
-		(SUPERVISOR_GRACE_MS + SUPERVISOR_CLOSE_MS) * NS_PER_MS;
+		monotonic_ns() + (SUPERVISOR_GRACE_MS + SUPERVISOR_CLOSE_MS +
+				  WORKER_POOL_HUNG_MS) *
+					 NS_PER_MS;
 
-	while (worker_pool_drain(&supervisor->pool) &&
-	       monotonic_ns() < deadline)
-		worker_pool_receive(&supervisor->pool, 100);
+	while (worker_pool_drain(pool) && monotonic_ns() < deadline) {
+		worker_pool_receive(pool, 100);
+		worker_pool_kill_hung(pool);
+	}
 }
 
 /*

@@ -12,8 +12,8 @@
 
 /* A worker says that it is ready within this time, or never. */
 #define READY_TIMEOUT_MS 5000
-/* A heartbeat is due twice a second; a worker this late is hung. */
-#define HUNG_AFTER_NS (10 * NS_PER_S)
+/* A heartbeat is due twice a second. */
+#define HUNG_AFTER_NS (WORKER_POOL_HUNG_MS * NS_PER_MS)
 /* The watchdog looks once a second; if it did not, we did not run either. */
 #define WATCH_GAP_NS (3 * NS_PER_S)
 /* So many workers may die in a row, each this young, until we give up. */

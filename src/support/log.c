@@ -217,21 +217,33 @@ static void write_event(enum log_level level, const char *message,
 	}
 }
 
+static void tell_left_out(uint64_t lines)
+{
+	char text[64];
+
+	if (lines == 0)
+		return;
+	snprintf(text, sizeof(text), "%llu lines like these left out",
+		 (unsigned long long)lines);
+	write_event(LOG_LEVEL_DEBUG, text, NULL, 0);
+}
+
 /* Whoever opens connections by the thousand must not fill the disk. */
 static bool debug_line_is_due(void)
 {
-	char text[64];
 	uint64_t left_out;
 
 	if (!log_budget_spend(&log_settings.debug_budget, monotonic_ns(),
 			      &left_out))
 		return false;
-	if (left_out > 0) {
-		snprintf(text, sizeof(text), "%llu lines like these left out",
-			 (unsigned long long)left_out);
-		write_event(LOG_LEVEL_DEBUG, text, NULL, 0);
-	}
+	tell_left_out(left_out);
 	return true;
+}
+
+void log_tell_left_out(void)
+{
+	tell_left_out(log_settings.debug_budget.left_out);
+	log_settings.debug_budget.left_out = 0;
 }
 
 void log_event(enum log_level level, const char *message,

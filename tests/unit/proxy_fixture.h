@@ -184,6 +184,7 @@ static inline int fixture_setup(void **state)
 	fixture->config = (struct proxy_config){
 		.hello_timeout_ms = PATIENCE_MS,
 		.grace_ms = 100,
+		.drain_timeout_ms = 10 * PATIENCE_MS,
 		.max_connections = 2000,
 	};
 	fixture_add_address(&fixture->config.alpn, fixture_port(fixture->alpn));

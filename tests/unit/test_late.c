@@ -22,6 +22,8 @@
 
 /* Beyond every deadline of the proxy's. */
 #define LATE_SECONDS 60
+/* That the client of a server which has ended may say nothing. */
+#define SILENCE_SECONDS 60
 /* More than are woken by one call of epoll. */
 #define CROWD 600
 
@@ -306,6 +308,83 @@ static void stays_with_a_backend_that_has_answered(void **state)
 	close(deaf.listener);
 }
 
+/* A visit to a web server that ends it first: the client has been told. */
+static struct relayed answered(const struct fixture *fixture)
+{
+	struct relayed relayed = relay(fixture);
+
+	say(relayed.server, "bye", 3);
+	shutdown(relayed.server, SHUT_WR);
+	expect(relayed.client, "bye", 3);
+	expect_end(relayed.client);
+	return relayed;
+}
+
+static void let_seconds_pass(long seconds)
+{
+	atomic_fetch_add(&late->seconds, seconds);
+}
+
+static void frees_the_place_of_one_who_never_ends(void **state)
+{
+	struct fixture *fixture = *state;
+	struct relayed relayed;
+
+	fixture_start(fixture);
+	relayed = answered(fixture);
+	let_seconds_pass(SILENCE_SECONDS - 1);
+	let_turns_pass(fixture);
+	fixture_expect_counter(fixture, open_connections, 1);
+	let_seconds_pass(1);
+	fixture_expect_counter(fixture, open_connections, 0);
+	expect_end(relayed.server);
+	assert_int_equal(fixture_counter(fixture, resets), 0);
+	end(relayed);
+}
+
+static void hears_all_that_one_says_to_a_half_closed_server(void **state)
+{
+	struct fixture *fixture = *state;
+	struct relayed relayed;
+
+	fixture_start(fixture);
+	relayed = answered(fixture);
+	for (int i = 0; i < 3; i++) {
+		let_seconds_pass(SILENCE_SECONDS - 1);
+		say(relayed.client, "more", 4);
+		expect(relayed.server, "more", 4);
+	}
+	end(relayed);
+	fixture_expect_counter(fixture, open_connections, 0);
+}
+
+/* The server has closed, and the answer is on its way for longer. */
+static void lets_a_slow_reader_have_all(void **state)
+{
+	static uint8_t answer[40000];
+	struct fixture *fixture = *state;
+	const int small = 1;
+	struct relayed relayed;
+
+	memset(answer, 'a', sizeof(answer));
+	fixture_start(fixture);
+	relayed = relay(fixture);
+	setsockopt(relayed.client, SOL_SOCKET, SO_RCVBUF, &small,
+		   sizeof(small));
+	say(relayed.server, answer, sizeof(answer));
+	shutdown(relayed.server, SHUT_WR);
+	fixture_expect_counter(fixture, bytes_to_clients, sizeof(answer));
+	for (int i = 0; i < 2; i++) {
+		let_seconds_pass(SILENCE_SECONDS);
+		let_turns_pass(fixture);
+	}
+	expect(relayed.client, answer, sizeof(answer));
+	expect_end(relayed.client);
+	let_seconds_pass(SILENCE_SECONDS);
+	fixture_expect_counter(fixture, open_connections, 0);
+	end(relayed);
+}
+
 #define late_test(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -318,6 +397,9 @@ int main(void)
 		late_test(still_ends_the_wait_for_the_silent),
 		late_test(gives_an_address_all_the_time_from_connect_on),
 		late_test(stays_with_a_backend_that_has_answered),
+		late_test(frees_the_place_of_one_who_never_ends),
+		late_test(hears_all_that_one_says_to_a_half_closed_server),
+		late_test(lets_a_slow_reader_have_all),
 	};
 
 	fixture_enter_namespace();

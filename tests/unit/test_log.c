@@ -51,6 +51,26 @@ static int tear_down(void **state)
 	return 0;
 }
 
+/* A flood that has no line after it is told of as well. */
+static void tells_of_lines_that_were_left_out(void **state)
+{
+	(void)state;
+	log_settings.level = LOG_LEVEL_DEBUG;
+	log_tell_left_out();
+	assert_string_equal(written(), "");
+	log_settings.debug_budget = (struct log_budget){
+		.second_ends_ns = UINT64_MAX,
+		.lines = LOG_BUDGET_LINES,
+	};
+	for (int i = 0; i < 3; i++)
+		log_debug("too much");
+	assert_string_equal(written(), "");
+	log_tell_left_out();
+	assert_string_equal(written(), "3 lines like these left out\n");
+	log_tell_left_out();
+	assert_string_equal(written(), "");
+}
+
 static void writes_a_line_an_event(void **state)
 {
 	(void)state;
@@ -201,6 +221,7 @@ int main(void)
 		test(cuts_what_is_too_long),
 		test(leaves_out_a_field_that_does_not_fit),
 		test(loses_lines_rather_than_wait),
+		test(tells_of_lines_that_were_left_out),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -665,6 +665,46 @@ static void leaves_an_address_that_does_not_answer(void **state)
 	send_fillers_away(deaf);
 }
 
+static void switch_ipv6_on_loopback(const char *disabled)
+{
+	int fd = open("/proc/sys/net/ipv6/conf/lo/disable_ipv6", O_WRONLY);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, disabled, 1), 1);
+	close(fd);
+}
+
+/* What the kernel says then is what it says when all ports are taken. */
+static void does_not_wait_for_ports_of_a_family_that_is_off(void **state)
+{
+	struct fixture *fixture = *state;
+	struct backend *fallback = &fixture->config.fallback;
+	const struct sockaddr_in6 address = {
+		.sin6_family = AF_INET6,
+		.sin6_port = fixture->port6,
+		.sin6_addr = IN6ADDR_LOOPBACK_INIT,
+	};
+	const struct hello *hello = browser_hello();
+	bool told;
+	int client;
+
+	fallback->count = 0;
+	fixture_add_address(fallback, fixture_refusing_port());
+	memcpy(&fallback->addresses[1].address, &address, sizeof(address));
+	fallback->addresses[1].length = sizeof(address);
+	fallback->count = 2;
+	fixture_start(fixture);
+	switch_ipv6_on_loopback("1");
+	client = visit(fixture);
+	say(client, hello->bytes, hello->length);
+	told = is_waiting(client, PATIENCE_MS / 2);
+	switch_ipv6_on_loopback("0");
+	assert_true(told);
+	expect_reset(client);
+	assert_int_equal(fixture_counter(fixture, fallback_unreachable), 1);
+	close(client);
+}
+
 /* The header of version 1 that tells of @client. */
 static size_t header_of(const struct fixture *fixture, int client,
 			char header[static PROXY_HEADER_SIZE])
@@ -932,6 +972,58 @@ static void drains_when_orphaned(void **state)
 	fixture_expect_exit(fixture);
 }
 
+/* Its supervisor would have ended them. */
+static void ends_what_is_left_as_an_orphan(void **state)
+{
+	struct fixture *fixture = *state;
+	struct relayed relayed;
+
+	fixture->drain_when_orphaned = true;
+	fixture->config.drain_timeout_ms = 300;
+	fixture_start(fixture);
+	relayed = relay(fixture);
+	close(fixture->control_fd);
+	fixture->control_fd = -1;
+	fixture_expect_exit(fixture);
+	end(relayed);
+}
+
+static void serves_who_waits_for_room_before_it_closes(void **state)
+{
+	struct fixture *fixture = *state;
+	struct relayed first, second;
+
+	fixture->config.max_connections = 1;
+	fixture_start(fixture);
+	first = relay(fixture);
+	second.client = visit(fixture);
+	fixture_expect_counter(fixture, accept_pauses, 1);
+	fixture_tell(fixture, PROXY_DRAIN);
+	second.server =
+		greet(fixture->fallback, second.client, browser_hello());
+	assert_int_equal(fixture_message(fixture), PROXY_LISTENERS_CLOSED);
+	end(first);
+	end(second);
+	fixture_expect_exit(fixture);
+}
+
+/* With no descriptor left for the last ones, who wait in vain. */
+static void closes_its_listeners_in_any_case(void **state)
+{
+	struct fixture *fixture = *state;
+	int clients[64];
+
+	fixture->descriptors = ARRAY_SIZE(clients);
+	fixture_start(fixture);
+	for (size_t i = 0; i < ARRAY_SIZE(clients); i++)
+		clients[i] = visit(fixture);
+	fixture_expect_counter(fixture, accept_pauses, 1);
+	fixture_tell(fixture, PROXY_DRAIN);
+	assert_int_equal(fixture_message(fixture), PROXY_LISTENERS_CLOSED);
+	for (size_t i = 0; i < ARRAY_SIZE(clients); i++)
+		close(clients[i]);
+}
+
 static void heeds_sigterm_only_as_an_orphan(void **state)
 {
 	struct fixture *fixture = *state;
@@ -1167,6 +1259,10 @@ int main(void)
 		unix_test(closes_at_once_if_nobody_listens),
 		proxy_test(accepts_through_the_grace_and_drains),
 		proxy_test(drains_when_orphaned),
+		proxy_test(ends_what_is_left_as_an_orphan),
+		proxy_test(serves_who_waits_for_room_before_it_closes),
+		proxy_test(closes_its_listeners_in_any_case),
+		proxy_test(does_not_wait_for_ports_of_a_family_that_is_off),
 		proxy_test(heeds_sigterm_only_as_an_orphan),
 		proxy_test(ends_at_once_when_told_to),
 		proxy_test(renews_the_lease_while_idle),

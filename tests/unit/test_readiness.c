@@ -187,6 +187,20 @@ static void notices_that_a_parked_peer_is_gone(void **state)
 	}
 }
 
+/* Nothing else happens meanwhile that would make turns. */
+static void notices_a_hang_up_soon_where_all_is_quiet(void **state)
+{
+	struct bench *bench = *state;
+	unsigned int events;
+
+	readiness_watch(&bench->readiness, bench->near, READINESS_HANGUP);
+	expect_nothing(bench);
+	expect_nothing(bench);
+	close(bench->far);
+	bench->far = -1;
+	assert_int_equal(turn(bench, &events), bench->near);
+}
+
 static void does_not_park_the_pinned(void **state)
 {
 	struct bench *bench = *state;
@@ -278,6 +292,7 @@ int main(void)
 		readiness_test(tells_of_the_parked_too),
 		readiness_test(changes_its_mind_about_the_parked),
 		readiness_test(notices_that_a_parked_peer_is_gone),
+		readiness_test(notices_a_hang_up_soon_where_all_is_quiet),
 		readiness_test(does_not_park_the_pinned),
 		readiness_test(keeps_a_descriptor_apart_from_its_successor),
 		readiness_test(has_no_ceiling_at_fd_setsize),

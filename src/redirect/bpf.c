@@ -32,6 +32,8 @@
 #define NAMES_SIZE 512
 /* Asking for NAT rules starts programs: not for each of a thousand events. */
 #define DNAT_INTERVAL_NS (500 * NS_PER_MS)
+/* How often to look for what the kernel does not tell. */
+#define LOOK_INTERVAL_NS (5 * NS_PER_S)
 
 /* One interface that fits. */
 struct attachment {
@@ -62,6 +64,8 @@ struct bpf_redirect {
 	enum tc_way way;
 	/* Notifications of interfaces and addresses. */
 	int watch_fd;
+	/* When the attachments were last looked at. */
+	uint64_t looked_ns;
 	/* From attach to detach, also while paused. */
 	bool in_place;
 	struct attachment *attachments;
@@ -466,6 +470,7 @@ static int reconcile(struct bpf_redirect *bpf)
 	struct interface_list list;
 	int err;
 
+	bpf->looked_ns = monotonic_ns();
 	err = follow_shared_devices(bpf);
 	if (err)
 		return err;
@@ -505,8 +510,8 @@ static int open_redirect(const struct redirect_config *config,
 {
 	static const unsigned int watched[] = {
 		RTNLGRP_LINK,
-		/* A clsact that others delete; the kernel does not tell of a
-		 * tcx program that is detached. */
+		/* A clsact that others delete; of a tcx program that is
+		 * detached see look_unasked(). */
 		RTNLGRP_TC,
 		RTNLGRP_IPV4_IFADDR,
 		RTNLGRP_IPV6_IFADDR,
@@ -637,6 +642,28 @@ static int event_fd(const struct redirect *redirect)
 	return from_redirect(redirect)->watch_fd;
 }
 
+static bool is_any_taken_off(const struct bpf_redirect *bpf)
+{
+	for (size_t i = 0; i < bpf->count; i++) {
+		const struct attachment *attachment = &bpf->attachments[i];
+
+		if (attachment->attached &&
+		    !tc_is_attached(&attachment->tc, bpf->steering.program_id))
+			return true;
+	}
+	return false;
+}
+
+/* The kernel does not tell of a tcx program that somebody detaches. */
+static void look_unasked(struct bpf_redirect *bpf)
+{
+	if (monotonic_ns() - bpf->looked_ns < LOOK_INTERVAL_NS)
+		return;
+	bpf->looked_ns = monotonic_ns();
+	if (is_any_taken_off(bpf))
+		reconcile(bpf);
+}
+
 /* A list that could not be read now may be readable at the next event: what
  * is attached goes on working. */
 static int handle_event(struct redirect *redirect)
@@ -653,6 +680,8 @@ static int handle_event(struct redirect *redirect)
 		return 0;
 	if (changed)
 		reconcile(bpf);
+	else
+		look_unasked(bpf);
 	follow_dnat(bpf, changed);
 	return 0;
 }

@@ -11,7 +11,8 @@ import pytest
 
 from harness import hello
 from harness.challenge import assert_challenges_reach
-from harness.namespace import Namespace, add_address, link, wait_until
+from harness.namespace import (Namespace, add_address, link, run,
+                               wait_until)
 from harness.network import Network
 from harness.product import Product
 from harness.recorder import Recorder
@@ -194,6 +195,20 @@ def test_program_that_comes_first_is_told(server, product, visitors_tool):
         assert "client" in interfaces(product)
     finally:
         foreign.communicate()
+
+
+def test_program_that_is_taken_off_comes_back(network, server, product,
+                                              responder):
+    """The kernel does not tell of it, where it is attached by tcx."""
+    before = links(product)
+    if not before:
+        pytest.skip("no tcx before kernel 6.6")
+    for number in before:
+        run("bpftool", "link", "detach", "id", number)
+    wait_until(lambda: not links(product) & before and
+               len(links(product)) == len(ALWAYS), 20, "links anew")
+    assert product.log_text().count("taken our program off") == len(ALWAYS)
+    assert_challenges_reach(responder, network)
 
 
 def test_two_instances(network, server, product, program, tmp_path):

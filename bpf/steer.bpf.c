@@ -53,6 +53,16 @@
 #define AF_INET		2
 #define AF_INET6	10
 
+#define TCP_OPTION_END	 0
+#define TCP_OPTION_NOP	 1
+#define TCP_OPTION_MPTCP 30
+#define MPTCP_JOIN	 1 /* subtype MP_JOIN */
+
+/* In words of four bytes, the longest TCP header of a SYN without MPTCP: with
+ * all of segment size, SACK, timestamps and window scale. */
+#define LONGEST_PLAIN_HEADER 10
+/* Options looked at, padding too: MPTCP has been seen as the eighth. */
+#define TCP_MAX_OPTIONS 16
 /* Extension headers looked behind: more than one of each kind is unheard of. */
 #define IPV6_MAX_EXTENSIONS 6
 /* Link, network and TCP headers, with room for options. */
@@ -429,6 +439,40 @@ static __always_inline bool flow_exists(struct __sk_buff *skb,
 	return state != BPF_TCP_LISTEN;
 }
 
+/*
+ * Another path of an MPTCP connection (MP_JOIN, RFC 8684, 3.2): one that began
+ * with the web server, because the proxy's listener speaks plain TCP, to which
+ * clients then keep. Only the web server's socket knows it. Behind IPv6
+ * extension headers it is not looked for.
+ */
+static __always_inline bool
+joins_flow(struct __sk_buff *skb, const struct segment *segment, int family)
+{
+	const __u32 ip_size = family == AF_INET ? segment->ipv4.ihl * 4
+						: sizeof(segment->ipv6);
+	const __u32 end = ip_size + segment->tcp.doff * 4;
+	__u32 offset = ip_size + sizeof(segment->tcp);
+	struct {
+		__u8 kind;
+		__u8 length;
+		__u8 subtype;
+	} option;
+
+	if (segment->tcp.doff <= LONGEST_PLAIN_HEADER ||
+	    (family == AF_INET6 && segment->ipv6.nexthdr != IPPROTO_TCP))
+		return false;
+	for (int i = 0; i < TCP_MAX_OPTIONS; i++) {
+		if (offset + sizeof(option) > end ||
+		    !load(skb, offset, &option, sizeof(option)) ||
+		    option.kind == TCP_OPTION_END)
+			return false;
+		if (option.kind == TCP_OPTION_MPTCP)
+			return option.subtype >> 4 == MPTCP_JOIN;
+		offset += option.kind == TCP_OPTION_NOP ? 1 : option.length;
+	}
+	return false;
+}
+
 #include "pin.bpf.h"
 
 static __always_inline struct bpf_sock *find_listener(int family)
@@ -446,6 +490,8 @@ steer_syn_to(struct bpf_sock *listener, struct __sk_buff *skb,
 	struct bpf_sock_tuple flow;
 	enum steer_verdict verdict;
 
+	if (joins_flow(skb, segment, family))
+		return STEER_EXISTING_FLOW;
 	name_flow(&flow, segment, family);
 	if (flow_exists(skb, &flow, family))
 		return STEER_EXISTING_FLOW;

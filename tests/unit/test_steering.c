@@ -79,6 +79,9 @@ struct packet {
 	/* A tag's, 0 for no tag; 0x1000 stands for VLAN 0. */
 	uint16_t vlan;
 	uint16_t fragment_offset;
+	/* TCP's options, a multiple of four bytes. */
+	const uint8_t *options;
+	size_t options_size;
 	size_t payload;
 	/* How much of it the device leaves in one piece. */
 	uint16_t linear;
@@ -195,10 +198,10 @@ static void send_packet(const struct scene *scene, const struct packet *packet)
 		.dest = htons(packet->port ? packet->port : SERVICE_PORT),
 		.seq = htonl(packet->sequence),
 		.ack_seq = htonl(packet->acknowledged),
-		.doff = 5,
+		.doff = (5 + packet->options_size / 4) & 0xf,
 		.window = htons(65535),
 	};
-	size_t tcp_size = sizeof(tcp) + packet->payload;
+	size_t tcp_size = sizeof(tcp) + packet->options_size + packet->payload;
 	uint32_t pseudo;
 
 	memset(buffer, 0, sizeof(buffer));
@@ -209,8 +212,12 @@ static void send_packet(const struct scene *scene, const struct packet *packet)
 		       ? put_ipv4(end, packet, tcp_size, &pseudo)
 		       : put_ipv6(end, packet, tcp_size, &pseudo);
 	tcp.th_flags = packet->flags;
+	pseudo = sum(packet->options, packet->options_size, pseudo);
 	tcp.check = fold(sum(&tcp, sizeof(tcp), pseudo));
 	memcpy(end, &tcp, sizeof(tcp));
+	if (packet->options_size)
+		memcpy(end + sizeof(tcp), packet->options,
+		       packet->options_size);
 	end += tcp_size;
 	assert_int_equal(write(scene->tap_fd, buffer, (size_t)(end - buffer)),
 			 end - buffer);
@@ -403,6 +410,55 @@ static void test_ipv6_extension_headers(void **state)
 	packet.extension = many;
 	packet.extension_size = sizeof(many);
 	expect(*state, &packet, STEER_VERDICTS);
+}
+
+/* What Linux sends before them: segment size, SACK, timestamps, scale. */
+#define USUAL_OPTIONS \
+	2, 4, 5, 0xb4, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 1, 3, 3, 7
+
+/* A new path of a connection that the web server has. */
+static void test_mptcp(void **state)
+{
+	static const uint8_t begins[] = { USUAL_OPTIONS, 30, 4, 0x01, 0 };
+	static const uint8_t joins[] = {
+		USUAL_OPTIONS, 30, 12, 0x10, 1, 1, 2, 3, 4, 5, 6, 7, 8
+	};
+	/* No end and no length that means anything. */
+	static const uint8_t broken[] = { USUAL_OPTIONS, 9, 0, 0, 0 };
+	static const uint8_t cut[] = { USUAL_OPTIONS, 1, 1, 1, 30 };
+	static const struct {
+		const uint8_t *options;
+		size_t size;
+		enum steer_verdict verdict;
+	} cases[] = {
+		{ begins, sizeof(begins), STEER_STEERED },
+		{ joins, sizeof(joins), STEER_EXISTING_FLOW },
+		{ broken, sizeof(broken), STEER_STEERED },
+		{ cut, sizeof(cut), STEER_STEERED },
+	};
+	static const uint8_t ipv4_options[4] = { 1, 1, 1, 0 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
+		struct packet packet = syn(families[i]);
+
+		for (size_t j = 0; j < ARRAY_SIZE(cases); j++) {
+			packet.options = cases[j].options;
+			packet.options_size = cases[j].size;
+			expect(*state, &packet, cases[j].verdict);
+		}
+		packet.options = joins;
+		packet.options_size = sizeof(joins);
+		packet.payload = LONG_PAYLOAD;
+		packet.linear = ETH_HLEN;
+		expect(*state, &packet, STEER_EXISTING_FLOW);
+		packet.linear = 0;
+		packet.payload = 0;
+		if (families[i] == AF_INET) {
+			packet.extension = ipv4_options;
+			packet.extension_size = sizeof(ipv4_options);
+			expect(*state, &packet, STEER_EXISTING_FLOW);
+		}
+	}
 }
 
 static void test_fragments_pass(void **state)
@@ -955,6 +1011,7 @@ static int tear_down(void **state)
 		cmocka_unit_test(test_other_segments_pass),              \
 		cmocka_unit_test(test_ipv4_options),                     \
 		cmocka_unit_test(test_ipv6_extension_headers),           \
+		cmocka_unit_test(test_mptcp),                            \
 		cmocka_unit_test(test_fragments_pass),                   \
 		cmocka_unit_test(test_headers_in_page_fragments),        \
 		cmocka_unit_test(test_frames_of_others_pass),            \

@@ -101,15 +101,15 @@ struct {
 	__type(value, struct steer_interface);
 } steer_interfaces SEC(".maps");
 
-/* This host's addresses, each with the round of the loader's in which it was
- * last seen; read only where devices are shared. */
+/* This host's destinations, each with the round of the loader's in which it was
+ * last seen; read only where the kernel does not tell for certain. */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, STEER_ADDRESSES);
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, STEER_DESTINATIONS);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct steer_address);
+	__type(key, struct steer_prefix);
 	__type(value, __u32);
-} steer_addresses SEC(".maps");
+} steer_destinations SEC(".maps");
 
 /*
  * The headers of a segment. The IP header, of either family, lies right before
@@ -351,9 +351,12 @@ destination(const struct segment *segment, int family)
 
 static __always_inline bool is_listed(const struct segment *segment, int family)
 {
-	struct steer_address address = destination(segment, family);
+	struct steer_prefix prefix = {
+		.length = STEER_ADDRESS_BITS,
+		.address = destination(segment, family),
+	};
 
-	return bpf_map_lookup_elem(&steer_addresses, &address);
+	return bpf_map_lookup_elem(&steer_destinations, &prefix);
 }
 
 /*
@@ -362,7 +365,9 @@ static __always_inline bool is_listed(const struct segment *segment, int family)
  * ours.
  *
  * Where forwarding is off the kernel does not tell. Nothing is routed on then,
- * but for devices that share ours (steer_switch): so ask the list.
+ * but for devices that share ours. And what it has no route for by the packet's
+ * mark of this moment, it does not tell from what is ours. So ask the list,
+ * where such things are (steer_switch).
  */
 static __always_inline bool ends_here(struct __sk_buff *skb,
 				      const struct segment *segment, int family)
@@ -374,7 +379,7 @@ static __always_inline bool ends_here(struct __sk_buff *skb,
 		.dport = segment->tcp.dest,
 		.ifindex = skb->ifindex,
 	};
-	long result;
+	bool sure;
 
 	if (family == AF_INET) {
 		route.tos = segment->ipv4.tos;
@@ -386,11 +391,17 @@ static __always_inline bool ends_here(struct __sk_buff *skb,
 		__builtin_memcpy(route.ipv6_dst, segment->ipv6.daddr,
 				 sizeof(route.ipv6_dst));
 	}
-	result = bpf_fib_lookup(skb, &route, sizeof(route), 0);
-	if (result == BPF_FIB_LKUP_RET_FWD_DISABLED)
-		return !steer_switch.shared_devices ||
-		       is_listed(segment, family);
-	return result == BPF_FIB_LKUP_RET_NOT_FWDED;
+	switch (bpf_fib_lookup(skb, &route, sizeof(route), 0)) {
+	case BPF_FIB_LKUP_RET_FWD_DISABLED:
+		sure = !steer_switch.shared_devices;
+		break;
+	case BPF_FIB_LKUP_RET_NOT_FWDED:
+		sure = !steer_switch.marked_rules;
+		break;
+	default:
+		return false;
+	}
+	return sure || is_listed(segment, family);
 }
 
 /*

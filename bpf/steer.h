@@ -29,6 +29,12 @@ struct steer_switch {
 	 * that is not routed on is ours only if its destination is listed.
 	 */
 	__u32 shared_devices;
+	/*
+	 * Policy rules look at marks, which packets get behind this program.
+	 * Then one that no route is found for may still be routed on, and it
+	 * is ours only if its destination is listed.
+	 */
+	__u32 marked_rules;
 };
 
 /* An address of this host, IPv4 as ::ffff:a.b.c.d. Network byte order. */
@@ -36,7 +42,15 @@ struct steer_address {
 	__u32 words[4];
 };
 
-#define STEER_ADDRESSES 16384
+#define STEER_ADDRESS_BITS 128
+
+/* All addresses that begin with so many bits of this one. */
+struct steer_prefix {
+	__u32 length;
+	struct steer_address address;
+};
+
+#define STEER_DESTINATIONS 16384
 
 /* Keys of the listeners' map. */
 enum steer_listener {

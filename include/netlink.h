@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Talk to the kernel over netlink(7): dumps, changes and notifications, as much
- * of it as interfaces.c and tc.c (rtnetlink(7)), conntrack_entries.c
+ * of it as interfaces.c, routes.c and tc.c (rtnetlink(7)), conntrack_entries.c
  * (ctnetlink) and rule_watch.c (nf_tables) need.
  */
 #ifndef NETLINK_H
@@ -20,7 +20,8 @@ int netlink_open(int protocol);
 
 /*
  * Ask @protocol for a dump with @request (the message with its header, its
- * length and type set) and hand each answer to @handler. A dump that was
+ * length and type set) and hand each answer to @handler. What @request names
+ * beside that the kernel may take for a filter, or not. A dump that was
  * disturbed by a change is asked for again, so that @handler may see entries
  * twice. Returns 0 or negative errno.
  */

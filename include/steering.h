@@ -32,8 +32,8 @@ struct steering {
 	int listeners_fd;
 	int switch_fd;
 	int interfaces_fd;
-	int addresses_fd;
-	/* Of steering_list_addresses(). */
+	int destinations_fd;
+	/* Of steering_list_destinations(). */
 	uint32_t round;
 	/* The page that the worker keeps, see struct redirect_ops. */
 	volatile uint64_t *lease;
@@ -58,9 +58,9 @@ int steering_set_listeners(const struct steering *steering,
 int steering_switch(const struct steering *steering,
 		    const struct steer_switch *wanted);
 
-/* Bring the program's list of this host's addresses up to date. 0 or negative
- * errno. */
-int steering_list_addresses(struct steering *steering);
+/* Bring the program's list of this host's destinations (routes.h) up to date.
+ * 0 or negative errno. */
+int steering_list_destinations(struct steering *steering);
 
 /* Begin to count packets of @ifindex, from zero, and end it. Too many
  * interfaces is no error: then it is not counted. */

@@ -23,6 +23,7 @@
 #include "nat_check.h"
 #include "netlink.h"
 #include "redirect.h"
+#include "routes.h"
 #include "steering.h"
 #include "support.h"
 #include "tc.h"
@@ -52,7 +53,9 @@ struct bpf_redirect {
 	struct steering steering;
 	/* From attach to pause. */
 	bool enabled;
+	/* As in struct steer_switch. */
 	bool shared_devices;
+	bool marked_rules;
 	/* The program pins flows in conntrack; if not, why. */
 	bool conntrack;
 	char no_conntrack[128];
@@ -64,6 +67,9 @@ struct bpf_redirect {
 	enum tc_way way;
 	/* Notifications of interfaces and addresses. */
 	int watch_fd;
+	/* Those of routes and policy rules. A router gets some at every
+	 * moment: they wait for our turn, and do not wake us. */
+	int routes_fd;
 	/* When the attachments were last looked at. */
 	uint64_t looked_ns;
 	/* From attach to detach, also while paused. */
@@ -161,6 +167,7 @@ static int probe(const struct redirect_config *config,
 		.redirect = { .ops = &redirect_bpf },
 		.config = config,
 		.watch_fd = -1,
+		.routes_fd = -1,
 	};
 	err = load_program(bpf);
 	if (err) {
@@ -396,6 +403,7 @@ static int apply_switch(struct bpf_redirect *bpf)
 	const struct steer_switch wanted = {
 		.enabled = bpf->enabled && !bpf->published,
 		.shared_devices = bpf->shared_devices,
+		.marked_rules = bpf->marked_rules,
 	};
 	int err = steering_switch(&bpf->steering, &wanted);
 
@@ -439,28 +447,32 @@ static int follow_dnat(struct bpf_redirect *bpf, bool changed)
 
 /*
  * Devices of other namespaces that share one of ours (ipvlan) are not in our
- * list, only their module is to be seen. With them the program needs to know
- * this host's addresses.
+ * list, only their module is to be seen. With them, and where marks have a say
+ * in routing, the program needs to know this host's destinations.
  */
-static int follow_shared_devices(struct bpf_redirect *bpf)
+static int follow_destinations(struct bpf_redirect *bpf)
 {
 	const bool shared = features_have_shared_devices();
-	int err;
+	const int marked = routes_depend_on_marks();
+	int err = marked < 0 ? marked : 0;
 
-	if (!shared && !bpf->shared_devices)
-		return 0;
-	err = steering_list_addresses(&bpf->steering);
+	if (!err && (shared || marked))
+		err = steering_list_destinations(&bpf->steering);
 	if (err) {
 		log_error("cannot tell this host's addresses to the eBPF "
 			  "program: %s",
 			  error_text(err));
 		return err;
 	}
-	if (shared == bpf->shared_devices)
+	if (shared == bpf->shared_devices && marked == bpf->marked_rules)
 		return 0;
 	bpf->shared_devices = shared;
-	log_debug("ipvlan or macvlan may be in use: where forwarding is off, "
-		  "only addresses of interfaces are steered");
+	bpf->marked_rules = marked;
+	log_debug("steering %s%s%s",
+		  shared || marked ? "only what a local route leads to"
+				   : "whatever is not routed on",
+		  shared ? "; ipvlan or macvlan may be in use" : "",
+		  marked ? "; a policy rule asks for a mark" : "");
 	return apply_switch(bpf);
 }
 
@@ -471,7 +483,7 @@ static int reconcile(struct bpf_redirect *bpf)
 	int err;
 
 	bpf->looked_ns = monotonic_ns();
-	err = follow_shared_devices(bpf);
+	err = follow_destinations(bpf);
 	if (err)
 		return err;
 
@@ -500,8 +512,18 @@ static void free_redirect(struct bpf_redirect *bpf)
 	drop_all(bpf);
 	steering_unload(&bpf->steering);
 	close_fd_at(&bpf->watch_fd);
+	close_fd_at(&bpf->routes_fd);
 	free(bpf->attachments);
 	free(bpf);
+}
+
+static int watch(int *fd, const unsigned int *groups, size_t count)
+{
+	*fd = netlink_subscribe(NETLINK_ROUTE, groups, count);
+	if (*fd >= 0)
+		return 0;
+	log_error("cannot watch the network interfaces: %s", error_text(*fd));
+	return *fd;
 }
 
 static int open_redirect(const struct redirect_config *config,
@@ -516,18 +538,23 @@ static int open_redirect(const struct redirect_config *config,
 		RTNLGRP_IPV4_IFADDR,
 		RTNLGRP_IPV6_IFADDR,
 	};
+	static const unsigned int routes[] = {
+		RTNLGRP_IPV4_ROUTE,
+		RTNLGRP_IPV6_ROUTE,
+		RTNLGRP_IPV4_RULE,
+		RTNLGRP_IPV6_RULE,
+	};
 	struct bpf_redirect *bpf = from_redirect(*redirect);
+	int err;
 
 	bpf->config = config;
 	bpf->listeners = listeners;
 	/* Before the first list, so that nothing is missed in between. */
-	bpf->watch_fd =
-		netlink_subscribe(NETLINK_ROUTE, watched, ARRAY_SIZE(watched));
-	if (bpf->watch_fd < 0) {
-		log_error("cannot watch the network interfaces: %s",
-			  error_text(bpf->watch_fd));
-		return bpf->watch_fd;
-	}
+	err = watch(&bpf->watch_fd, watched, ARRAY_SIZE(watched));
+	if (!err)
+		err = watch(&bpf->routes_fd, routes, ARRAY_SIZE(routes));
+	if (err)
+		return err;
 	bpf->way = tc_best_way();
 	return refuse_without_pin(bpf);
 }
@@ -669,18 +696,22 @@ static void look_unasked(struct bpf_redirect *bpf)
 static int handle_event(struct redirect *redirect)
 {
 	struct bpf_redirect *bpf = from_redirect(redirect);
+	int routes_changed = netlink_drain(bpf->routes_fd);
 	int changed = netlink_drain(bpf->watch_fd);
+	int err = routes_changed < 0 ? routes_changed : changed;
 
-	if (changed < 0) {
+	if (err < 0) {
 		log_error("cannot watch the network interfaces: %s",
-			  error_text(changed));
-		return changed;
+			  error_text(err));
+		return err;
 	}
 	if (!bpf->in_place)
 		return 0;
 	if (changed)
 		reconcile(bpf);
-	else
+	else if (routes_changed)
+		follow_destinations(bpf);
+	if (!changed)
 		look_unasked(bpf);
 	follow_dnat(bpf, changed);
 	return 0;

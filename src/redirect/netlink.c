@@ -60,11 +60,16 @@ int netlink_dump(int protocol, struct nlmsghdr *request,
 		 netlink_handler handler, void *context)
 {
 	cleanup_fd int fd = netlink_open(protocol);
+	const int on = 1;
 	bool interrupted;
 	int err;
 
 	if (fd < 0)
 		return fd;
+	/* So that a router does not send all its routes (4.20). */
+	if (protocol == NETLINK_ROUTE)
+		setsockopt(fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, &on,
+			   sizeof(on));
 	request->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
 	for (int attempt = 0; attempt < DUMP_ATTEMPTS; attempt++) {
 		if (send(fd, request, request->nlmsg_len, 0) < 0)

@@ -4,13 +4,13 @@
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <errno.h>
-#include <ifaddrs.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "features.h"
+#include "routes.h"
 #include "steer_conntrack.skel.h"
 #include "steer_plain.skel.h"
 
@@ -79,8 +79,8 @@ static int identify(struct steering *steering)
 		bpf_map__fd(find_map(steering, ".data.supervisor"));
 	steering->interfaces_fd =
 		bpf_map__fd(find_map(steering, "steer_interfaces"));
-	steering->addresses_fd =
-		bpf_map__fd(find_map(steering, "steer_addresses"));
+	steering->destinations_fd =
+		bpf_map__fd(find_map(steering, "steer_destinations"));
 	err = bpf_obj_get_info_by_fd(steering->program_fd, &info, &size);
 	steering->program_id = info.id;
 	return err;
@@ -153,64 +153,49 @@ int steering_switch(const struct steering *steering,
 	return err;
 }
 
-static bool name_address(const struct sockaddr *from, struct steer_address *to)
+static int list_destination(const struct route_prefix *from, void *context)
 {
-	if (!from)
-		return false;
-	*to = (struct steer_address){ .words = { 0 } };
-	if (from->sa_family == AF_INET) {
-		to->words[2] = htonl(0xffff);
-		to->words[3] = ((const struct sockaddr_in *)(const void *)from)
-				       ->sin_addr.s_addr;
-	} else if (from->sa_family == AF_INET6) {
-		memcpy(to->words,
-		       &((const struct sockaddr_in6 *)(const void *)from)
-				->sin6_addr,
-		       sizeof(to->words));
+	const struct steering *steering = context;
+	struct steer_prefix to = { .length = from->length };
+
+	if (from->family == AF_INET) {
+		to.length += STEER_ADDRESS_BITS - 32;
+		to.address.words[2] = htonl(0xffff);
+		memcpy(&to.address.words[3], from->bytes,
+		       sizeof(to.address.words[3]));
 	} else {
-		return false;
+		memcpy(to.address.words, from->bytes, sizeof(to.address.words));
 	}
-	return true;
+	return bpf_map_update_elem(steering->destinations_fd, &to,
+				   &steering->round, BPF_ANY);
 }
 
 /* Those that were not seen in this round are no longer ours. */
-static void forget_old_addresses(const struct steering *steering)
+static void forget_old_destinations(const struct steering *steering)
 {
-	struct steer_address key;
-	struct steer_address next;
-	bool more = bpf_map_get_next_key(steering->addresses_fd, NULL, &next) ==
-		    0;
+	const int fd = steering->destinations_fd;
+	struct steer_prefix key;
+	struct steer_prefix next;
+	bool more = bpf_map_get_next_key(fd, NULL, &next) == 0;
 	uint32_t round;
 
 	while (more) {
 		key = next;
-		more = bpf_map_get_next_key(steering->addresses_fd, &key,
-					    &next) == 0;
-		if (bpf_map_lookup_elem(steering->addresses_fd, &key, &round) ==
-			    0 &&
+		more = bpf_map_get_next_key(fd, &key, &next) == 0;
+		if (bpf_map_lookup_elem(fd, &key, &round) == 0 &&
 		    round != steering->round)
-			bpf_map_delete_elem(steering->addresses_fd, &key);
+			bpf_map_delete_elem(fd, &key);
 	}
 }
 
-int steering_list_addresses(struct steering *steering)
+int steering_list_destinations(struct steering *steering)
 {
-	struct steer_address address;
-	struct ifaddrs *list;
-	int err = 0;
+	int err;
 
-	if (getifaddrs(&list) < 0)
-		return -errno;
 	steering->round++;
-	for (struct ifaddrs *item = list; item && !err; item = item->ifa_next) {
-		if (name_address(item->ifa_addr, &address))
-			err = bpf_map_update_elem(steering->addresses_fd,
-						  &address, &steering->round,
-						  BPF_ANY);
-	}
-	freeifaddrs(list);
+	err = routes_list_local(list_destination, steering);
 	if (!err)
-		forget_old_addresses(steering);
+		forget_old_destinations(steering);
 	return err;
 }
 

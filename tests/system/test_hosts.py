@@ -5,10 +5,12 @@ import json
 
 import pytest
 
-from harness import residue
+from harness import hello, residue
 from harness.challenge import assert_challenges_reach
 from harness.flood import Flood
+from harness.namespace import wait_until
 from harness.network import Network
+from harness.recorder import Recorder
 from harness.visitors import Crowd, LongVisitor, Visitors
 from harness.webserver import WebServer
 
@@ -336,3 +338,44 @@ def test_container_calls_the_host(redirect, network, product, web):
     product.start(f"--{redirect}")
     for address in Network.BRIDGE.values():
         LongVisitor.through_the_proxy(container, address, web).close()
+
+
+def route_by_mark(network, destination):
+    """The server routes @destination to the authority, but by a mark alone."""
+    server = network.server
+    server.sysctl("net.ipv4.ip_forward", 1)
+    for device in ("all", "client", "authority"):
+        server.sysctl(f"net.ipv4.conf.{device}.rp_filter", 0)
+    server.run("ip", "route", "add", "default", "via", Network.AUTHORITY[4],
+               "table", 100)
+    server.run("iptables", "-t", "mangle", "-A", "PREROUTING", "-d",
+               destination, "-j", "MARK", "--set-mark", 1)
+    server.run("ip", "rule", "add", "fwmark", 1, "lookup", 100)
+
+
+def test_traffic_routed_by_a_mark_is_left_alone(network, product, responder):
+    """Where the main table does not know its way, also if that comes late."""
+    elsewhere = "203.0.113.80"
+    network.authority.run("ip", "address", "add", elsewhere, "dev", "lo")
+    other = Recorder(network.authority, "other", 443, elsewhere)
+    website = Recorder(network.server, "web", 443, "0.0.0.0")
+    challenge = hello.hello(hello.alpn(hello.ACME))
+
+    def greeting(address):
+        with network.client.connect(address, 443) as connection:
+            connection.sendall(challenge)
+            return connection.recv(100)
+
+    product.start("--bpf", "--verbose")
+    try:
+        route_by_mark(network, elsewhere)
+        wait_until(lambda: "asks for a mark" in product.log_text())
+        assert greeting(elsewhere) == other.greeting
+        assert greeting(Network.SERVER[4]) == responder.greeting
+        # This host's by a route alone.
+        network.server.run("ip", "route", "add", "local", "198.18.0.0/24",
+                           "dev", "lo")
+        wait_until(lambda: greeting("198.18.0.7") == responder.greeting)
+    finally:
+        other.stop()
+        website.stop()

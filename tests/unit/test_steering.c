@@ -566,36 +566,107 @@ static void test_address_comes_and_goes(void **state)
 	expect(*state, &packet, STEER_NOT_LOCAL);
 }
 
-/* Where forwarding is off and devices are shared, the list of addresses. */
+static void list_destinations(struct scene *scene)
+{
+	assert_int_equal(steering_list_destinations(&scene->steering), 0);
+}
+
+/* A packet to an address of ours, and one to @neighbours, of each family. */
+static void expect_only_listed(struct scene *scene,
+			       const char *const neighbours[])
+{
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
+		struct packet here = syn(families[i]);
+		struct packet other = syn(families[i]);
+
+		other.destination = neighbours[i];
+		expect(scene, &here, STEER_STEERED);
+		expect(scene, &other, STEER_NOT_LOCAL);
+	}
+}
+
+/* Where forwarding is off and devices are shared, the list of destinations. */
 static void test_shared_devices(void **state)
 {
+	static const char *const neighbours[] = { "192.0.2.3", "2001:db8::3" };
 	struct scene *scene = *state;
 	const struct steer_switch shared = { .enabled = 1,
 					     .shared_devices = 1 };
-	struct packet neighbour4 = syn(AF_INET);
-	struct packet neighbour6 = syn(AF_INET6);
+	struct packet neighbour = syn(AF_INET);
 
-	neighbour4.destination = "192.0.2.3";
-	neighbour6.destination = "2001:db8::3";
+	neighbour.destination = neighbours[0];
 	run("sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0");
-	assert_int_equal(steering_list_addresses(&scene->steering), 0);
+	list_destinations(scene);
 	assert_int_equal(steering_switch(&scene->steering, &shared), 0);
-	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
-		struct packet packet = syn(families[i]);
-
-		expect(scene, &packet, STEER_STEERED);
-	}
-	expect(scene, &neighbour4, STEER_NOT_LOCAL);
-	expect(scene, &neighbour6, STEER_NOT_LOCAL);
+	expect_only_listed(scene, neighbours);
 
 	run("ip address add 192.0.2.3/24 dev tap0");
-	assert_int_equal(steering_list_addresses(&scene->steering), 0);
-	expect(scene, &neighbour4, STEER_STEERED);
+	list_destinations(scene);
+	expect(scene, &neighbour, STEER_STEERED);
 	run("ip address del 192.0.2.3/24 dev tap0");
-	assert_int_equal(steering_list_addresses(&scene->steering), 0);
+	list_destinations(scene);
 	wait_for_question();
-	expect(scene, &neighbour4, STEER_NOT_LOCAL);
+	expect(scene, &neighbour, STEER_NOT_LOCAL);
 	run("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1");
+	set_enabled(scene, true);
+}
+
+/* Addresses that no interface has, as load balancers want it; one network lies
+ * in another. */
+static void test_local_routes(void **state)
+{
+	static const char *const within[][3] = {
+		{ "203.0.113.0", "203.0.113.77", "203.0.113.255" },
+		{ "2001:db8:7::", "2001:db8:7::77", "2001:db8:7:1::77" },
+	};
+	struct scene *scene = *state;
+	const struct steer_switch shared = { .enabled = 1,
+					     .shared_devices = 1 };
+
+	run("sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0; "
+	    "ip route add local 203.0.113.0/24 dev lo; "
+	    "ip route add local 203.0.113.77 dev lo table 7; "
+	    "ip -6 route add local 2001:db8:7::/48 dev lo; "
+	    "ip -6 route add local 2001:db8:7::77 dev lo table 7");
+	list_destinations(scene);
+	assert_int_equal(steering_switch(&scene->steering, &shared), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
+		for (size_t j = 0; j < ARRAY_SIZE(within[i]); j++) {
+			struct packet packet = syn(families[i]);
+
+			packet.destination = within[i][j];
+			expect(scene, &packet, STEER_STEERED);
+		}
+	}
+	run("ip route del local 203.0.113.0/24; "
+	    "ip route del local 203.0.113.77 table 7; "
+	    "ip -6 route del local 2001:db8:7::/48; "
+	    "ip -6 route del local 2001:db8:7::77 table 7");
+	list_destinations(scene);
+	wait_for_question();
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
+		for (size_t j = 0; j < ARRAY_SIZE(within[i]); j++) {
+			struct packet packet = syn(families[i]);
+
+			packet.destination = within[i][j];
+			expect(scene, &packet, STEER_NOT_LOCAL);
+		}
+	}
+	run("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1");
+	set_enabled(scene, true);
+}
+
+/* No route without a mark, which a packet gets later: not ours all the same. */
+static void test_marked_rules(void **state)
+{
+	static const char *const elsewhere[] = { "203.0.113.1",
+						 "2001:db8:7::1" };
+	struct scene *scene = *state;
+	const struct steer_switch marked = { .enabled = 1, .marked_rules = 1 };
+
+	list_destinations(scene);
+	assert_int_equal(steering_switch(&scene->steering, &marked), 0);
+	expect_only_listed(scene, elsewhere);
 	set_enabled(scene, true);
 }
 
@@ -1020,6 +1091,8 @@ static int tear_down(void **state)
 		cmocka_unit_test(test_link_addresses_that_look_like_ip), \
 		cmocka_unit_test(test_no_link_layer),                    \
 		cmocka_unit_test(test_shared_devices),                   \
+		cmocka_unit_test(test_local_routes),                     \
+		cmocka_unit_test(test_marked_rules),                     \
 		cmocka_unit_test(test_switches),                         \
 		cmocka_unit_test(test_syn_cookies),                      \
 		cmocka_unit_test(test_unanswered_flow_is_given_up),      \

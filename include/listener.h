@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/socket.h>
 
 enum listener_scope {
 	/* 127.0.0.1 and [::1]: packets are assigned to the socket, or it is
@@ -41,6 +42,14 @@ int listeners_open(struct listeners *listeners, enum listener_scope scope,
 
 /* Does anybody listen on @port, at whatever address? Opens nothing. */
 bool listeners_port_is_taken(uint16_t port);
+
+/*
+ * Is @address, of this host, one at which somebody is seen to listen? Never for
+ * a low port without CAP_NET_BIND_SERVICE, and never for a socket with a path
+ * or a name. Opens nothing.
+ */
+bool listeners_address_is_taken(const struct sockaddr *address,
+				socklen_t length);
 
 /* Close both; safe on LISTENERS_NONE and twice. */
 void listeners_close(struct listeners *listeners);

@@ -142,6 +142,20 @@ bool listeners_port_is_taken(uint16_t port)
 	return is_taken(AF_INET, port) || is_taken(AF_INET6, port);
 }
 
+bool listeners_address_is_taken(const struct sockaddr *address,
+				socklen_t length)
+{
+	const int family = address->sa_family;
+	cleanup_fd int fd = -1;
+
+	/* A path would be made. */
+	if (family == AF_UNIX)
+		return false;
+	fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	return fd >= 0 && set_address_options(fd, family, LISTENER_ANY) == 0 &&
+	       bind(fd, address, length) < 0 && errno == EADDRINUSE;
+}
+
 void listeners_close(struct listeners *listeners)
 {
 	close_fd_at(&listeners->ipv4);

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "fallback_check.h"
 #include "log.h"
 #include "log_file.h"
 #include "recovery.h"
@@ -310,7 +311,28 @@ static int examine(const struct options *options,
 	return settings->ops ? 0 : -EOPNOTSUPP;
 }
 
-/* Be the one instance, on a host that holds nothing of another. */
+/* Nobody who is served today may be turned away tomorrow. */
+static int check_fallback(const struct options *options,
+			  const struct supervisor_settings *settings)
+{
+	int err = 0;
+
+	if (settings->ops != &redirect_none)
+		err = fallback_check(&settings->proxy.fallback,
+				     (uint16_t)options->service_port);
+	if (err)
+		log_error("the fallback %s does not answer (%s), but somebody "
+			  "listens on port %u: name the web server's address "
+			  "with -fallback",
+			  options->fallback, error_text(err),
+			  options->service_port);
+	return err;
+}
+
+/*
+ * Be the one instance, on a host that holds nothing of another. The fallback
+ * comes last: to one that runs already it makes no difference.
+ */
 static int prepare(const struct options *options,
 		   struct supervisor_settings *settings)
 {
@@ -320,6 +342,8 @@ static int prepare(const struct options *options,
 		return err;
 	err = recover(&settings->redirect, settings->pidfile,
 		      settings->ops != &redirect_none);
+	if (!err)
+		err = check_fallback(options, settings);
 	if (err)
 		pidfile_release(settings->pidfile);
 	return err;

@@ -11,6 +11,7 @@ import pytest
 from harness import hello, residue
 from harness.network import Network
 from harness.visitors import LongVisitor
+from harness.webserver import WebServer
 
 DONE, FAILED, USAGE = 0, 1, 2
 NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
@@ -123,6 +124,65 @@ def test_no_web_server_behind_the_fallback(redirect, network, product):
             with contextlib.suppress(ConnectionResetError):
                 assert visitor.recv(1) == b""
     assert "127.0.0.1:443" in product.log_text()
+
+
+@pytest.fixture
+def outer_web(network, tmp_path):
+    """One that does not listen where the fallback leads by default."""
+    made = WebServer(network.server, tmp_path,
+                     listen=(f"{Network.SERVER[4]}:443",
+                             f"[{Network.SERVER[6]}]:443"))
+    yield made
+    made.stop()
+
+
+@pytest.mark.parametrize("fallback", [
+    None, "localhost:443", "unix:/nonexistent/socket"])
+def test_fallback_that_is_not_where_the_web_server_is(
+        redirect, fallback, network, product, outer_web):
+    """Else every visitor would be turned away from now on."""
+    before = residue.snapshot(network.server)
+    visitor = LongVisitor(network.client, Network.SERVER[4], outer_web)
+    result = product.run("start", "--daemon", f"--{redirect}",
+                         *(["-fallback", fallback] if fallback else []))
+    assert result.returncode == FAILED
+    (line,) = result.stdout.splitlines()
+    assert (fallback or "127.0.0.1:443") in line and "-fallback" in line
+    assert not product.pids() and not product.pidfile.exists()
+    visitor.visit()
+    visitor.close()
+    assert residue.snapshot(network.server) == before
+
+
+def test_web_server_at_its_outer_address(redirect, network, product,
+                                         outer_web):
+    address = Network.SERVER[4]
+    product.start(f"--{redirect}", "-fallback", f"{address}:443")
+    supervisor = product.supervisor()
+    for visited in Network.SERVER.values():
+        with contextlib.closing(LongVisitor(network.client, visited,
+                                            outer_web)) as visitor:
+            visitor.visit()
+            assert visitor.peer == address
+    # One more is not asked where it would lead.
+    assert "already running" in product.start(f"--{redirect}").stdout
+    assert product.supervisor() == supervisor
+
+
+def test_web_server_without_the_right_to_low_ports(redirect, product,
+                                                   outer_web):
+    """As the service has it."""
+    result = product.namespace.run(
+        "setpriv", "--bounding-set=-net_bind_service",
+        "--inh-caps=-net_bind_service",
+        *product.command("start", "--daemon", f"--{redirect}"),
+        env=product.environment, check=False)
+    assert result.returncode == FAILED
+    assert "-fallback" in result.stdout
+
+
+def test_proxy_alone_does_not_ask_for_the_web_server(product, outer_web):
+    product.start("--no-redirect")
 
 
 def test_no_responder_yet(redirect, network, product, web):

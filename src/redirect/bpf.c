@@ -200,7 +200,7 @@ static int refuse_without_pin(const struct bpf_redirect *bpf)
 	log_error("port %u is published by a NAT rule (%s), which takes new "
 		  "connections away from a program at TC ingress; keeping them "
 		  "needs kernel 6.0 with BTF, nf_conntrack and CAP_SYS_ADMIN: "
-		  "use --iptables here",
+		  "without it, only another kind of challenge will do",
 		  bpf->config->service_port, rule);
 	return -EOPNOTSUPP;
 }

@@ -60,6 +60,15 @@ bool dnat_is_rule_for(const char *line, uint16_t port)
 			negated = false;
 		} else if (in_ports && strcmp(word, "!=") == 0) {
 			negated = true;
+		} else if (in_ports && (strcmp(word, "map") == 0 ||
+					strcmp(word, "vmap") == 0)) {
+			/* "map { 443 : 10.0.0.2, 444 : 10.0.0.3 }" */
+			continue;
+		} else if (in_ports && strcmp(word, ":") == 0) {
+			line = next_word(line, word);
+		} else if (in_ports && word[0] == '@') {
+			/* What is in it is told elsewhere: perhaps ours. */
+			covers_port = true;
 		} else if (in_ports && isdigit((unsigned char)word[0])) {
 			covers_port |= word_covers(word, port) != negated;
 		} else {

@@ -28,6 +28,9 @@ static void test_rules_that_publish(void **state)
 		"dnat to 10.0.0.2",
 		"\t\ttcp dport 440-450 redirect to :8443",
 		"\t\ttcp dport != 22 dnat to 10.0.0.2",
+		"\t\tdnat to tcp dport map { 80 : 10.0.0.2, 443 : 10.0.0.3 }",
+		"\t\tdnat ip to tcp dport map { 440-450 : 10.0.0.3 . 22 }",
+		"\t\tredirect to tcp dport map { 443 : 22 }",
 	};
 
 	(void)state;
@@ -35,6 +38,15 @@ static void test_rules_that_publish(void **state)
 		assert_true(dnat_is_rule_for(rules[i], 443));
 		assert_false(dnat_is_rule_for(rules[i], 22));
 	}
+}
+
+/* A set or map that has a name: what is in it is not in the rule. */
+static void test_rules_that_may_publish(void **state)
+{
+	(void)state;
+	assert_true(dnat_is_rule_for("\t\tdnat to tcp dport map @ports", 443));
+	assert_true(
+		dnat_is_rule_for("\t\ttcp dport @web dnat to 10.0.0.2", 443));
 }
 
 static void test_rules_that_do_not(void **state)
@@ -71,6 +83,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rules_that_publish),
+		cmocka_unit_test(test_rules_that_may_publish),
 		cmocka_unit_test(test_rules_that_do_not),
 	};
 

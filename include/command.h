@@ -14,9 +14,13 @@ enum exit_code {
 	EXIT_CODE_USAGE = 2,
 	/* status only */
 	EXIT_CODE_NOT_RUNNING = 3,
+	/* start_instance() only: users get EXIT_CODE_DONE for it. */
+	EXIT_CODE_ALREADY_RUNNING = 4,
 };
 
 int command_start(const struct options *options);
+/* The same, but tells whether the instance that serves is another's. */
+int start_instance(const struct options *options);
 int command_stop(const struct options *options);
 int command_status(const struct options *options);
 /* Print the version and what this build has. */

@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include "log.h"
-#include "pidfile.h"
 #include "stop_signals.h"
 #include "support.h"
 
@@ -39,7 +38,7 @@ static int start_in_background(const struct options *options)
 		return EXIT_CODE_FAILED;
 	}
 	if (child == 0)
-		_exit(command_start(&start));
+		_exit(start_instance(&start));
 	return wait_for_exit(child);
 }
 
@@ -97,9 +96,9 @@ static int run_command(char *const *command, const sigset_t *stop_signals,
 
 int command_run(const struct options *options)
 {
-	struct pidfile_holder holder = { .state = PIDFILE_FREE };
 	cleanup_fd int signal_fd = -1;
 	sigset_t stop_signals;
+	int start_code;
 	int stop_code;
 	int code;
 
@@ -107,14 +106,14 @@ int command_run(const struct options *options)
 	 * stop. It goes to the command then. */
 	stop_signals_hold(&stop_signals);
 	signal_fd = stop_signals_open();
-	pidfile_query(options->pidfile, &holder);
-	code = start_in_background(options);
-	if (code != EXIT_CODE_DONE)
-		return code;
+	start_code = start_in_background(options);
+	if (start_code != EXIT_CODE_DONE &&
+	    start_code != EXIT_CODE_ALREADY_RUNNING)
+		return start_code;
 
 	code = run_command(options->command, &stop_signals, signal_fd);
 	/* Whoever started it before us will stop it. */
-	if (holder.state == PIDFILE_RUNNING)
+	if (start_code == EXIT_CODE_ALREADY_RUNNING)
 		return code;
 	stop_code = command_stop(options);
 	return code ? code : stop_code;

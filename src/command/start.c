@@ -388,7 +388,7 @@ static int start(const struct options *options, struct caller *caller)
 	return supervisor_run(&settings);
 }
 
-int command_start(const struct options *options)
+int start_instance(const struct options *options)
 {
 	struct caller caller = { .notify_fd = -1 };
 	int code;
@@ -404,5 +404,14 @@ int command_start(const struct options *options)
 			return code;
 	}
 	err = start(options, &caller);
-	return err && err != -EALREADY ? EXIT_CODE_FAILED : EXIT_CODE_DONE;
+	if (err == -EALREADY)
+		return EXIT_CODE_ALREADY_RUNNING;
+	return err ? EXIT_CODE_FAILED : EXIT_CODE_DONE;
+}
+
+int command_start(const struct options *options)
+{
+	int code = start_instance(options);
+
+	return code == EXIT_CODE_ALREADY_RUNNING ? EXIT_CODE_DONE : code;
 }

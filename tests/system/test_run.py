@@ -99,3 +99,26 @@ def test_instance_that_ran_before_goes_on(product, clean):
     assert product.supervisor() == supervisor
     product.stop()
     assert_nothing_left(product, clean)
+
+
+@pytest.mark.parametrize("delay", [0, 0.005, 0.02, 0.05])
+def test_two_at_once(redirect, delay, product, clean, tmp_path):
+    """Only the one that started the proxy stops it, whoever ends first."""
+    processes = []
+    for number in range(2):
+        processes.append(product.popen(
+            "--log-file", tmp_path / f"{number}.log", f"--{redirect}", "run",
+            "--", "sh", "-c",
+            'touch "$0.runs"; while ! [ -e "$0.end" ]; do sleep 0.05; done',
+            tmp_path / str(number)))
+        time.sleep(delay)
+    wait_until(lambda: all((tmp_path / f"{number}.runs").exists()
+                           for number in range(2)), what="both commands")
+    (guest,) = [number for number in range(2) if "already running"
+                in (tmp_path / f"{number}.log").read_text()]
+    supervisor = product.supervisor()
+    for number in (guest, 1 - guest):
+        assert product.supervisor() == supervisor
+        (tmp_path / f"{number}.end").touch()
+        assert processes[number].wait(20) == 0
+    assert_nothing_left(product, clean)

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "support.h"
@@ -60,8 +61,9 @@ static int set_address_options(int fd, int family, enum listener_scope scope)
 	return 0;
 }
 
-static int bind_to_scope(int fd, int family, enum listener_scope scope,
-			 uint16_t port)
+/* Where a listener of @scope is bound to; returns the address's length. */
+static socklen_t name_scope(int family, enum listener_scope scope,
+			    uint16_t port, struct sockaddr_storage *address)
 {
 	const bool any = scope == LISTENER_ANY;
 	const struct sockaddr_in ipv4 = {
@@ -74,17 +76,19 @@ static int bind_to_scope(int fd, int family, enum listener_scope scope,
 		.sin6_port = htons(port),
 		.sin6_addr = any ? in6addr_any : in6addr_loopback,
 	};
-	int err;
 
-	if (family == AF_INET)
-		err = bind(fd, (const struct sockaddr *)&ipv4, sizeof(ipv4));
-	else
-		err = bind(fd, (const struct sockaddr *)&ipv6, sizeof(ipv6));
-	return err < 0 ? -errno : 0;
+	if (family == AF_INET) {
+		memcpy(address, &ipv4, sizeof(ipv4));
+		return sizeof(ipv4);
+	}
+	memcpy(address, &ipv6, sizeof(ipv6));
+	return sizeof(ipv6);
 }
 
 static int listener_open(int family, enum listener_scope scope, uint16_t port)
 {
+	struct sockaddr_storage address;
+	socklen_t length = name_scope(family, scope, port, &address);
 	cleanup_fd int fd = -1;
 	int err;
 
@@ -94,11 +98,10 @@ static int listener_open(int family, enum listener_scope scope, uint16_t port)
 	err = set_address_options(fd, family, scope);
 	if (!err)
 		err = set_inherited_options(fd);
-	if (!err)
-		err = bind_to_scope(fd, family, scope, port);
 	if (err)
 		return err;
-	if (listen(fd, BACKLOG) < 0)
+	if (bind(fd, (const struct sockaddr *)&address, length) < 0 ||
+	    listen(fd, BACKLOG) < 0)
 		return -errno;
 	return steal_fd(&fd);
 }
@@ -129,19 +132,6 @@ int listeners_open(struct listeners *listeners, enum listener_scope scope,
 }
 
 /* Bound but not listening, a socket can be reached by nobody. */
-static bool is_taken(int family, uint16_t port)
-{
-	cleanup_fd int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	return fd >= 0 && set_address_options(fd, family, LISTENER_ANY) == 0 &&
-	       bind_to_scope(fd, family, LISTENER_ANY, port) == -EADDRINUSE;
-}
-
-bool listeners_port_is_taken(uint16_t port)
-{
-	return is_taken(AF_INET, port) || is_taken(AF_INET6, port);
-}
-
 bool listeners_address_is_taken(const struct sockaddr *address,
 				socklen_t length)
 {
@@ -154,6 +144,20 @@ bool listeners_address_is_taken(const struct sockaddr *address,
 	fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	return fd >= 0 && set_address_options(fd, family, LISTENER_ANY) == 0 &&
 	       bind(fd, address, length) < 0 && errno == EADDRINUSE;
+}
+
+static bool is_taken(int family, uint16_t port)
+{
+	struct sockaddr_storage address;
+	socklen_t length = name_scope(family, LISTENER_ANY, port, &address);
+
+	return listeners_address_is_taken((const struct sockaddr *)&address,
+					  length);
+}
+
+bool listeners_port_is_taken(uint16_t port)
+{
+	return is_taken(AF_INET, port) || is_taken(AF_INET6, port);
 }
 
 void listeners_close(struct listeners *listeners)

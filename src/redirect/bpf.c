@@ -322,6 +322,13 @@ static void keep_attachment(struct bpf_redirect *bpf,
 		warn_if_behind(bpf, attachment);
 }
 
+static bool is_taken_off(const struct bpf_redirect *bpf,
+			 const struct attachment *attachment)
+{
+	return attachment->attached &&
+	       !tc_is_attached(&attachment->tc, bpf->steering.program_id);
+}
+
 /* Not by one that has gone since the list was read, which takes all along. */
 static void drop_taken_off(struct bpf_redirect *bpf,
 			   struct attachment *attachment)
@@ -357,9 +364,7 @@ static void drop_stale(struct bpf_redirect *bpf,
 		if (fit != INTERFACE_FITS)
 			drop_attachment(bpf, attachment,
 					interface_fit_text(fit));
-		else if (attachment->attached &&
-			 !tc_is_attached(&attachment->tc,
-					 bpf->steering.program_id))
+		else if (is_taken_off(bpf, attachment))
 			drop_taken_off(bpf, attachment);
 		else
 			keep_attachment(bpf, attachment, now);
@@ -672,10 +677,7 @@ static int event_fd(const struct redirect *redirect)
 static bool is_any_taken_off(const struct bpf_redirect *bpf)
 {
 	for (size_t i = 0; i < bpf->count; i++) {
-		const struct attachment *attachment = &bpf->attachments[i];
-
-		if (attachment->attached &&
-		    !tc_is_attached(&attachment->tc, bpf->steering.program_id))
+		if (is_taken_off(bpf, &bpf->attachments[i]))
 			return true;
 	}
 	return false;
@@ -684,9 +686,11 @@ static bool is_any_taken_off(const struct bpf_redirect *bpf)
 /* The kernel does not tell of a tcx program that somebody detaches. */
 static void look_unasked(struct bpf_redirect *bpf)
 {
-	if (monotonic_ns() - bpf->looked_ns < LOOK_INTERVAL_NS)
+	const uint64_t now = monotonic_ns();
+
+	if (now - bpf->looked_ns < LOOK_INTERVAL_NS)
 		return;
-	bpf->looked_ns = monotonic_ns();
+	bpf->looked_ns = now;
 	if (is_any_taken_off(bpf))
 		reconcile(bpf);
 }
@@ -707,12 +711,13 @@ static int handle_event(struct redirect *redirect)
 	}
 	if (!bpf->in_place)
 		return 0;
-	if (changed)
+	if (changed) {
 		reconcile(bpf);
-	else if (routes_changed)
-		follow_destinations(bpf);
-	if (!changed)
+	} else {
+		if (routes_changed)
+			follow_destinations(bpf);
 		look_unasked(bpf);
+	}
 	follow_dnat(bpf, changed);
 	return 0;
 }

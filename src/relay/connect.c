@@ -153,12 +153,24 @@ static int reach(struct engine *engine, struct connection *connection,
 	return flow->bytes > 0 ? 0 : error;
 }
 
-/* A want of ports, say, or of a whole family: what another address has told
- * counts more. */
-static void note_failure(struct connection *connection, int error)
+/*
+ * The current address failed. Is there another, which then is the current one?
+ * If not, give up: not for a want of ports, say, or of a whole family, if an
+ * address has told more.
+ */
+static bool go_to_next_address(struct engine *engine,
+			       struct connection *connection, int error,
+			       const uint8_t *bytes, size_t length)
 {
+	forget_backend(engine, connection);
 	if (!is_shortage(error))
 		connection->connect_error = error;
+	if (!has_next_address(connection)) {
+		give_up(engine, connection, error, bytes, length);
+		return false;
+	}
+	connection->address_index++;
+	return true;
 }
 
 /* Try the addresses from address_index on. */
@@ -169,13 +181,9 @@ static void try_addresses(struct engine *engine, struct connection *connection,
 
 	while ((error = reach(engine, connection, bytes, length)) != 0 &&
 	       error != -EINPROGRESS) {
-		forget_backend(engine, connection);
-		note_failure(connection, error);
-		if (!has_next_address(connection)) {
-			give_up(engine, connection, error, bytes, length);
+		if (!go_to_next_address(engine, connection, error, bytes,
+					length))
 			return;
-		}
-		connection->address_index++;
 	}
 	if (error == 0) {
 		connection_relay(engine, connection);
@@ -214,14 +222,8 @@ void connect_begin(struct engine *engine, struct connection *connection,
 static void try_next(struct engine *engine, struct connection *connection,
 		     int error)
 {
-	forget_backend(engine, connection);
-	note_failure(connection, error);
-	if (has_next_address(connection)) {
-		connection->address_index++;
+	if (go_to_next_address(engine, connection, error, NULL, 0))
 		try_addresses(engine, connection, NULL, 0);
-	} else {
-		give_up(engine, connection, error, NULL, 0);
-	}
 }
 
 void connect_finish(struct engine *engine, struct connection *connection)

@@ -206,15 +206,17 @@ static void drain_alone(struct loop *loop)
 
 static void orphan(struct loop *loop)
 {
+	/* Killed in the middle of a drain, too. */
+	const bool drains = loop->environment->drain_when_orphaned ||
+			    loop->draining;
+
 	log_warning("the supervisor died; %s",
-		    loop->environment->drain_when_orphaned
-			    ? "serving the open connections to their end"
-			    : "serving on until SIGTERM");
+		    drains ? "serving the open connections to their end"
+			   : "serving on until SIGTERM");
 	loop->orphaned = true;
 	readiness_forget(&loop->engine.readiness,
 			 loop->environment->control_fd);
-	/* Killed in the middle of a drain, too. */
-	if (loop->environment->drain_when_orphaned || loop->draining)
+	if (drains)
 		drain_alone(loop);
 }
 

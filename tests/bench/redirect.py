@@ -10,15 +10,14 @@ import os
 import subprocess
 import time
 
+import peers
+from measure import Failure
+
 RULE = (
     "-p tcp --dport 443 -j REDIRECT --to-port 21443 -m comment --comment acme-alpn-proxy"
 ).split()
 ORIGINAL = "the original's three calls of iptables"
 ROUNDS = 9
-
-
-class Failure(Exception):
-    """It could not be measured, and why."""
 
 
 def run(*command, check=True, environment=None):
@@ -53,24 +52,25 @@ def measure_original():
     return taken
 
 
-def measure_ours(program, folder, redirect):
-    environment = dict(os.environ, ACME_ALPN_PROXY_PIDFILE=f"{folder}/redirect.pid")
-    ours = [os.path.abspath(program), "--log-file", f"{folder}/redirect.log"]
+def measure_ours(folder, redirect):
+    ours = peers.Ours(folder, None)
+    command = [os.path.abspath(ours.program), "--log-file", f"{folder}/redirect.log"]
+    environment = ours.environment()
     taken = milliseconds(
-        lambda: run(*ours, "start", "--daemon", redirect, environment=environment)
+        lambda: run(*command, "start", "--daemon", redirect, environment=environment)
     )
-    run(*ours, "stop", "--wait", environment=environment)
+    run(*command, "stop", "--wait", environment=environment)
     return taken
 
 
-def measure(program, folder):
+def measure(folder):
     """{what: [ms, ...]}, in alternating rounds; Failure if it cannot be."""
     run("ip", "link", "add", "visitors0", "type", "veth", "peer", "name", "visitors1")
     run("ip", "link", "set", "visitors0", "up")
     run("ip", "link", "set", "visitors1", "up")
     contestants = {
-        "ours, --iptables": lambda: measure_ours(program, folder, "--iptables"),
-        "ours, --bpf, two interfaces": lambda: measure_ours(program, folder, "--bpf"),
+        "ours, --iptables": lambda: measure_ours(folder, "--iptables"),
+        "ours, --bpf, two interfaces": lambda: measure_ours(folder, "--bpf"),
         ORIGINAL: measure_original,
     }
     samples = {name: [] for name in contestants}

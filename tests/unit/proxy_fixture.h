@@ -271,6 +271,13 @@ static inline void fixture_tell(const struct fixture *fixture,
 	assert_int_equal(send(fixture->control_fd, &byte, 1, MSG_NOSIGNAL), 1);
 }
 
+/* As if its supervisor had died. */
+static inline void fixture_orphan(struct fixture *fixture)
+{
+	close(fixture->control_fd);
+	fixture->control_fd = -1;
+}
+
 /* The proxy ends by itself, without an error. */
 static inline void fixture_expect_exit(struct fixture *fixture)
 {

@@ -962,8 +962,7 @@ static void drains_when_orphaned(void **state)
 	fixture->drain_when_orphaned = true;
 	fixture_start(fixture);
 	relayed = relay(fixture);
-	close(fixture->control_fd);
-	fixture->control_fd = -1;
+	fixture_orphan(fixture);
 	while (fixture->shared->lease != 0)
 		usleep(1000);
 	say(relayed.client, "alone", 5);
@@ -982,8 +981,7 @@ static void ends_what_is_left_as_an_orphan(void **state)
 	fixture->config.drain_timeout_ms = 300;
 	fixture_start(fixture);
 	relayed = relay(fixture);
-	close(fixture->control_fd);
-	fixture->control_fd = -1;
+	fixture_orphan(fixture);
 	fixture_expect_exit(fixture);
 	end(relayed);
 }
@@ -1031,8 +1029,7 @@ static void heeds_sigterm_only_as_an_orphan(void **state)
 	fixture_start(fixture);
 	kill(fixture->pid, SIGTERM);
 	end(relay(fixture));
-	close(fixture->control_fd);
-	fixture->control_fd = -1;
+	fixture_orphan(fixture);
 	end(relay(fixture));
 	usleep(50000);
 	end(relay(fixture));

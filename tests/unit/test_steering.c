@@ -611,6 +611,20 @@ static void test_shared_devices(void **state)
 	set_enabled(scene, true);
 }
 
+static void expect_each(struct scene *scene,
+			const char *const destinations[][3],
+			enum steer_verdict verdict)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
+		for (size_t j = 0; j < 3; j++) {
+			struct packet packet = syn(families[i]);
+
+			packet.destination = destinations[i][j];
+			expect(scene, &packet, verdict);
+		}
+	}
+}
+
 /* Addresses that no interface has, as load balancers want it; one network lies
  * in another. */
 static void test_local_routes(void **state)
@@ -630,28 +644,14 @@ static void test_local_routes(void **state)
 	    "ip -6 route add local 2001:db8:7::77 dev lo table 7");
 	list_destinations(scene);
 	assert_int_equal(steering_switch(&scene->steering, &shared), 0);
-	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
-		for (size_t j = 0; j < ARRAY_SIZE(within[i]); j++) {
-			struct packet packet = syn(families[i]);
-
-			packet.destination = within[i][j];
-			expect(scene, &packet, STEER_STEERED);
-		}
-	}
+	expect_each(scene, within, STEER_STEERED);
 	run("ip route del local 203.0.113.0/24; "
 	    "ip route del local 203.0.113.77 table 7; "
 	    "ip -6 route del local 2001:db8:7::/48; "
 	    "ip -6 route del local 2001:db8:7::77 table 7");
 	list_destinations(scene);
 	wait_for_question();
-	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
-		for (size_t j = 0; j < ARRAY_SIZE(within[i]); j++) {
-			struct packet packet = syn(families[i]);
-
-			packet.destination = within[i][j];
-			expect(scene, &packet, STEER_NOT_LOCAL);
-		}
-	}
+	expect_each(scene, within, STEER_NOT_LOCAL);
 	run("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1");
 	set_enabled(scene, true);
 }

@@ -101,9 +101,9 @@ class Product:
         that are no iptables.
         """
         children = Path(f"/proc/{self.supervisor()}/task").glob("*/children")
+        ours = self.pids()
         return [int(pid) for path in children
-                for pid in path.read_text().split()
-                if int(pid) in self.pids()]
+                for pid in path.read_text().split() if int(pid) in ours]
 
     def worker(self):
         (pid,) = self.workers()

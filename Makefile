@@ -76,18 +76,19 @@ HARDENING := -fPIE -fstack-protector-strong -fstack-clash-protection \
 HERE	  := '-ffile-prefix-map=$(CURDIR)=.'
 CFLAGS	  ?= -O2 -g
 CPPFLAGS  += -D_GNU_SOURCE -DVERSION='"$(VERSION)"' \
-	     -DLINKAGE='"$(linkage)"' -I. -iquote include \
+	     -DLINKAGE='"$(linkage)"' -I. -iquote include -iquote src \
 	     -I$(BUILD)/bpf -MMD -MP
 all_cflags   = -std=gnu17 $(WARNINGS) $(HARDENING) $(HERE) $(CFLAGS)
 all_ldflags  = $(pie) -Wl,-z,relro,-z,now $(LDFLAGS)
 libraries   := -lbpf -lelf -lz
 
-sources	:= $(wildcard src/*.c src/*/*.c)
+sources	:= $(wildcard src/*.c src/*/*.c src/*/*/*.c)
 objects	:= $(sources:%.c=$(BUILD)/%.o)
 # All but main(): what the unit tests are linked with.
 modules	:= $(filter-out $(BUILD)/src/main.o,$(objects))
 program	:= $(BUILD)/acme-alpn-proxy
-c_files	:= $(wildcard src/*.c src/*/*.c include/*.h bpf/*.[ch] \
+c_files	:= $(wildcard src/*.c src/*/*.[ch] src/*/*/*.[ch] \
+	     include/*/*.h include/*/*/*.h bpf/*.[ch] \
 	     tests/unit/*.[ch] tests/fuzz/*.[ch] tests/tools/*.[ch] \
 	     tests/bench/*.[ch] tests/kernels/*.c dist/*/*.c)
 
@@ -126,10 +127,10 @@ $(BUILD)/%.o: %.c
 	$(Q)$(CC) $(CPPFLAGS) $(all_cflags) -c -o $@ $<
 
 $(BUILD)/completion/table: dist/completion/table.c src/command/options.c \
-		src/peek/domain_list.c src/support/address.c
+		src/hello/domain_list.c src/base/address.c
 	$(call say,HOSTCC)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(HOSTCC) -std=gnu17 -D_GNU_SOURCE -iquote include -MMD -MF $@.d \
+	$(Q)$(HOSTCC) -std=gnu17 -D_GNU_SOURCE -iquote include -iquote src -MMD -MF $@.d \
 		-o $@ $^
 
 $(BUILD)/completion/table.tsv: $(BUILD)/completion/table
@@ -157,19 +158,19 @@ $(BUILD)/unit/%: tests/unit/%.c $(modules)
 	$(Q)$(CC) $(CPPFLAGS) $(all_cflags) -MF $@.d $(all_ldflags) -o $@ $< \
 		$(modules) -lcmocka $(libraries)
 
-# A target is built with src/peek, src/support and the pure modules named here,
+# A target is built with src/hello, src/base and the pure modules named here,
 # so that all code behind it is instrumented.
 modules_of_fuzz_options	   := src/command/options.c
-modules_of_fuzz_proxy_header := src/relay/proxy_header.c
-modules_of_fuzz_rulespec   := src/redirect/rulespec.c
-modules_of_fuzz_status_report := src/command/common.c src/supervisor/pidfile.c \
+modules_of_fuzz_proxy_header := src/proxy/proxy_header.c
+modules_of_fuzz_rulespec   := src/redirect/rules/rulespec.c
+modules_of_fuzz_status_report := src/command/common.c src/status/socket.c src/instance/pidfile.c \
 				 src/supervisor/confinement.c
-modules_of_fuzz_rule_table := src/redirect/rule_table.c \
-			      src/redirect/rulespec.c src/redirect/dnat.c \
-			      src/redirect/nat_check.c src/redirect/xtables.c
+modules_of_fuzz_rule_table := src/redirect/rules/rule_table.c \
+			      src/redirect/rules/rulespec.c src/redirect/rules/published.c \
+			      src/redirect/rules/input_firewall.c src/redirect/rules/xtables.c
 
 .SECONDEXPANSION:
-$(BUILD)/fuzz/%: tests/fuzz/%.c $(wildcard src/peek/*.c src/support/*.c) \
+$(BUILD)/fuzz/%: tests/fuzz/%.c $(wildcard src/hello/*.c src/base/*.c) \
 		$$(modules_of_$$*)
 	$(call say,FUZZ)
 	$(Q)mkdir -p $(@D)
@@ -179,7 +180,7 @@ $(BUILD)/fuzz/%: tests/fuzz/%.c $(wildcard src/peek/*.c src/support/*.c) \
 $(BUILD)/fuzz/make_seeds: tests/fuzz/make_seeds.c tests/unit/hello_builder.h
 	$(call say,HOSTCC)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(HOSTCC) -std=gnu17 -D_GNU_SOURCE -I. -iquote include -o $@ $<
+	$(Q)$(HOSTCC) -std=gnu17 -D_GNU_SOURCE -I. -iquote include -iquote src -o $@ $<
 
 .PHONY: seeds
 seeds: $(BUILD)/fuzz/make_seeds

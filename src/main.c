@@ -6,11 +6,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "command.h"
-#include "log.h"
-#include "log_file.h"
-#include "options.h"
-#include "support.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/log_file.h"
+#include "command/command.h"
+#include "command/options.h"
 
 static const char *environment(const char *name)
 {

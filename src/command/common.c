@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
-#include "command.h"
+#include "command/command.h"
 
 #include <errno.h>
 #include <linux/capability.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "log.h"
+#include "base/log.h"
 
 struct redirect_config redirect_config_of(const struct options *options)
 {

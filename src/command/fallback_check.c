@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "fallback_check.h"
+#include "command/fallback_check.h"
 
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -8,8 +8,9 @@
 #include <stdio.h>
 #include <sys/socket.h>
 
-#include "listener.h"
-#include "support.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "listen/listener.h"
 
 /* Of all addresses together. */
 #define TIMEOUT_MS 1000

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
-#include "options.h"
+#include "command/options.h"
 
 #include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "address.h"
-#include "option_table.h"
-#include "support.h"
+#include "base/address.h"
+#include "base/memory.h"
+#include "command/option_table.h"
 
 #define FIELD(name) offsetof(struct options, name)
 

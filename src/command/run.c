@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "command.h"
+#include "command/command.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -9,9 +9,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "log.h"
-#include "stop_signals.h"
-#include "support.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/stop_signals.h"
 
 static int wait_for_exit(pid_t child)
 {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "command.h"
+#include "command/command.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,14 +11,15 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "fallback_check.h"
-#include "log.h"
-#include "log_file.h"
-#include "recovery.h"
-#include "stop_signals.h"
-#include "supervisor.h"
-#include "support.h"
-#include "worker_pool.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/log_file.h"
+#include "base/stop_signals.h"
+#include "command/fallback_check.h"
+#include "instance/recovery.h"
+#include "supervisor/pool.h"
+#include "supervisor/supervisor.h"
 
 #define DEFAULT_LOG_FILE "/var/log/acme-alpn-proxy.log"
 /* An instance that starts or stops is waited for this long. */

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT
-#include "command.h"
+#include "command/command.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <time.h>
 
-#include "confinement.h"
-#include "log.h"
-#include "pidfile.h"
-#include "status_report.h"
-#include "support.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "instance/pidfile.h"
+#include "status/report.h"
+#include "supervisor/confinement.h"
 
 /* One number of the report, as each way of writing it calls it. */
 struct number {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "command.h"
+#include "command/command.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -7,12 +7,14 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "log.h"
-#include "pidfile.h"
-#include "recovery.h"
-#include "status_report.h"
-#include "stop_signals.h"
-#include "support.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/stop_signals.h"
+#include "instance/pidfile.h"
+#include "instance/recovery.h"
+#include "status/report.h"
 
 /* The grace, and an iptables that waits long for its lock. */
 #define STOP_TIMEOUT_MS 90000

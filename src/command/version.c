@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "command.h"
+#include "command/command.h"
 
 #include <bpf/libbpf.h>
 #include <stdio.h>

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "redirect.h"
+#include "redirect/redirect.h"
 
 static int none_probe(const struct redirect_config *config,
 		      struct redirect **redirect, char *reason,

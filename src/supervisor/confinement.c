@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "confinement.h"
+#include "supervisor/confinement.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,7 +20,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "support.h"
+#include "base/fd.h"
+#include "base/memory.h"
 
 #if defined(__x86_64__)
 #define NATIVE_ARCHITECTURE AUDIT_ARCH_X86_64

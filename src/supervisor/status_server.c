@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
-#include "status_server.h"
+#include "supervisor/status_server.h"
 
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "log.h"
-#include "status_report.h"
-#include "support.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "status/report.h"
 
 void status_server_open(struct status_server *server, const char *pidfile)
 {

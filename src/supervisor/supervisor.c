@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "supervisor.h"
+#include "supervisor/supervisor.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -7,13 +7,14 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "log.h"
-#include "log_file.h"
-#include "notify.h"
-#include "status_server.h"
-#include "stop_signals.h"
-#include "support.h"
-#include "worker_pool.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/log_file.h"
+#include "base/notify.h"
+#include "base/stop_signals.h"
+#include "supervisor/pool.h"
+#include "supervisor/status_server.h"
 
 /* Whatever it waits for, the supervisor looks after all else as often. */
 #define TURN_MS 1000

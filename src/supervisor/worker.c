@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "worker.h"
+#include "supervisor/worker.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,9 +13,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "control.h"
-#include "log.h"
-#include "support.h"
+#include "base/control.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/memory.h"
 
 /* A number needs no /etc/passwd, which a container from scratch has not. */
 static bool read_id(const char *name, uid_t *id)

@@ -24,11 +24,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "features.h"
-#include "listener.h"
-#include "log.h"
-#include "steering.h"
-#include "support.h"
+#include "redirect/bpf/features.h"
+#include "listen/listener.h"
+#include "base/log.h"
+#include "redirect/bpf/steering.h"
+#include "base/fd.h"
+#include "base/memory.h"
 
 #define SERVICE_PORT 443
 #define LISTEN_PORT  21443

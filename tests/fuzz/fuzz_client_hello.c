@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client_hello.h"
+#include "hello/client_hello.h"
 #include "tests/fuzz/reference_client_hello.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "domain_list.h"
+#include "hello/domain_list.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "options.h"
+#include "command/options.h"
 
 #define MAXIMUM_WORDS 64
 /* The variables that options_parse() asks for. */

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "proxy_header.h"
+#include "proxy/proxy_header.h"
 #include "tests/fuzz/reference_proxy_header.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

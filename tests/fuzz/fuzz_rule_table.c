@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "dnat.h"
-#include "rule_table.h"
+#include "redirect/rules/published.h"
+#include "redirect/rules/rule_table.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "support.h"
+#include "base/memory.h"
 #include "tests/unit/hello_builder.h"
 
 static const char *const only_acme[] = { "acme-tls/1", NULL };

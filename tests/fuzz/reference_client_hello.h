@@ -12,7 +12,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "client_hello.h"
+#include "hello/client_hello.h"
 
 struct reference {
 	/* Bytes of the stream up to the end of the hello. */

@@ -25,9 +25,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "log.h"
-#include "proxy.h"
-#include "support.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "proxy/proxy.h"
 #include "tests/unit/hello_builder.h"
 
 /* For what must happen; what must not is waited for much shorter. */

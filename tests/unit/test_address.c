@@ -9,8 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "address.h"
-#include "support.h"
+#include "base/address.h"
+#include "base/memory.h"
 
 static void splits_every_form(void **state)
 {

@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client_hello.h"
-#include "support.h"
+#include "base/memory.h"
+#include "hello/client_hello.h"
 #include "tests/fuzz/reference_client_hello.h"
 #include "tests/unit/hello_builder.h"
 

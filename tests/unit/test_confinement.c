@@ -37,8 +37,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "confinement.h"
-#include "support.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/memory.h"
+#include "supervisor/confinement.h"
 
 #define NOBODY 65534
 

@@ -16,9 +16,10 @@
 #include <sched.h>
 #include <string.h>
 
-#include "conntrack_entries.h"
-#include "netlink.h"
-#include "support.h"
+#include "base/fd.h"
+#include "base/memory.h"
+#include "base/netlink.h"
+#include "redirect/iptables/conntrack_entries.h"
 
 #define LISTEN_PORT 21443
 

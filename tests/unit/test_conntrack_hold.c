@@ -11,8 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "conntrack_hold.h"
-#include "support.h"
+#include "base/fd.h"
+#include "redirect/iptables/conntrack_hold.h"
 
 static void test_owner_lives_as_long_as_the_hold(void **state)
 {

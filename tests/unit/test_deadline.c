@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "deadline.h"
+#include "proxy/deadline.h"
 
 struct waiter {
 	int before;

@@ -6,8 +6,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "dnat.h"
-#include "support.h"
+#include "base/memory.h"
+#include "redirect/rules/published.h"
 
 static void test_rules_that_publish(void **state)
 {

@@ -9,8 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "domain_list.h"
-#include "support.h"
+#include "base/memory.h"
+#include "hello/domain_list.h"
 
 #define LABEL_62 \
 	"aaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffffffggg"

@@ -16,8 +16,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "fallback_check.h"
-#include "support.h"
+#include "base/fd.h"
+#include "command/fallback_check.h"
 
 /* Listens at 127.0.0.2, as a web server at its outer address does. */
 static int web_server;

@@ -17,8 +17,7 @@
 /* <netinet/tcp.h> has the same names, and less of struct tcp_info. */
 #include <linux/tcp.h>
 
-#include "flow.h"
-#include "support.h"
+#include "proxy/flow.h"
 
 struct bench {
 	struct flow_tools tools;

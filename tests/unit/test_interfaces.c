@@ -11,9 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "interfaces.h"
-#include "netlink.h"
-#include "support.h"
+#include "base/fd.h"
+#include "base/memory.h"
+#include "base/netlink.h"
+#include "redirect/bpf/interfaces.h"
 
 static const struct interface ethernet = { .ifindex = 2, .name = "eth0" };
 

@@ -13,8 +13,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "log.h"
-#include "support.h"
+#include "base/log.h"
+#include "base/memory.h"
 
 static int reader;
 static char text[2 * PIPE_BUF];

@@ -5,8 +5,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "log_limit.h"
-#include "support.h"
+#include "base/clock.h"
+#include "base/log_limit.h"
 
 static void lets_a_line_pass_now_and_then(void **state)
 {

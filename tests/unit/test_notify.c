@@ -13,8 +13,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "notify.h"
-#include "support.h"
+#include "base/fd.h"
+#include "base/notify.h"
 
 /* A service manager: listens at @address, and NOTIFY_SOCKET says so. */
 static int listen_at(struct sockaddr_un *address, size_t name_length,

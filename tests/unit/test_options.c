@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "options.h"
-#include "support.h"
+#include "base/memory.h"
+#include "command/options.h"
 
 static struct options options;
 static char error[OPTIONS_ERROR_SIZE];

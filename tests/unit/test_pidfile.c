@@ -15,8 +15,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "pidfile.h"
-#include "support.h"
+#include "base/memory.h"
+#include "instance/pidfile.h"
 
 static char folder[] = "/tmp/test-pidfile-XXXXXX";
 static char path[64];

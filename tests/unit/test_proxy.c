@@ -7,6 +7,9 @@
 
 #include <fcntl.h>
 
+#include "base/clock.h"
+#include "base/memory.h"
+#include "proxy/proxy_header.h"
 #include "tests/unit/proxy_fixture.h"
 
 /* @first goes, and @second learns of it. */

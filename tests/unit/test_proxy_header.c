@@ -9,8 +9,8 @@
 #include <netinet/in.h>
 #include <string.h>
 
-#include "proxy_header.h"
-#include "support.h"
+#include "base/memory.h"
+#include "proxy/proxy_header.h"
 #include "tests/fuzz/reference_proxy_header.h"
 
 union address {

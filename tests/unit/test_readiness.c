@@ -12,8 +12,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "readiness.h"
-#include "support.h"
+#include "base/clock.h"
+#include "base/memory.h"
+#include "proxy/readiness.h"
 
 /* More than any number of turns before parking. */
 #define MANY_TURNS 200

@@ -13,8 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "routes.h"
-#include "support.h"
+#include "base/memory.h"
+#include "redirect/bpf/routes.h"
 
 #define TEXT_SIZE 4096
 

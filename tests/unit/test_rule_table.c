@@ -14,8 +14,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "rule_table.h"
-#include "support.h"
+#include "base/memory.h"
+#include "redirect/rules/rule_table.h"
 
 #define NAT_POLICIES                                                \
 	"-P PREROUTING ACCEPT\n-P INPUT ACCEPT\n-P OUTPUT ACCEPT\n" \

@@ -8,8 +8,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "rulespec.h"
-#include "support.h"
+#include "base/memory.h"
+#include "redirect/rules/rulespec.h"
 
 /* Split @text and compare with the words of @expected, separated by '|'. */
 static void assert_split(const char *text, const char *expected)

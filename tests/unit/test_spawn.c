@@ -14,8 +14,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "spawn.h"
-#include "support.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/memory.h"
+#include "base/spawn.h"
 
 static int run_shell(const char *script, char **output)
 {

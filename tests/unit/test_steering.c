@@ -33,12 +33,14 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "features.h"
-#include "interfaces.h"
-#include "listener.h"
-#include "steering.h"
-#include "support.h"
-#include "tc.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/memory.h"
+#include "listen/listener.h"
+#include "redirect/bpf/features.h"
+#include "redirect/bpf/interfaces.h"
+#include "redirect/bpf/steering.h"
+#include "redirect/bpf/tc.h"
 
 #define SERVICE_PORT 443
 #define LISTEN_PORT  21443

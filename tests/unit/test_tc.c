@@ -16,10 +16,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "features.h"
-#include "steering.h"
-#include "support.h"
-#include "tc.h"
+#include "base/fd.h"
+#include "base/memory.h"
+#include "redirect/bpf/features.h"
+#include "redirect/bpf/steering.h"
+#include "redirect/bpf/tc.h"
 
 #define INSTANCE 21443
 #define OTHER	 21444

@@ -11,9 +11,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "log.h"
-#include "support.h"
-#include "worker_pool.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "supervisor/pool.h"
 
 #define COUNT	    3
 #define PATIENCE_MS 10000

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/* Descriptors that close themselves, and one that leads nowhere. */
+#ifndef BASE_FD_H
+#define BASE_FD_H
+
+/* Closed at the end of the scope: `cleanup_fd int fd = open(...)`. */
+#define cleanup_fd __attribute__((cleanup(close_fd_at)))
+
+/* Close *fd unless negative, and leave -1; errno is kept. */
+void close_fd_at(int *fd);
+/* Take the descriptor out of a cleanup_fd variable: returns it, leaves -1. */
+int steal_fd(int *fd);
+
+/*
+ * A close-on-exec descriptor that reads and writes nothing: /dev/null, or one
+ * that refuses both where that is missing. Negative errno if there is none.
+ */
+int open_null(void);
+
+#endif

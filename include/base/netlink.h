@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Talk to the kernel over netlink(7): dumps, changes and notifications, as much
+ * of it as interfaces.c, routes.c and tc.c (rtnetlink(7)), conntrack_entries.c
+ * (ctnetlink) and rule_watch.c (nf_tables) need.
+ */
+#ifndef BASE_NETLINK_H
+#define BASE_NETLINK_H
+
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Called for each message; what it returns below 0 ends the reading. */
+typedef int (*netlink_handler)(const struct nlmsghdr *message, void *context);
+
+/* A socket for @protocol (NETLINK_ROUTE, ...), or negative errno. */
+int netlink_open(int protocol);
+
+/*
+ * Ask @protocol for a dump with @request (the message with its header, its
+ * length and type set) and hand each answer to @handler. What @request names
+ * beside that the kernel may take for a filter, or not. A dump that was
+ * disturbed by a change is asked for again, so that @handler may see entries
+ * twice. Returns 0 or negative errno.
+ */
+int netlink_dump(int protocol, struct nlmsghdr *request,
+		 netlink_handler handler, void *context);
+
+/*
+ * Send @request (as above, and perhaps flags such as NLM_F_CREATE) on a socket
+ * of netlink_open() and wait for its acknowledgement. Returns 0 or the negative
+ * errno that the kernel answered.
+ */
+int netlink_change(int fd, struct nlmsghdr *request);
+
+/* A non-blocking descriptor that gets @protocol's notifications of @groups
+ * (RTNLGRP_LINK, ...), or negative errno. */
+int netlink_subscribe(int protocol, const unsigned int *groups, size_t count);
+
+/*
+ * Throw away all notifications that wait on @fd. Returns 1 if there were any
+ * or some were lost (so look again at what they are about), 0 if not, or
+ * negative errno.
+ */
+int netlink_drain(int fd);
+
+/* The attribute @type among those in @length bytes from @first, or NULL. */
+const struct rtattr *netlink_attribute(const struct rtattr *first,
+				       size_t length, unsigned short type);
+
+/* The attribute @type among those inside @parent; NULL also if @parent is. */
+const struct rtattr *netlink_nested(const struct rtattr *parent,
+				    unsigned short type);
+
+/* The attribute's text (empty if @attribute is NULL), cut to @size. */
+void netlink_text(const struct rtattr *attribute, char *text, size_t size);
+
+/* The attribute's value, 0 if @attribute is NULL or too short. */
+uint32_t netlink_u32(const struct rtattr *attribute);
+
+#endif

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/* The operations of the command line; each returns the exit code. */
+#ifndef COMMAND_COMMAND_H
+#define COMMAND_COMMAND_H
+
+#include <stdbool.h>
+
+#include "command/options.h"
+#include "redirect/redirect.h"
+
+enum exit_code {
+	EXIT_CODE_DONE = 0,
+	EXIT_CODE_FAILED = 1,
+	EXIT_CODE_USAGE = 2,
+	/* status only */
+	EXIT_CODE_NOT_RUNNING = 3,
+	/* start_instance() only: users get EXIT_CODE_DONE for it. */
+	EXIT_CODE_ALREADY_RUNNING = 4,
+};
+
+int command_start(const struct options *options);
+/* The same, but tells whether the instance that serves is another's. */
+int start_instance(const struct options *options);
+int command_stop(const struct options *options);
+int command_status(const struct options *options);
+/* Print the version and what this build has. */
+int command_version(void);
+/* The exit code is the command's, or EXIT_CODE_FAILED. */
+int command_run(const struct options *options);
+
+/* What the options say of the redirect; strings stay the options'. */
+struct redirect_config redirect_config_of(const struct options *options);
+
+/* CAP_NET_ADMIN is in effect, which every redirect needs. */
+bool have_network_rights(void);
+
+/* One clear message for a pidfile that cannot be used. */
+void report_pidfile_error(const char *path, int negative_errno);
+
+#endif

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The command line and the environment, as one declarative table.
+ *
+ * Pure: reads its arguments, writes its result, does no I/O.
+ */
+#ifndef COMMAND_OPTIONS_H
+#define COMMAND_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "hello/domain_list.h"
+#include "proxy/proxy_header.h"
+
+#define OPTIONS_MAX_INTERFACES 32
+
+enum operation {
+	OPERATION_START,
+	OPERATION_STOP,
+	OPERATION_STATUS,
+	OPERATION_RUN,
+	OPERATION_HELP,
+	OPERATION_VERSION,
+};
+
+enum redirect_choice {
+	/* iptables where it is there, else BPF. */
+	REDIRECT_AUTOMATIC,
+	REDIRECT_BPF,
+	REDIRECT_IPTABLES,
+	REDIRECT_NONE,
+};
+
+enum log_format {
+	LOG_FORMAT_TEXT,
+	LOG_FORMAT_JSON,
+};
+
+struct options {
+	enum operation operation;
+	enum redirect_choice redirect;
+	/* See backend_resolve(); not yet looked up. */
+	const char *alpn;
+	const char *fallback;
+	enum proxy_protocol alpn_proxy_protocol;
+	enum proxy_protocol fallback_proxy_protocol;
+	const char *pidfile;
+	const char *user;
+	/* A path, "-" for standard error, or NULL: standard error if that is
+	 * a terminal or the journal, else the default file. */
+	const char *log_file;
+	enum log_format log_format;
+	/* ACME_ALPN_PROXY_RULESPEC, or NULL. */
+	const char *rulespec;
+	const char *interfaces[OPTIONS_MAX_INTERFACES];
+	size_t interface_count;
+	struct domain_list domains;
+	unsigned int service_port;
+	unsigned int listen_port;
+	unsigned int drain_timeout_ms;
+	unsigned int hello_timeout_ms;
+	/* Of all workers together; 0: as many as descriptors allow. */
+	unsigned int max_connections;
+	/* 0: one for each core that we may run on. */
+	unsigned int workers;
+	/* stop --wait: how long for the drain; 0 without --wait. */
+	unsigned int wait_ms;
+	/* Only with REDIRECT_BPF. */
+	bool past_firewall;
+	bool disable_ipv6;
+	bool daemon;
+	bool verbose;
+	/* status: how it is written; both false is text for people. */
+	bool json;
+	bool prometheus;
+	/* run: what comes after "--", NULL-terminated. */
+	char *const *command;
+};
+
+/* Room for options_parse()'s message. */
+#define OPTIONS_ERROR_SIZE 256
+
+/*
+ * Fill @options with defaults, then from the environment (@environment
+ * answers like getenv(3)), then from @argv; later wins. All strings stay the
+ * caller's. Returns 0, or -EINVAL with one line in @error.
+ */
+int options_parse(struct options *options, int argc, char *const argv[],
+		  const char *(*environment)(const char *name),
+		  char error[static OPTIONS_ERROR_SIZE]);
+
+/* Print the help text, made from the same table. */
+void options_print_help(FILE *stream);
+
+#endif

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The redirect half: how new flows to port 443 reach the listeners.
+ *
+ * A redirect is a replaceable strategy. Its life, in this order:
+ *
+ *   open    load what is needed; not a packet is touched yet
+ *   attach  new flows go to the listeners (verified before it returns)
+ *   pause   new flows go to the web server again (verified); handshakes that
+ *           are under way still complete on the listeners. attach resumes.
+ *   detach  after the grace period: nothing of it stays in the packets' way
+ *   close   after the last relayed connection has ended; frees
+ *
+ * Every step leaves the host as it was if it fails, has said why through
+ * log_error(), and returns negative errno.
+ */
+#ifndef REDIRECT_REDIRECT_H
+#define REDIRECT_REDIRECT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "listen/listener.h"
+
+struct redirect_config {
+	/* Host byte order: the public port (443) and the proxy's (21443). */
+	uint16_t service_port;
+	uint16_t listen_port;
+	/* ACME_ALPN_PROXY_DISABLEV6 unset, and the host has IPv6. */
+	bool ipv6;
+	/* fnmatch(3) patterns of --interface; none means all that fit. */
+	const char *const *interfaces;
+	size_t interface_count;
+	/* --past-firewall: steered flows need not be accepted by INPUT rules. */
+	bool past_firewall;
+	/* ACME_ALPN_PROXY_RULESPEC, or NULL for the default rule. */
+	const char *rulespec;
+};
+
+/* Where a redirect is attached, and what became of packets for the service
+ * port there. */
+struct redirect_interface {
+	char name[16];
+	/* "tcx" or "clsact" */
+	char attached_by[8];
+	uint32_t ifindex;
+	/* SYNs assigned to a listener, and ACKs that complete a SYN cookie. */
+	uint64_t steered;
+	uint64_t cookies;
+	/* Left alone: the destination is another host; steering is paused or
+	 * no listener is there; the flow exists already; it is a published
+	 * container's own flow; its first SYN was steered and never answered;
+	 * the kernel refused to keep or to assign it. */
+	uint64_t not_local;
+	uint64_t not_steering;
+	uint64_t existing_flow;
+	uint64_t container_flow;
+	uint64_t unanswered;
+	uint64_t refused;
+};
+
+/* Each strategy's own state begins with this. */
+struct redirect {
+	const struct redirect_ops *ops;
+};
+
+struct redirect_ops {
+	/* "bpf", "iptables", "none" */
+	const char *name;
+	enum listener_scope scope;
+
+	/*
+	 * Can this host do it at all? 0, or negative errno with one line in
+	 * @reason that says what is missing. Changes nothing, except that the
+	 * kernel may load modules. What had to be made to find out is left in
+	 * @redirect, else NULL: for open(), or close().
+	 */
+	int (*probe)(const struct redirect_config *config,
+		     struct redirect **redirect, char *reason,
+		     size_t reason_size);
+
+	/*
+	 * After a probe() of the same @config, with what it left in @redirect.
+	 * Both @config and @listeners must outlive the redirect. 0, or negative
+	 * errno: what is in @redirect then is for close(), if it is not NULL.
+	 */
+	int (*open)(const struct redirect_config *config,
+		    const struct listeners *listeners,
+		    struct redirect **redirect);
+	int (*attach)(struct redirect *redirect);
+	int (*pause)(struct redirect *redirect);
+	void (*detach)(struct redirect *redirect);
+	void (*close)(struct redirect *redirect);
+
+	/*
+	 * A descriptor that is readable when what the redirect depends on
+	 * changes (interfaces, rules), or -1; and what to do then, and every
+	 * second or so. Both NULL where there is nothing to watch.
+	 */
+	int (*event_fd)(const struct redirect *redirect);
+	int (*handle_event)(struct redirect *redirect);
+
+	/*
+	 * NULL, or the shared word that keeps steering alive: the program
+	 * steers only while its clock, which is right to the tick, is below it.
+	 * Each worker that is well renews it, so that the port opens to the web
+	 * server by itself when all are dead, stopped or hung, whatever became
+	 * of the supervisor.
+	 */
+	volatile uint64_t *(*lease)(const struct redirect *redirect);
+
+	/*
+	 * NULL, or a descriptor that each worker keeps open, by which others
+	 * can tell whether connections are left of a killed instance.
+	 */
+	int (*worker_fd)(const struct redirect *redirect);
+
+	/*
+	 * Fill in the first @most of @interfaces and return how many there
+	 * are. NULL where there are none.
+	 */
+	size_t (*interfaces)(const struct redirect *redirect,
+			     struct redirect_interface *interfaces,
+			     size_t most);
+
+	/*
+	 * Remove what an instance with the same ports left when it was killed.
+	 * 0 if nothing is left now that a new flow could meet, negative errno
+	 * if something is. Silent where the mechanism is not there at all.
+	 */
+	int (*remove_leftovers)(const struct redirect_config *config);
+};
+
+extern const struct redirect_ops redirect_bpf;
+extern const struct redirect_ops redirect_iptables;
+/* For a redirect of the user's own. */
+extern const struct redirect_ops redirect_none;
+
+#endif

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/* The host's iptables and ip6tables programs: finding and running them. */
+#ifndef REDIRECT_RULES_XTABLES_H
+#define REDIRECT_RULES_XTABLES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/socket.h>
+
+/* Enough for the one line that iptables says when something is wrong. */
+#define XTABLES_MESSAGE_SIZE 256
+
+struct xtables {
+	/* "iptables" or "ip6tables", for messages. */
+	const char *name;
+	/* AF_INET or AF_INET6 */
+	sa_family_t family;
+	/* Allocated; NULL if it is not installed. */
+	char *path;
+	/* What the last run that failed had to say. */
+	char message[XTABLES_MESSAGE_SIZE];
+};
+
+/* Look for the program of @family. Returns 0 or -ENOENT. */
+int xtables_find(struct xtables *xtables, sa_family_t family);
+void xtables_release(struct xtables *xtables);
+
+/*
+ * "-t @table -S": all chains and rules, in an allocated string. Returns 0 or
+ * negative errno with ->message set, as all below.
+ */
+int xtables_list(struct xtables *xtables, const char *table, char **rules);
+
+/* Is the rule in the nat table's PREROUTING? 1, 0, or negative errno. */
+int xtables_has(struct xtables *xtables, char *const *words);
+int xtables_append(struct xtables *xtables, char *const *words);
+
+/*
+ * Delete the rule as often as it is there; -EBUSY if it is there again each
+ * time. Returns 0 also if it never was.
+ */
+int xtables_delete_all(struct xtables *xtables, char *const *words);
+
+#endif

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: MIT
+#include "base/address.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netdb.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <nss.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define UNIX_PREFIX	   "unix:"
+#define UNIX_PREFIX_LENGTH (sizeof(UNIX_PREFIX) - 1)
+
+static bool port_is_valid(const char *port)
+{
+	size_t digits = strspn(port, "0123456789");
+	long value;
+
+	if (digits == 0 || digits > 5 || port[digits])
+		return false;
+	value = strtol(port, NULL, 10);
+	return value >= 1 && value <= 65535;
+}
+
+static int split_port(struct address_parts *parts)
+{
+	char *colon = strrchr(parts->buffer, ':');
+
+	if (!colon || !port_is_valid(colon + 1))
+		return -EINVAL;
+	*colon = '\0';
+	parts->port = colon + 1;
+	parts->host = parts->buffer;
+
+	if (parts->buffer[0] == '[') {
+		if (colon - parts->buffer < 3 || colon[-1] != ']')
+			return -EINVAL;
+		colon[-1] = '\0';
+		parts->host = parts->buffer + 1;
+	} else if (strchr(parts->buffer, ':')) {
+		/* A bare IPv6 address: where does its port begin? */
+		return -EINVAL;
+	}
+	return *parts->host && !strpbrk(parts->host, "[] \t/") ? 0 : -EINVAL;
+}
+
+static int split_path(struct address_parts *parts)
+{
+	const size_t length = strlen(parts->buffer + UNIX_PREFIX_LENGTH);
+
+	parts->path = parts->buffer + UNIX_PREFIX_LENGTH;
+	if (length < 2)
+		return -EINVAL;
+	/* A zero byte comes behind a path, and takes the place of the "@". */
+	return length < sizeof(((struct sockaddr_un *)0)->sun_path) ? 0
+								    : -E2BIG;
+}
+
+int address_split(const char *text, struct address_parts *parts)
+{
+	if (strlen(text) >= sizeof(parts->buffer))
+		return -E2BIG;
+	*parts = (struct address_parts){ .path = NULL };
+	strcpy(parts->buffer, text);
+	/* A host may be called "unix", but no port begins like this. */
+	if (strncmp(text, UNIX_PREFIX "/", UNIX_PREFIX_LENGTH + 1) == 0 ||
+	    strncmp(text, UNIX_PREFIX "@", UNIX_PREFIX_LENGTH + 1) == 0)
+		return split_path(parts);
+	return split_port(parts);
+}
+
+static int resolve_error(int gai_error)
+{
+	switch (gai_error) {
+	case EAI_AGAIN:
+		return -EAGAIN;
+	case EAI_MEMORY:
+		return -ENOMEM;
+	default:
+		return -ENOENT;
+	}
+}
+
+static int look_up(const struct address_parts *parts, struct backend *backend)
+{
+	const struct addrinfo hints = {
+		.ai_family = AF_UNSPEC,
+		.ai_socktype = SOCK_STREAM,
+		.ai_flags = AI_NUMERICSERV,
+	};
+	struct addrinfo *results;
+	int err;
+
+	/*
+	 * A static binary must not load the host's NSS modules, which belong
+	 * to another C library; these two are built in (glibc 2.34).
+	 */
+	__nss_configure_lookup("hosts", "files dns");
+	err = getaddrinfo(parts->host, parts->port, &hints, &results);
+	if (err)
+		return resolve_error(err);
+
+	for (struct addrinfo *result = results;
+	     result && backend->count < BACKEND_MAX_ADDRESSES;
+	     result = result->ai_next) {
+		struct endpoint *endpoint =
+			&backend->addresses[backend->count++];
+
+		memcpy(&endpoint->address, result->ai_addr, result->ai_addrlen);
+		endpoint->length = result->ai_addrlen;
+	}
+	freeaddrinfo(results);
+	return 0;
+}
+
+static void set_path(const char *path, struct endpoint *endpoint)
+{
+	struct sockaddr_un *address = (struct sockaddr_un *)&endpoint->address;
+	const size_t length = strlen(path);
+
+	address->sun_family = AF_UNIX;
+	memcpy(address->sun_path, path, length);
+	endpoint->length =
+		(socklen_t)(offsetof(struct sockaddr_un, sun_path) + length);
+	if (*path == '@')
+		address->sun_path[0] = '\0';
+	else
+		endpoint->length++;
+}
+
+int backend_resolve(const char *text, struct backend *backend)
+{
+	struct address_parts parts;
+	int err;
+
+	err = address_split(text, &parts);
+	if (err)
+		return err;
+
+	*backend = (struct backend){ .count = 0 };
+	strcpy(backend->text, text);
+	if (!parts.path)
+		return look_up(&parts, backend);
+	set_path(parts.path, &backend->addresses[0]);
+	backend->count = 1;
+	return 0;
+}
+
+bool backend_is_unix(const struct backend *backend)
+{
+	return backend->addresses[0].address.ss_family == AF_UNIX;
+}
+
+bool backend_has_path(const struct backend *backend)
+{
+	const struct sockaddr_un *address =
+		(const struct sockaddr_un *)&backend->addresses[0].address;
+
+	return address->sun_family == AF_UNIX && address->sun_path[0];
+}
+
+uint16_t endpoint_port(const struct endpoint *endpoint)
+{
+	/* At the same place in sockaddr_in and sockaddr_in6. */
+	return ntohs(
+		((const struct sockaddr_in *)&endpoint->address)->sin_port);
+}
+
+const char *endpoint_text(const struct endpoint *endpoint,
+			  char text[static ENDPOINT_TEXT_SIZE])
+{
+	const struct sockaddr_in *ipv4 =
+		(const struct sockaddr_in *)&endpoint->address;
+	const struct sockaddr_in6 *ipv6 =
+		(const struct sockaddr_in6 *)&endpoint->address;
+	char host[INET6_ADDRSTRLEN] = "?";
+
+	if (endpoint->address.ss_family == AF_INET) {
+		inet_ntop(AF_INET, &ipv4->sin_addr, host, sizeof(host));
+		snprintf(text, ENDPOINT_TEXT_SIZE, "%s:%u", host,
+			 ntohs(ipv4->sin_port));
+	} else {
+		inet_ntop(AF_INET6, &ipv6->sin6_addr, host, sizeof(host));
+		snprintf(text, ENDPOINT_TEXT_SIZE, "[%s]:%u", host,
+			 ntohs(ipv6->sin6_port));
+	}
+	return text;
+}

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: MIT
+#include "base/netlink.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+
+/* The kernel fills up to this much of a dump into one datagram. */
+#define BUFFER_SIZE 32768
+/* A host where interfaces change at every moment still gets an answer. */
+#define DUMP_ATTEMPTS 5
+
+static int open_socket(int protocol, int flags)
+{
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | flags, protocol);
+
+	return fd < 0 ? -errno : fd;
+}
+
+int netlink_open(int protocol)
+{
+	return open_socket(protocol, 0);
+}
+
+/* One datagram; 0 at the end of a dump, 1 if more follows. */
+static int read_datagram(int fd, netlink_handler handler, void *context,
+			 bool *interrupted)
+{
+	_Alignas(struct nlmsghdr) char buffer[BUFFER_SIZE];
+	const struct nlmsghdr *message = (const struct nlmsghdr *)buffer;
+	const struct nlmsgerr *error;
+	ssize_t received;
+	int err;
+
+	received = TEMP_FAILURE_RETRY(recv(fd, buffer, sizeof(buffer), 0));
+	if (received < 0)
+		return -errno;
+	for (size_t left = (size_t)received; NLMSG_OK(message, left);
+	     message = NLMSG_NEXT(message, left)) {
+		if (message->nlmsg_flags & NLM_F_DUMP_INTR)
+			*interrupted = true;
+		if (message->nlmsg_type == NLMSG_DONE)
+			return 0;
+		if (message->nlmsg_type == NLMSG_ERROR) {
+			error = NLMSG_DATA(message);
+			return error->error;
+		}
+		err = handler(message, context);
+		if (err < 0)
+			return err;
+	}
+	return 1;
+}
+
+int netlink_dump(int protocol, struct nlmsghdr *request,
+		 netlink_handler handler, void *context)
+{
+	cleanup_fd int fd = netlink_open(protocol);
+	const int on = 1;
+	bool interrupted;
+	int err;
+
+	if (fd < 0)
+		return fd;
+	/* So that a router does not send all its routes (4.20). */
+	if (protocol == NETLINK_ROUTE)
+		setsockopt(fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, &on,
+			   sizeof(on));
+	request->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+	for (int attempt = 0; attempt < DUMP_ATTEMPTS; attempt++) {
+		if (send(fd, request, request->nlmsg_len, 0) < 0)
+			return -errno;
+		interrupted = false;
+		do {
+			err = read_datagram(fd, handler, context, &interrupted);
+		} while (err > 0);
+		if (err || !interrupted)
+			return err;
+	}
+	return 0;
+}
+
+static int ignore(const struct nlmsghdr *message, void *context)
+{
+	(void)message;
+	(void)context;
+	return 0;
+}
+
+int netlink_change(int fd, struct nlmsghdr *request)
+{
+	bool unused;
+	int err;
+
+	request->nlmsg_flags |= NLM_F_REQUEST | NLM_F_ACK;
+	if (send(fd, request, request->nlmsg_len, 0) < 0)
+		return -errno;
+	/* The acknowledgement is an NLMSG_ERROR, if only of error 0. */
+	do {
+		err = read_datagram(fd, ignore, NULL, &unused);
+	} while (err > 0);
+	return err;
+}
+
+int netlink_subscribe(int protocol, const unsigned int *groups, size_t count)
+{
+	const struct sockaddr_nl any = { .nl_family = AF_NETLINK };
+	cleanup_fd int fd = open_socket(protocol, SOCK_NONBLOCK);
+
+	if (fd < 0)
+		return fd;
+	/* A socket without an address of its own gets no notifications. */
+	if (bind(fd, (const struct sockaddr *)&any, sizeof(any)) < 0)
+		return -errno;
+	for (size_t i = 0; i < count; i++) {
+		if (setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP,
+			       &groups[i], sizeof(groups[i])) < 0)
+			return -errno;
+	}
+	return steal_fd(&fd);
+}
+
+int netlink_drain(int fd)
+{
+	char unused;
+	int result = 0;
+
+	for (;;) {
+		/* The rest of a datagram that does not fit is dropped. */
+		if (recv(fd, &unused, sizeof(unused), 0) >= 0 ||
+		    errno == ENOBUFS)
+			result = 1;
+		else if (errno == EAGAIN)
+			return result;
+		else if (errno != EINTR)
+			return -errno;
+	}
+}
+
+const struct rtattr *netlink_attribute(const struct rtattr *first,
+				       size_t length, unsigned short type)
+{
+	for (const struct rtattr *attribute = first; RTA_OK(attribute, length);
+	     attribute = RTA_NEXT(attribute, length)) {
+		if ((attribute->rta_type & NLA_TYPE_MASK) == type)
+			return attribute;
+	}
+	return NULL;
+}
+
+const struct rtattr *netlink_nested(const struct rtattr *parent,
+				    unsigned short type)
+{
+	return parent ? netlink_attribute(RTA_DATA(parent), RTA_PAYLOAD(parent),
+					  type)
+		      : NULL;
+}
+
+void netlink_text(const struct rtattr *attribute, char *text, size_t size)
+{
+	size_t length = 0;
+
+	if (attribute) {
+		length = strnlen(RTA_DATA(attribute), RTA_PAYLOAD(attribute));
+		if (length > size - 1)
+			length = size - 1;
+		memcpy(text, RTA_DATA(attribute), length);
+	}
+	text[length] = '\0';
+}
+
+uint32_t netlink_u32(const struct rtattr *attribute)
+{
+	uint32_t value = 0;
+
+	if (attribute && RTA_PAYLOAD(attribute) >= sizeof(value))
+		memcpy(&value, RTA_DATA(attribute), sizeof(value));
+	return value;
+}

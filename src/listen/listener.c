@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: MIT
+#include "listen/listener.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/fd.h"
+#include "base/memory.h"
+
+/*
+ * The kernel cuts this to net.core.somaxconn. Long, because a visitor who
+ * finds the queue full waits a second for the next SYN.
+ */
+#define BACKLOG 4096
+
+/*
+ * Set before listen(): accepted sockets inherit them, which saves two system
+ * calls for every connection.
+ */
+static int set_inherited_options(int fd)
+{
+	static const struct {
+		int level;
+		int option;
+		int value;
+	} inherited[] = {
+		{ IPPROTO_TCP, TCP_NODELAY, 1 },
+		/* A client that vanished must not hold a drain open. */
+		{ SOL_SOCKET, SO_KEEPALIVE, 1 },
+		{ IPPROTO_TCP, TCP_KEEPIDLE, 60 },
+		{ IPPROTO_TCP, TCP_KEEPINTVL, 15 },
+		{ IPPROTO_TCP, TCP_KEEPCNT, 4 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(inherited); i++) {
+		if (setsockopt(fd, inherited[i].level, inherited[i].option,
+			       &inherited[i].value,
+			       sizeof(inherited[i].value)) < 0)
+			return -errno;
+	}
+	return 0;
+}
+
+static int set_address_options(int fd, int family, enum listener_scope scope)
+{
+	const int on = 1;
+
+	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0)
+		return -errno;
+	if (family == AF_INET6 &&
+	    setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) < 0)
+		return -errno;
+	if (scope != LISTENER_STEERED)
+		return 0;
+	if (setsockopt(fd, family == AF_INET6 ? IPPROTO_IPV6 : IPPROTO_IP,
+		       family == AF_INET6 ? IPV6_TRANSPARENT : IP_TRANSPARENT,
+		       &on, sizeof(on)) < 0)
+		return -errno;
+	return 0;
+}
+
+/* Where a listener of @scope is bound to; returns the address's length. */
+static socklen_t name_scope(int family, enum listener_scope scope,
+			    uint16_t port, struct sockaddr_storage *address)
+{
+	const bool any = scope == LISTENER_ANY;
+	const struct sockaddr_in ipv4 = {
+		.sin_family = AF_INET,
+		.sin_port = htons(port),
+		.sin_addr.s_addr = htonl(any ? INADDR_ANY : INADDR_LOOPBACK),
+	};
+	const struct sockaddr_in6 ipv6 = {
+		.sin6_family = AF_INET6,
+		.sin6_port = htons(port),
+		.sin6_addr = any ? in6addr_any : in6addr_loopback,
+	};
+
+	if (family == AF_INET) {
+		memcpy(address, &ipv4, sizeof(ipv4));
+		return sizeof(ipv4);
+	}
+	memcpy(address, &ipv6, sizeof(ipv6));
+	return sizeof(ipv6);
+}
+
+static int listener_open(int family, enum listener_scope scope, uint16_t port)
+{
+	struct sockaddr_storage address;
+	socklen_t length = name_scope(family, scope, port, &address);
+	cleanup_fd int fd = -1;
+	int err;
+
+	fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	err = set_address_options(fd, family, scope);
+	if (!err)
+		err = set_inherited_options(fd);
+	if (err)
+		return err;
+	if (bind(fd, (const struct sockaddr *)&address, length) < 0 ||
+	    listen(fd, BACKLOG) < 0)
+		return -errno;
+	return steal_fd(&fd);
+}
+
+int listeners_open(struct listeners *listeners, enum listener_scope scope,
+		   uint16_t port, bool ipv6)
+{
+	int fd;
+
+	*listeners = LISTENERS_NONE;
+	fd = listener_open(AF_INET, scope, port);
+	if (fd < 0)
+		return fd;
+	listeners->ipv4 = fd;
+	if (!ipv6)
+		return 0;
+
+	fd = listener_open(AF_INET6, scope, port);
+	if (fd >= 0) {
+		listeners->ipv6 = fd;
+		return 0;
+	}
+	/* No IPv6 in the kernel, or none on the loopback interface. */
+	if (fd == -EAFNOSUPPORT || fd == -EADDRNOTAVAIL)
+		return 0;
+	listeners_close(listeners);
+	return fd;
+}
+
+/* Bound but not listening, a socket can be reached by nobody. */
+bool listeners_address_is_taken(const struct sockaddr *address,
+				socklen_t length)
+{
+	const int family = address->sa_family;
+	cleanup_fd int fd = -1;
+
+	/* A path would be made. */
+	if (family == AF_UNIX)
+		return false;
+	fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	return fd >= 0 && set_address_options(fd, family, LISTENER_ANY) == 0 &&
+	       bind(fd, address, length) < 0 && errno == EADDRINUSE;
+}
+
+static bool is_taken(int family, uint16_t port)
+{
+	struct sockaddr_storage address;
+	socklen_t length = name_scope(family, LISTENER_ANY, port, &address);
+
+	return listeners_address_is_taken((const struct sockaddr *)&address,
+					  length);
+}
+
+bool listeners_port_is_taken(uint16_t port)
+{
+	return is_taken(AF_INET, port) || is_taken(AF_INET6, port);
+}
+
+void listeners_close(struct listeners *listeners)
+{
+	close_fd_at(&listeners->ipv4);
+	close_fd_at(&listeners->ipv6);
+}

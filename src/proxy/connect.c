@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: MIT
+#include "proxy/connect.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "proxy/engine.h"
+#include "proxy/original_destination.h"
+#include "proxy/proxy_header.h"
+
+/* A want of descriptors or ports ends when other connections end; a visitor
+ * waits this long for it, like for a web server that is busy. */
+#define SHORTAGE_PATIENCE_NS (10 * NS_PER_S)
+
+static bool is_shortage(int error)
+{
+	return error == -EMFILE || error == -ENFILE || error == -ENOBUFS ||
+	       error == -ENOMEM || error == -EADDRNOTAVAIL || error == -EAGAIN;
+}
+
+static bool has_next_address(const struct connection *connection)
+{
+	return connection->address_index + 1u < connection->backend->count;
+}
+
+static void forget_backend(struct engine *engine, struct connection *connection)
+{
+	if (connection->backend_fd < 0)
+		return;
+	readiness_forget(&engine->readiness, connection->backend_fd);
+	engine->connections[connection->backend_fd] = NULL;
+	close_fd_at(&connection->backend_fd);
+}
+
+/* What to do about it, where the error alone does not say. */
+static const char *advice_on(const struct backend *backend, int error)
+{
+	if (error == -EACCES && backend_is_unix(backend))
+		return ": let the proxy's user (--user) write to the socket "
+		       "and search its folders";
+	if (error == -EAGAIN && backend_is_unix(backend))
+		return ": its queue is full";
+	return "";
+}
+
+static void report_unreachable(struct engine *engine,
+			       const struct backend *backend, int error)
+{
+	bool alpn = backend == &engine->config->alpn;
+	uint64_t left_out;
+
+	counter_add(alpn ? &engine->counters->alpn_unreachable
+			 : &engine->counters->fallback_unreachable,
+		    1);
+	if (!log_limit_pass(alpn ? &engine->alpn_unreachable
+				 : &engine->fallback_unreachable,
+			    engine->now_ns, &left_out))
+		return;
+	if (left_out > 0)
+		log_warning("cannot connect to %s %s: %s%s (%llu more since "
+			    "the last such line)",
+			    alpn ? "ACME responder" : "fallback", backend->text,
+			    error_text(error), advice_on(backend, error),
+			    (unsigned long long)left_out);
+	else
+		log_warning("cannot connect to %s %s: %s%s",
+			    alpn ? "ACME responder" : "fallback", backend->text,
+			    error_text(error), advice_on(backend, error));
+}
+
+/*
+ * Hold the header, and behind it all that came, so that both are sent at once.
+ * 0, or -ENOMEM.
+ */
+static int hold_header(struct connection *connection, const uint8_t *bytes,
+		       size_t length)
+{
+	struct flow *flow = &connection->from_client;
+	struct sockaddr_storage destination;
+	uint8_t header[PROXY_HEADER_SIZE];
+	int error;
+
+	original_destination(connection->client_fd,
+			     connection->address.any.sa_family, &destination);
+	connection->header_length = (uint8_t)proxy_header_write(
+		connection->backend->proxy_protocol, &connection->address.any,
+		(const struct sockaddr *)&destination, header);
+	error = flow_hold_before(flow, header, connection->header_length);
+	return error ? error : flow_hold(flow, bytes, length);
+}
+
+/* No address is left to try. */
+static void give_up(struct engine *engine, struct connection *connection,
+		    int error, const uint8_t *bytes, size_t length)
+{
+	uint64_t age = engine->now_ns - connection->accepted_ns;
+
+	if (connection->connect_error)
+		error = connection->connect_error;
+	if (is_shortage(error) && age < SHORTAGE_PATIENCE_NS &&
+	    flow_hold(&connection->from_client, bytes, length) == 0) {
+		deadline_start(&connection->deadline, &engine->retry_deadlines,
+			       engine_read_clock(engine));
+		return;
+	}
+	report_unreachable(engine, connection->backend, error);
+	connection_abort(engine, connection, CONNECTION_UNREACHABLE);
+}
+
+/* Returns 0 if connected, -EINPROGRESS, or why not. */
+static int open_backend(struct engine *engine, struct connection *connection)
+{
+	const struct endpoint *endpoint =
+		&connection->backend->addresses[connection->address_index];
+	int fd = socket(endpoint->address.ss_family,
+			SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -errno;
+	if ((size_t)fd >= engine->readiness.capacity) {
+		close(fd);
+		return -EMFILE;
+	}
+	connection->backend_fd = fd;
+	engine->connections[fd] = connection;
+	if (connect(fd, (const struct sockaddr *)&endpoint->address,
+		    endpoint->length) == 0)
+		return 0;
+	return -errno;
+}
+
+/*
+ * Connect to the current address and send what there is to send. On the
+ * loopback device the handshake is over when connect() returns, even if that
+ * says EINPROGRESS: it only came while the socket was locked by the call. So
+ * sending is tried in any case; where the handshake does take its time, the
+ * kernel says EAGAIN. Returns 0 if connected, -EINPROGRESS with all bytes
+ * held, or why not, with nothing sent.
+ */
+static int reach(struct engine *engine, struct connection *connection,
+		 const uint8_t *bytes, size_t length)
+{
+	struct flow *flow = &connection->from_client;
+	int error = open_backend(engine, connection);
+
+	if (error && error != -EINPROGRESS)
+		return error;
+	if (flow_deliver(flow, &engine->tools, connection->backend_fd, bytes,
+			 length) != FLOW_OK)
+		return -errno;
+	return flow->bytes > 0 ? 0 : error;
+}
+
+/*
+ * The current address failed. Is there another, which then is the current one?
+ * If not, give up: not for a want of ports, say, or of a whole family, if an
+ * address has told more.
+ */
+static bool go_to_next_address(struct engine *engine,
+			       struct connection *connection, int error,
+			       const uint8_t *bytes, size_t length)
+{
+	forget_backend(engine, connection);
+	if (!is_shortage(error))
+		connection->connect_error = error;
+	if (!has_next_address(connection)) {
+		give_up(engine, connection, error, bytes, length);
+		return false;
+	}
+	connection->address_index++;
+	return true;
+}
+
+/* Try the addresses from address_index on. */
+static void try_addresses(struct engine *engine, struct connection *connection,
+			  const uint8_t *bytes, size_t length)
+{
+	int error;
+
+	while ((error = reach(engine, connection, bytes, length)) != 0 &&
+	       error != -EINPROGRESS) {
+		if (!go_to_next_address(engine, connection, error, bytes,
+					length))
+			return;
+	}
+	if (error == 0) {
+		connection_relay(engine, connection);
+		return;
+	}
+	readiness_watch(&engine->readiness, connection->backend_fd,
+			READINESS_WRITE);
+	/* The last address has all the time that the kernel gives it. */
+	if (has_next_address(connection))
+		deadline_start(&connection->deadline,
+			       &engine->connect_deadlines,
+			       engine_read_clock(engine));
+}
+
+void connect_begin(struct engine *engine, struct connection *connection,
+		   const struct backend *backend, const uint8_t *bytes,
+		   size_t length)
+{
+	connection->state = CONNECTION_CONNECT;
+	connection->backend = backend;
+	connection->unix_backend = backend_is_unix(backend);
+	connection->from_client.sink_delays = !connection->unix_backend;
+	/* What more it sends can wait; that it is gone is worth knowing. */
+	readiness_watch(&engine->readiness, connection->client_fd,
+			READINESS_HANGUP);
+	if (backend->proxy_protocol != PROXY_PROTOCOL_NONE) {
+		if (hold_header(connection, bytes, length) != 0) {
+			connection_abort(engine, connection, CONNECTION_BROKEN);
+			return;
+		}
+		length = 0;
+	}
+	try_addresses(engine, connection, bytes, length);
+}
+
+static void try_next(struct engine *engine, struct connection *connection,
+		     int error)
+{
+	if (go_to_next_address(engine, connection, error, NULL, 0))
+		try_addresses(engine, connection, NULL, 0);
+}
+
+void connect_finish(struct engine *engine, struct connection *connection)
+{
+	int error = 0;
+	socklen_t size = sizeof(error);
+
+	if (getsockopt(connection->backend_fd, SOL_SOCKET, SO_ERROR, &error,
+		       &size) != 0)
+		error = errno;
+	deadline_stop(&connection->deadline);
+	if (error == 0 &&
+	    flow_deliver(&connection->from_client, &engine->tools,
+			 connection->backend_fd, NULL, 0) != FLOW_OK)
+		error = errno;
+	if (error == 0)
+		connection_relay(engine, connection);
+	else
+		try_next(engine, connection, -error);
+}
+
+void connect_timeout(struct engine *engine, struct connection *connection)
+{
+	try_next(engine, connection, -ETIMEDOUT);
+}
+
+void connect_retry(struct engine *engine, struct connection *connection)
+{
+	connection->address_index = 0;
+	try_addresses(engine, connection, NULL, 0);
+}

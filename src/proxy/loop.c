@@ -1,0 +1,410 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The loop. One thread, one select() a turn, no call that blocks.
+ *
+ * Each connection has two flows, client to backend and back (flow.h). A flow
+ * is watched for one thing: for reading at its source while it holds nothing,
+ * or for writing at its sink while it does; never for both. So every event
+ * has one reason and one consequence, a reader that stalls stops its writer
+ * through TCP's own window, nothing is read that has no place to go, and a
+ * socket that has sent its FIN leaves the read set at once. A socket may well
+ * be in both sets, once for either flow.
+ *
+ * What a turn costs depends on the sockets in use, not on those open: see
+ * readiness.h. Timers of one kind all run equally long, so that each kind is a
+ * queue: see deadline.h.
+ */
+#include "proxy/proxy.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/control.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/log_file.h"
+#include "proxy/connect.h"
+#include "proxy/engine.h"
+#include "proxy/peek.h"
+
+#define TICK_NS (NS_PER_S / 2)
+/* Turns with many events renew the lease on their way. */
+#define EVENTS_PER_TICK 256
+/* For one address of a backend that has more; a CA gives 10 s for all. */
+#define CONNECT_TIMEOUT_NS (2 * NS_PER_S)
+#define RETRY_INTERVAL_NS  (100 * NS_PER_MS)
+/* After one end's reset, for each step of the other. */
+#define RESET_TIMEOUT_NS (5 * NS_PER_S)
+/* What the kernel gives a client to end too, whose server has closed (sysctl
+ * net.ipv4.tcp_fin_timeout). */
+#define SILENCE_TIMEOUT_NS (60 * NS_PER_S)
+/* Descriptors of the process that are looked for at start, and room for those
+ * that it may open later on (a log file). */
+#define INHERITED_MAXIMUM 1024
+#define DESCRIPTORS_SPARE 4
+#define PIPES_MAXIMUM	  64
+/* One descriptor in this many goes to pipes. */
+#define PIPE_SHARE 8
+
+struct loop {
+	struct proxy_environment *environment;
+	struct engine engine;
+	int signal_fd;
+	uint64_t next_tick_ns;
+	/* When the sockets were last looked at; all that was ready then has
+	 * been served by the end of the turn. */
+	uint64_t looked_ns;
+	/* When the listeners close; UINT64_MAX while not draining. */
+	uint64_t drain_ns;
+	/* When all ends that is left, if nobody else sees to it. */
+	uint64_t end_ns;
+	bool draining;
+	bool orphaned;
+	bool listeners_closed;
+	bool terminated;
+};
+
+static size_t count_descriptors(size_t limit)
+{
+	size_t count = 0;
+
+	if (limit > INHERITED_MAXIMUM)
+		limit = INHERITED_MAXIMUM;
+	for (size_t fd = 0; fd < limit; fd++)
+		count += fcntl((int)fd, F_GETFD) >= 0;
+	return count;
+}
+
+/* Share out the descriptors that are left: most for connections, both ends of
+ * each, so that an accepted one never waits for its backend's. */
+static int open_engine(struct loop *loop)
+{
+	struct proxy_environment *environment = loop->environment;
+	struct engine *engine = &loop->engine;
+	const struct proxy_config *config = environment->config;
+	struct rlimit limit;
+	size_t used, left, pipes, connections;
+	int error;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return -errno;
+	used = count_descriptors(limit.rlim_cur) + DESCRIPTORS_SPARE;
+	if (limit.rlim_cur < used + CONNECTION_DESCRIPTORS + PIPE_DESCRIPTORS)
+		return -EMFILE;
+	left = limit.rlim_cur - used;
+	pipes = left / PIPE_SHARE / PIPE_DESCRIPTORS;
+	if (pipes > PIPES_MAXIMUM)
+		pipes = PIPES_MAXIMUM;
+	connections =
+		(left - pipes * PIPE_DESCRIPTORS) / CONNECTION_DESCRIPTORS;
+	if (connections > config->max_connections)
+		connections = config->max_connections;
+
+	/* The kernel gives out the lowest free number. */
+	error = readiness_open(&engine->readiness,
+			       INHERITED_MAXIMUM + used +
+				       pipes * PIPE_DESCRIPTORS +
+				       connections * CONNECTION_DESCRIPTORS);
+	if (error)
+		return error;
+	engine->connections =
+		calloc(engine->readiness.capacity, sizeof(struct connection *));
+	if (!engine->connections)
+		return -ENOMEM;
+	engine->config = config;
+	engine->counters = environment->counters;
+	pipe_pool_init(&engine->tools.pipes, pipes);
+	deadline_queue_init(&engine->hello_deadlines,
+			    config->hello_timeout_ms * NS_PER_MS);
+	deadline_queue_init(&engine->connect_deadlines, CONNECT_TIMEOUT_NS);
+	deadline_queue_init(&engine->retry_deadlines, RETRY_INTERVAL_NS);
+	deadline_queue_init(&engine->reset_deadlines, RESET_TIMEOUT_NS);
+	deadline_queue_init(&engine->silence_deadlines, SILENCE_TIMEOUT_NS);
+	acceptor_open(engine, &environment->listeners, connections);
+	return 0;
+}
+
+/*
+ * SIGTERM is read from a descriptor, so that only an orphan heeds it: before,
+ * the supervisor decides. Had it been inherited as ignored, it would never
+ * arrive there.
+ */
+static int open_signals(struct loop *loop)
+{
+	const struct sigaction by_default = { .sa_handler = SIG_DFL };
+	const struct sigaction ignore = { .sa_handler = SIG_IGN };
+	sigset_t set;
+
+	/* splice() to a socket that is gone raises it. */
+	sigaction(SIGPIPE, &ignore, NULL);
+	sigaction(SIGTERM, &by_default, NULL);
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
+		return -errno;
+	loop->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+	return loop->signal_fd < 0 ? -errno : 0;
+}
+
+static void watch_pinned(struct loop *loop, int fd, bool on)
+{
+	readiness_watch(&loop->engine.readiness, fd,
+			on ? READINESS_READ | READINESS_PINNED : 0);
+}
+
+static void tell_supervisor(struct loop *loop, enum proxy_message message)
+{
+	/* If it is gone, reading says so. */
+	if (!loop->orphaned)
+		control_send(loop->environment->control_fd,
+			     (unsigned char)message, -1);
+}
+
+static void write_lease(struct loop *loop, uint64_t until_ns)
+{
+	if (loop->environment->lease)
+		*loop->environment->lease = until_ns;
+}
+
+static void tick(struct loop *loop)
+{
+	struct engine *engine = &loop->engine;
+
+	if (engine_read_clock(engine) < loop->next_tick_ns)
+		return;
+	loop->next_tick_ns = engine->now_ns + TICK_NS;
+	counter_set(&engine->counters->heartbeat_ns, engine->now_ns);
+	log_tell_left_out();
+	if (!loop->draining)
+		write_lease(loop, engine->now_ns + PROXY_LEASE_NS);
+}
+
+static void drain(struct loop *loop)
+{
+	if (loop->draining)
+		return;
+	loop->draining = true;
+	write_lease(loop, 0);
+	loop->drain_ns = loop->engine.now_ns +
+			 loop->environment->config->grace_ms * NS_PER_MS;
+}
+
+/* Nobody is there who would end the drain. */
+static void drain_alone(struct loop *loop)
+{
+	if (loop->end_ns != UINT64_MAX)
+		return;
+	drain(loop);
+	loop->end_ns = loop->engine.now_ns +
+		       loop->environment->config->drain_timeout_ms * NS_PER_MS;
+}
+
+static void orphan(struct loop *loop)
+{
+	/* Killed in the middle of a drain, too. */
+	const bool drains = loop->environment->drain_when_orphaned ||
+			    loop->draining;
+
+	log_warning("the supervisor died; %s",
+		    drains ? "serving the open connections to their end"
+			   : "serving on until SIGTERM");
+	loop->orphaned = true;
+	readiness_forget(&loop->engine.readiness,
+			 loop->environment->control_fd);
+	if (drains)
+		drain_alone(loop);
+}
+
+static void read_control(struct loop *loop)
+{
+	cleanup_fd int fd = -1;
+	int message = control_receive(loop->environment->control_fd, &fd);
+
+	if (message == -EPIPE)
+		orphan(loop);
+	else if (message == PROXY_DRAIN)
+		drain(loop);
+	else if (message == PROXY_TERMINATE)
+		loop->terminated = true;
+	else if (message == PROXY_LOG_FILE && fd >= 0)
+		log_file_replace(steal_fd(&fd));
+}
+
+static void read_signal(struct loop *loop)
+{
+	struct signalfd_siginfo signal;
+
+	if (read(loop->signal_fd, &signal, sizeof(signal)) == sizeof(signal) &&
+	    loop->orphaned)
+		drain_alone(loop);
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static uint64_t time_to_wait(const struct loop *loop, uint64_t now_ns)
+{
+	const struct engine *engine = &loop->engine;
+	uint64_t next = earlier(loop->next_tick_ns, loop->drain_ns);
+
+	next = earlier(next, loop->end_ns);
+	next = earlier(next, deadline_next(&engine->hello_deadlines));
+	next = earlier(next, deadline_next(&engine->connect_deadlines));
+	next = earlier(next, deadline_next(&engine->retry_deadlines));
+	next = earlier(next, deadline_next(&engine->reset_deadlines));
+	next = earlier(next, deadline_next(&engine->silence_deadlines));
+	next = earlier(next, acceptor_deadline(&engine->acceptor));
+	/* Rounded up to what select() counts in, so as not to wake too early
+	 * and turn for nothing. */
+	return next > now_ns ? next - now_ns + 1000 : 0;
+}
+
+static struct connection *expired(struct deadline_queue *queue, uint64_t now_ns)
+{
+	struct deadline *deadline = deadline_expired(queue, now_ns);
+
+	return deadline ? deadline_owner(deadline, struct connection, deadline)
+			: NULL;
+}
+
+/*
+ * A deadline strikes whom nothing had come from when it was over, and not whom
+ * we were late for: stopped, starved, or asleep with the whole machine. So what
+ * counts is the time at which the sockets were looked at.
+ */
+static void run_deadlines(struct engine *engine, uint64_t looked_ns)
+{
+	struct connection *connection;
+
+	while ((connection = expired(&engine->hello_deadlines, looked_ns)))
+		peek_timeout(engine, connection);
+	while ((connection = expired(&engine->connect_deadlines, looked_ns)))
+		connect_timeout(engine, connection);
+	while ((connection = expired(&engine->retry_deadlines, looked_ns)))
+		connect_retry(engine, connection);
+	while ((connection = expired(&engine->reset_deadlines, looked_ns)))
+		connection_reset_timeout(engine, connection);
+	while ((connection = expired(&engine->silence_deadlines, looked_ns)))
+		connection_silence_timeout(engine, connection);
+}
+
+static void run_timers(struct loop *loop)
+{
+	struct engine *engine = &loop->engine;
+
+	run_deadlines(engine, loop->looked_ns);
+	if (engine->now_ns >= loop->drain_ns) {
+		loop->drain_ns = UINT64_MAX;
+		acceptor_finish(engine);
+	}
+	if (engine->now_ns >= loop->end_ns)
+		loop->terminated = true;
+	acceptor_tick(engine);
+	if (loop->draining && !loop->listeners_closed &&
+	    !acceptor_is_open(&engine->acceptor)) {
+		loop->listeners_closed = true;
+		tell_supervisor(loop, PROXY_LISTENERS_CLOSED);
+	}
+}
+
+static void handle(struct loop *loop, int fd, unsigned int events)
+{
+	struct engine *engine = &loop->engine;
+
+	if (engine->connections[fd])
+		connection_event(engine, engine->connections[fd], fd, events);
+	else if (acceptor_owns(&engine->acceptor, fd))
+		acceptor_ready(engine, fd);
+	else if (fd == loop->environment->control_fd)
+		read_control(loop);
+	else if (fd == loop->signal_fd)
+		read_signal(loop);
+}
+
+static int look(struct loop *loop)
+{
+	uint64_t now_ns = monotonic_ns();
+	int error = readiness_wait(&loop->engine.readiness,
+				   time_to_wait(loop, now_ns));
+
+	if (!error)
+		loop->looked_ns = now_ns;
+	return error == -EAGAIN ? 0 : error;
+}
+
+static int run(struct loop *loop)
+{
+	struct engine *engine = &loop->engine;
+
+	while (!loop->terminated &&
+	       !(loop->listeners_closed && engine->connection_count == 0)) {
+		unsigned int handled = 0;
+		unsigned int events;
+		int fd;
+		int error = look(loop);
+
+		if (error)
+			return error;
+		tick(loop);
+		while ((fd = readiness_next(&engine->readiness, &events)) >=
+		       0) {
+			handle(loop, fd, events);
+			if (++handled % EVENTS_PER_TICK == 0)
+				tick(loop);
+		}
+		run_timers(loop);
+	}
+	return 0;
+}
+
+static void close_loop(struct loop *loop)
+{
+	struct engine *engine = &loop->engine;
+
+	write_lease(loop, 0);
+	if (engine->connections)
+		connection_close_all(engine);
+	log_tell_left_out();
+	pipe_pool_close(&engine->tools.pipes);
+	free(engine->connections);
+	readiness_close(&engine->readiness);
+	listeners_close(&loop->environment->listeners);
+	close_fd_at(&loop->signal_fd);
+	free(loop);
+}
+
+int proxy_run(struct proxy_environment *environment)
+{
+	struct loop *loop = calloc(1, sizeof(*loop));
+	int error;
+
+	if (!loop)
+		return -ENOMEM;
+	loop->environment = environment;
+	loop->signal_fd = -1;
+	loop->drain_ns = UINT64_MAX;
+	loop->end_ns = UINT64_MAX;
+	loop->engine.readiness.epoll_fd = -1;
+
+	error = open_signals(loop);
+	if (!error)
+		error = open_engine(loop);
+	if (!error) {
+		watch_pinned(loop, environment->control_fd, true);
+		watch_pinned(loop, loop->signal_fd, true);
+		tick(loop);
+		tell_supervisor(loop, PROXY_READY);
+		error = run(loop);
+	}
+	close_loop(loop);
+	return error;
+}

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MIT
+#include "proxy/peek.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "base/log.h"
+#include "hello/client_hello.h"
+#include "proxy/connect.h"
+#include "proxy/engine.h"
+
+/* Most hellos come whole and never need memory of their own. */
+static int keep_hello(struct connection *connection,
+		      const struct client_hello *hello)
+{
+	if (connection->hello)
+		return 0;
+	connection->hello = malloc(sizeof(*hello));
+	if (!connection->hello)
+		return -ENOMEM;
+	*connection->hello = *hello;
+	return 0;
+}
+
+/* For the line of log at the end of the connection; half a hello (NULL) may
+ * have half a name. */
+static void keep_for_log(struct connection *connection,
+			 const struct client_hello *hello)
+{
+	if (hello && log_settings.level >= LOG_LEVEL_DEBUG) {
+		keep_hello(connection, hello);
+		return;
+	}
+	free(connection->hello);
+	connection->hello = NULL;
+}
+
+/* @bytes are those that came last and are not yet held. */
+static void judge(struct engine *engine, struct connection *connection,
+		  enum connection_verdict verdict,
+		  const struct client_hello *hello, const uint8_t *bytes,
+		  size_t length)
+{
+	const bool acme = verdict == CONNECTION_ACME;
+	const struct backend *backend = acme ? &engine->config->alpn
+					     : &engine->config->fallback;
+
+	connection->verdict = (uint8_t)verdict;
+	deadline_stop(&connection->deadline);
+	keep_for_log(connection, hello);
+	if (length > 0 && connection->from_client.held_length > 0) {
+		if (flow_hold(&connection->from_client, bytes, length) != 0) {
+			connection_abort(engine, connection, CONNECTION_BROKEN);
+			return;
+		}
+		length = 0;
+	}
+	counter_add(acme ? &engine->counters->to_alpn
+			 : &engine->counters->to_fallback,
+		    1);
+	connect_begin(engine, connection, backend, bytes, length);
+}
+
+/* A challenge that nobody asked us to take is the web server's to answer. */
+static void judge_challenge(struct engine *engine,
+			    struct connection *connection,
+			    const struct client_hello *hello,
+			    const uint8_t *bytes, size_t length)
+{
+	bool taken = domain_list_takes(&engine->config->domains,
+				       hello->server_name,
+				       hello->server_name_length);
+
+	if (!taken)
+		counter_add(&engine->counters->other_domains, 1);
+	judge(engine, connection,
+	      taken ? CONNECTION_ACME : CONNECTION_OTHER_DOMAIN, hello, bytes,
+	      length);
+}
+
+static void take_bytes(struct engine *engine, struct connection *connection,
+		       const uint8_t *bytes, size_t length)
+{
+	struct client_hello first = { 0 };
+	struct client_hello *hello = connection->hello ? connection->hello
+						       : &first;
+
+	switch (client_hello_feed(hello, bytes, length)) {
+	case CLIENT_HELLO_ACME:
+		judge_challenge(engine, connection, hello, bytes, length);
+		break;
+	case CLIENT_HELLO_OTHER:
+		judge(engine, connection, CONNECTION_OTHER, hello, bytes,
+		      length);
+		break;
+	case CLIENT_HELLO_NEED_MORE:
+		if (keep_hello(connection, hello) != 0 ||
+		    flow_hold(&connection->from_client, bytes, length) != 0)
+			connection_abort(engine, connection, CONNECTION_BROKEN);
+		break;
+	}
+}
+
+void peek_read(struct engine *engine, struct connection *connection)
+{
+	uint8_t *buffer = engine->tools.buffer;
+	ssize_t length = recv(connection->client_fd, buffer,
+			      sizeof(engine->tools.buffer), 0);
+
+	if (length > 0) {
+		take_bytes(engine, connection, buffer, (size_t)length);
+	} else if (length == 0) {
+		connection->from_client.source_ended = true;
+		/* Even without a byte: the fallback may speak first. */
+		judge(engine, connection, CONNECTION_INCOMPLETE, NULL, NULL, 0);
+	} else if (errno != EAGAIN && errno != EINTR) {
+		connection_abort(engine, connection, CONNECTION_CLIENT_FAILED);
+	}
+}
+
+void peek_timeout(struct engine *engine, struct connection *connection)
+{
+	counter_add(&engine->counters->hello_timeouts, 1);
+	judge(engine, connection, CONNECTION_SILENT, NULL, NULL, 0);
+}

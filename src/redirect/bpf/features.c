@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: MIT
+#include "redirect/bpf/features.h"
+
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <linux/capability.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/spawn.h"
+
+#define CONNTRACK_MODULE "nf_conntrack"
+
+/* The effective capabilities, one bit each; none if they cannot be read. */
+static uint64_t read_capabilities(void)
+{
+	struct __user_cap_header_struct header = {
+		.version = _LINUX_CAPABILITY_VERSION_3,
+	};
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = { 0 };
+
+	if (syscall(SYS_capget, &header, data) < 0)
+		return 0;
+	return data[0].effective | (uint64_t)data[1].effective << 32;
+}
+
+static bool has_capability(int capability)
+{
+	return read_capabilities() >> capability & 1;
+}
+
+bool features_may_steer(char *missing, size_t size)
+{
+	static const struct {
+		int capability;
+		const char *name;
+		/* CAP_SYS_ADMIN was all of these before 5.8, and still is. */
+		bool in_sys_admin;
+	} needed[] = {
+		{ CAP_BPF, "CAP_BPF", true },
+		{ CAP_PERFMON, "CAP_PERFMON", true },
+		{ CAP_NET_ADMIN, "CAP_NET_ADMIN", false },
+	};
+	const bool sys_admin = has_capability(CAP_SYS_ADMIN);
+	size_t length = 0;
+
+	missing[0] = '\0';
+	for (size_t i = 0; i < ARRAY_SIZE(needed); i++) {
+		if (has_capability(needed[i].capability) ||
+		    (sys_admin && needed[i].in_sys_admin))
+			continue;
+		length += (size_t)snprintf(
+			missing + length, length < size ? size - length : 0,
+			"%s%s", length ? ", " : "", needed[i].name);
+	}
+	return length == 0;
+}
+
+static void load_conntrack(void)
+{
+	char program[] = "modprobe";
+	char module[] = CONNTRACK_MODULE;
+	char *const argv[] = { program, module, NULL };
+	cleanup_free char *output = NULL;
+	cleanup_free char *path = spawn_find(program);
+	int status;
+
+	if (!path)
+		return;
+	status = spawn_wait(path, argv, &output);
+	if (status)
+		log_debug("modprobe %s: status %d: %s", module, status,
+			  output ? output : "");
+}
+
+bool features_may_use_conntrack(char *reason, size_t size)
+{
+	if (!has_capability(CAP_SYS_ADMIN)) {
+		snprintf(reason, size, "no CAP_SYS_ADMIN");
+		return false;
+	}
+	if (access("/sys/kernel/btf/vmlinux", R_OK) < 0) {
+		snprintf(reason, size, "the kernel has no BTF");
+		return false;
+	}
+	/* Built into the kernel, it has this folder too. */
+	if (access("/sys/module/" CONNTRACK_MODULE, F_OK) < 0)
+		load_conntrack();
+	if (access("/sys/module/" CONNTRACK_MODULE, F_OK) < 0) {
+		snprintf(reason, size,
+			 "module " CONNTRACK_MODULE " cannot be loaded");
+		return false;
+	}
+	return true;
+}
+
+bool features_have_shared_devices(void)
+{
+	return access("/sys/module/ipvlan", F_OK) == 0 ||
+	       access("/sys/module/macvlan", F_OK) == 0;
+}
+
+int features_raise_memlock(void)
+{
+	const struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };
+
+	return setrlimit(RLIMIT_MEMLOCK, &unlimited) < 0 ? -errno : 0;
+}
+
+int64_t features_clock_offset_ns(void)
+{
+	FILE *file = fopen("/proc/self/timens_offsets", "re");
+	long long seconds = 0;
+	long long nanoseconds = 0;
+
+	if (!file)
+		return 0;
+	/* Written by the kernel; the first line is this clock's. */
+	if (fscanf(file, "monotonic %lld %lld", &seconds, &nanoseconds) != 2)
+		seconds = nanoseconds = 0;
+	fclose(file);
+	return seconds * (int64_t)NS_PER_S + nanoseconds;
+}
+
+bool features_have_coarse_clock(void)
+{
+	return libbpf_probe_bpf_helper(BPF_PROG_TYPE_SCHED_CLS,
+				       BPF_FUNC_ktime_get_coarse_ns, NULL) == 1;
+}
+
+const char *features_kernel_release(void)
+{
+	static struct utsname name;
+
+	return uname(&name) < 0 ? "unknown" : name.release;
+}

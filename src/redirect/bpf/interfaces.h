@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/* The host's network interfaces, and which of them packets come in on. */
+#ifndef REDIRECT_BPF_INTERFACES_H
+#define REDIRECT_BPF_INTERFACES_H
+
+#include <net/if.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+struct interface {
+	unsigned int ifindex;
+	char name[IFNAMSIZ];
+	bool loopback;
+	/* ifindex of the interface it is a port of, 0 if of none, and that
+	 * one's kind ("bridge", "bond", "vrf", ...), empty if it has no kind. */
+	unsigned int master;
+	char master_kind[IFNAMSIZ];
+};
+
+struct interface_list {
+	struct interface *items;
+	size_t count;
+};
+
+enum interface_fit {
+	INTERFACE_FITS,
+	INTERFACE_LOOPBACK,
+	INTERFACE_PORT,
+	INTERFACE_NOT_NAMED,
+};
+
+/*
+ * Should packets that come in on @interface be looked at? Not on loopback:
+ * what the host sends to itself goes to its web server. Not on a port of a
+ * bridge, bond, team, Open vSwitch or the like: its master sees the packet
+ * again, and what was done on the port is undone on a bridge (br_netfilter).
+ * But on a port of a VRF: that master has no ingress of its own. @patterns are
+ * for fnmatch(3); none means all. Pure.
+ */
+enum interface_fit interface_judge(const struct interface *interface,
+				   const char *const *patterns, size_t count);
+
+/* Why, for messages: "a port of another interface". */
+const char *interface_fit_text(enum interface_fit fit);
+
+/*
+ * All interfaces of this network namespace, each once. Returns 0 or negative
+ * errno. The caller frees with interface_list_free(), which is safe on a list
+ * of zeros.
+ */
+int interface_list_read(struct interface_list *list);
+void interface_list_free(struct interface_list *list);
+
+/* The entry with that ifindex, or NULL. */
+const struct interface *interface_list_find(const struct interface_list *list,
+					    unsigned int ifindex);
+
+#endif

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MIT
+#include "redirect/bpf/routes.h"
+
+#include <errno.h>
+#include <linux/fib_rules.h>
+#include <string.h>
+
+#include "base/netlink.h"
+
+struct reading {
+	routes_handler handler;
+	void *context;
+};
+
+static int hand_over_local(const struct nlmsghdr *message, void *context)
+{
+	const struct rtmsg *route = NLMSG_DATA(message);
+	const struct reading *reading = context;
+	const struct rtattr *destination;
+	struct route_prefix prefix = { .family = AF_UNSPEC };
+
+	/* Kernels before 4.20 do not look for the type. */
+	if (message->nlmsg_type != RTM_NEWROUTE ||
+	    message->nlmsg_len < NLMSG_LENGTH(sizeof(*route)) ||
+	    route->rtm_type != RTN_LOCAL || !route->rtm_dst_len)
+		return 0;
+	destination = netlink_attribute(
+		RTM_RTA(route),
+		message->nlmsg_len - NLMSG_LENGTH(sizeof(*route)), RTA_DST);
+	if (!destination || RTA_PAYLOAD(destination) > sizeof(prefix.bytes))
+		return 0;
+	prefix.family = route->rtm_family;
+	prefix.length = route->rtm_dst_len;
+	memcpy(prefix.bytes, RTA_DATA(destination), RTA_PAYLOAD(destination));
+	return reading->handler(&prefix, reading->context);
+}
+
+static int list_family(sa_family_t family, struct reading *reading)
+{
+	struct {
+		struct nlmsghdr header;
+		struct rtmsg route;
+	} request = {
+		.header = { .nlmsg_len = sizeof(request),
+			    .nlmsg_type = RTM_GETROUTE },
+		.route = { .rtm_family = (unsigned char)family,
+			   .rtm_type = RTN_LOCAL },
+	};
+
+	return netlink_dump(NETLINK_ROUTE, &request.header, hand_over_local,
+			    reading);
+}
+
+int routes_list_local(routes_handler handler, void *context)
+{
+	struct reading reading = { .handler = handler, .context = context };
+	int err = list_family(AF_INET, &reading);
+
+	return err ? err : list_family(AF_INET6, &reading);
+}
+
+/* A mask is there even if the mark that is asked for is 0. */
+static int find_mark(const struct nlmsghdr *message, void *context)
+{
+	const struct fib_rule_hdr *rule = NLMSG_DATA(message);
+	const size_t header = NLMSG_LENGTH(sizeof(*rule));
+	bool *found = context;
+
+	if (message->nlmsg_type == RTM_NEWRULE &&
+	    message->nlmsg_len >= header &&
+	    netlink_attribute((const struct rtattr *)(rule + 1),
+			      message->nlmsg_len - header, FRA_FWMASK))
+		*found = true;
+	return 0;
+}
+
+int routes_depend_on_marks(void)
+{
+	struct {
+		struct nlmsghdr header;
+		struct fib_rule_hdr rule;
+	} request = {
+		.header = { .nlmsg_len = sizeof(request),
+			    .nlmsg_type = RTM_GETRULE },
+		.rule = { .family = AF_UNSPEC },
+	};
+	bool found = false;
+	int err;
+
+	err = netlink_dump(NETLINK_ROUTE, &request.header, find_mark, &found);
+	/* A kernel without policy routing. */
+	if (err == -EOPNOTSUPP)
+		return 0;
+	return err ? err : found;
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Attach a BPF program to an interface's TC ingress, whatever program it is.
+ *
+ * Two ways. A tcx link (kernel 6.6) ends with the process that holds it. A
+ * filter on a clsact qdisc outlives its process, so it carries in its handle
+ * whose it is: the next start or stop finds it again.
+ */
+#ifndef REDIRECT_BPF_TC_H
+#define REDIRECT_BPF_TC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum tc_way {
+	TC_TCX,
+	TC_CLSACT,
+};
+
+struct tc_attachment {
+	enum tc_way way;
+	unsigned int ifindex;
+	/* The link, or -1. */
+	int link_fd;
+	/* The filter's, see tc_handle(). */
+	uint32_t handle;
+};
+
+/* "tcx" or "clsact". */
+const char *tc_way_text(enum tc_way way);
+
+/* The way this kernel offers. Needs CAP_NET_ADMIN to know. */
+enum tc_way tc_best_way(void);
+
+/*
+ * A filter's handle: the instance it belongs to (its listening port) and
+ * whether the clsact qdisc below it is of our making, so that whoever removes
+ * the last filter of ours knows if the qdisc may go too. Pure.
+ */
+uint32_t tc_handle(uint16_t instance, bool made_clsact);
+bool tc_handle_is_of(uint32_t handle, uint16_t instance);
+bool tc_handle_made_clsact(uint32_t handle);
+
+/*
+ * Attach, ahead of other programs where the way allows: ours lets the chain go
+ * on, others may not. A filter that a killed instance of the same number left
+ * is replaced. Returns 0, -ENODEV (the interface has vanished), -ENOENT (the
+ * kernel lacks clsact or the BPF classifier) or other negative errno.
+ */
+int tc_attach(struct tc_attachment *attachment, enum tc_way way,
+	      unsigned int ifindex, int program_fd, uint16_t instance);
+
+/* Ask the kernel: is program @program_id still attached there by us? */
+bool tc_is_attached(const struct tc_attachment *attachment,
+		    uint32_t program_id);
+
+/*
+ * Is something ordered before us on that interface that may end the chain?
+ * Then true, and what it is in @text.
+ */
+bool tc_is_behind(const struct tc_attachment *attachment, uint32_t program_id,
+		  char *text, size_t size);
+
+/*
+ * Detach; an interface that has vanished took its programs along, that is no
+ * error. Returns 0 or negative errno.
+ */
+int tc_detach(struct tc_attachment *attachment);
+
+/*
+ * Remove the filter that a killed instance of this number left on @ifindex,
+ * and the clsact qdisc below if one of ours made it and nobody uses it now.
+ * Returns 1 if there was one, 0 if not, or negative errno.
+ */
+int tc_remove_leftover(unsigned int ifindex, uint16_t instance);
+
+#endif

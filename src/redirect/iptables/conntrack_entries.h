@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What conntrack remembers of redirected connections that have ended.
+ *
+ * An ended connection's entry stays for up to two minutes (TIME_WAIT), and with
+ * it the translation of its ports. While packets are tracked that does no harm:
+ * a client that takes the same port again begins with a SYN, and the entry is
+ * replaced. But when our hold (conntrack_hold.h) is all that keeps tracking on,
+ * the entries outlive it, nobody sees that SYN, and the next start, which turns
+ * tracking on again, would translate the middle of an innocent connection.
+ */
+#ifndef REDIRECT_IPTABLES_CONNTRACK_ENTRIES_H
+#define REDIRECT_IPTABLES_CONNTRACK_ENTRIES_H
+
+#include <linux/netlink.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+/*
+ * Is @message, one of a ctnetlink dump, a TCP connection that was led to
+ * @listen_port (host byte order) from another port, and has it ended on both
+ * sides, so that nothing has to be translated any more?
+ */
+bool conntrack_entry_has_ended(const struct nlmsghdr *message,
+			       uint16_t listen_port);
+
+/*
+ * Delete all entries of @family (AF_INET, AF_INET6) that are so. Connections
+ * that still live, also another instance's, keep theirs. Returns 0 or negative
+ * errno (-EPROTONOSUPPORT, -EINVAL: a kernel without ctnetlink).
+ */
+int conntrack_entries_delete_ended(sa_family_t family, uint16_t listen_port);
+
+#endif

@@ -1,0 +1,497 @@
+// SPDX-License-Identifier: MIT
+/*
+ * A rule either applies to the connection asked about, or not, or, by a match
+ * that is not understood or depends on the client, perhaps. A verdict is that
+ * of the first rule that decides:
+ *
+ *   ACCEPT, DROP, RETURN   only where the rule applies for certain
+ *   DNAT, REDIRECT, NETMAP also where it may: some visitors are taken away
+ */
+#include "redirect/rules/rule_table.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "redirect/rules/rulespec.h"
+
+/* In this order, so that the weakest of a rule's matches is the least. */
+enum certainty {
+	NEVER,
+	PERHAPS,
+	ALWAYS,
+};
+
+/* A line of the dump, as far as the question needs it. */
+struct rule {
+	enum certainty certainty;
+	/* NULL for a rule that only counts. Points into the words. */
+	const char *target;
+	bool go_to;
+	/* REDIRECT --to-ports, or 0. */
+	unsigned long to_port;
+};
+
+/* A chain that was walked, known by its first line in the dump. */
+struct visit {
+	const char *first_line;
+	enum certainty certainty;
+};
+
+struct walk {
+	const char *dump;
+	const struct rule_question *question;
+	struct rule_answer *answer;
+	struct visit *visits;
+	size_t visit_count;
+};
+
+static enum certainty always_if(bool condition)
+{
+	return condition ? ALWAYS : NEVER;
+}
+
+/* Is @item one of the comma-separated items of @list? */
+static bool list_has(const char *list, const char *item)
+{
+	size_t length = strlen(item);
+
+	for (;;) {
+		size_t next = strcspn(list, ",");
+
+		if (next == length && strncmp(list, item, length) == 0)
+			return true;
+		if (!list[next])
+			return false;
+		list += next + 1;
+	}
+}
+
+/* "443", "400:500", "80,443,8000:8100" */
+static enum certainty match_ports(const char *list, uint16_t port)
+{
+	for (;;) {
+		char *end;
+		unsigned long first = strtoul(list, &end, 10);
+		unsigned long last = first;
+
+		if (*end == ':')
+			last = strtoul(end + 1, &end, 10);
+		if (port >= first && port <= last)
+			return ALWAYS;
+		if (*end != ',')
+			return NEVER;
+		list = end + 1;
+	}
+}
+
+static enum certainty match_protocol(const char *value,
+				     const struct rule_question *question)
+{
+	(void)question;
+	return always_if(strcmp(value, "tcp") == 0 || strcmp(value, "6") == 0 ||
+			 strcmp(value, "all") == 0);
+}
+
+static enum certainty match_port(const char *value,
+				 const struct rule_question *question)
+{
+	return match_ports(value, question->port);
+}
+
+static enum certainty match_original_port(const char *value,
+					  const struct rule_question *question)
+{
+	return match_ports(value, question->original_port);
+}
+
+static bool same_prefix(const uint8_t *one, const uint8_t *other,
+			unsigned long bits)
+{
+	uint8_t mask = (uint8_t)(0xff00 >> bits % 8);
+
+	return memcmp(one, other, bits / 8) == 0 &&
+	       (bits % 8 == 0 ||
+		((one[bits / 8] ^ other[bits / 8]) & mask) == 0);
+}
+
+/* "192.0.2.1/32", "2001:db8::/32": how many of our addresses are in it? */
+static enum certainty match_destination(const char *value,
+					const struct rule_question *question)
+{
+	sa_family_t family = strchr(value, ':') ? AF_INET6 : AF_INET;
+	unsigned long bits = family == AF_INET ? 32 : 128;
+	char text[INET6_ADDRSTRLEN];
+	uint8_t prefix[16];
+	size_t hits = 0;
+	char *slash;
+
+	if (snprintf(text, sizeof(text), "%s", value) >= (int)sizeof(text))
+		return PERHAPS;
+	slash = strchr(text, '/');
+	if (slash) {
+		char *end;
+
+		*slash = '\0';
+		bits = strtoul(slash + 1, &end, 10);
+		/* A mask that is no prefix is rare and hard. */
+		if (*end || bits > (family == AF_INET ? 32 : 128))
+			return PERHAPS;
+	}
+	if (inet_pton(family, text, prefix) != 1)
+		return PERHAPS;
+
+	for (size_t i = 0; i < question->address_count; i++)
+		hits += question->addresses[i].family == family &&
+			same_prefix(question->addresses[i].bytes, prefix, bits);
+	if (hits == 0)
+		return NEVER;
+	return hits == question->address_count ? ALWAYS : PERHAPS;
+}
+
+/* Visitors do not come in over loopback. */
+static enum certainty match_interface(const char *value,
+				      const struct rule_question *question)
+{
+	(void)question;
+	return strcmp(value, "lo") == 0 ? NEVER : PERHAPS;
+}
+
+static enum certainty
+match_destination_type(const char *value, const struct rule_question *question)
+{
+	(void)question;
+	return always_if(list_has(value, "LOCAL"));
+}
+
+static enum certainty match_source_type(const char *value,
+					const struct rule_question *question)
+{
+	(void)question;
+	return list_has(value, "LOCAL") ? NEVER : PERHAPS;
+}
+
+static enum certainty match_state(const char *value,
+				  const struct rule_question *question)
+{
+	bool redirected = question->port != question->original_port;
+
+	return always_if(list_has(value, "NEW") ||
+			 (redirected && list_has(value, "DNAT")));
+}
+
+static enum certainty match_comment(const char *value,
+				    const struct rule_question *question)
+{
+	(void)value;
+	(void)question;
+	return ALWAYS;
+}
+
+/* Matches with one value. A module's name (-m) alone restricts nothing. */
+static const struct {
+	const char *option;
+	enum certainty (*match)(const char *value,
+				const struct rule_question *question);
+} matches[] = {
+	{ "-p", match_protocol },
+	{ "-d", match_destination },
+	{ "-i", match_interface },
+	{ "-m", match_comment },
+	{ "--comment", match_comment },
+	{ "--dport", match_port },
+	{ "--dports", match_port },
+	{ "--dst-type", match_destination_type },
+	{ "--src-type", match_source_type },
+	{ "--ctstate", match_state },
+	{ "--state", match_state },
+	{ "--ctorigdstport", match_original_port },
+};
+
+/* Of a connection's first packet only SYN is set. */
+static enum certainty match_flags(const char *mask, const char *set)
+{
+	bool asks_syn = list_has(mask, "SYN") || list_has(mask, "ALL");
+
+	return always_if(strcmp(set, asks_syn ? "SYN" : "NONE") == 0);
+}
+
+/*
+ * Judge the option at @words and step to the last word that belongs to it. Of
+ * one that is not understood it is not known whether a value follows.
+ */
+static enum certainty match_option(char *const **words,
+				   const struct rule_question *question)
+{
+	const char *option = (*words)[0];
+	const char *value = (*words)[1];
+
+	if (!value)
+		return PERHAPS;
+	if (strcmp(option, "--tcp-flags") == 0 && (*words)[2]) {
+		*words += 2;
+		return match_flags(value, **words);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(matches); i++) {
+		if (strcmp(option, matches[i].option) == 0) {
+			*words += 1;
+			return matches[i].match(value, question);
+		}
+	}
+	return PERHAPS;
+}
+
+/* Where the packet goes: "-j TARGET [--to-ports PORT] ..." */
+static void read_target(char *const *words, struct rule *rule)
+{
+	if (!words[1])
+		return;
+	rule->target = words[1];
+	rule->go_to = strcmp(words[0], "-g") == 0;
+	for (words += 2; words[0] && words[1]; words++) {
+		if (strcmp(words[0], "--to-ports") == 0)
+			rule->to_port = strtoul(words[1], NULL, 10);
+	}
+}
+
+/* @words begin behind "-A CHAIN". */
+static struct rule read_rule(char *const *words,
+			     const struct rule_question *question)
+{
+	struct rule rule = { .certainty = ALWAYS };
+	bool negated = false;
+
+	for (; words[0]; words++) {
+		enum certainty certainty;
+
+		if (strcmp(words[0], "!") == 0) {
+			negated = true;
+			continue;
+		}
+		if (strcmp(words[0], "-j") == 0 ||
+		    strcmp(words[0], "-g") == 0) {
+			read_target(words, &rule);
+			break;
+		}
+		/* A value of an option that is not understood. */
+		if (words[0][0] != '-')
+			continue;
+
+		certainty = match_option(&words, question);
+		if (negated)
+			certainty = (enum certainty)(ALWAYS - certainty);
+		if (certainty < rule.certainty)
+			rule.certainty = certainty;
+		negated = false;
+	}
+	return rule;
+}
+
+static size_t line_length(const char *line)
+{
+	return strcspn(line, "\n");
+}
+
+static const char *next_line(const char *line)
+{
+	line += line_length(line);
+	return *line ? line + 1 : line;
+}
+
+/* The first line from @line on that appends to @chain, or NULL. */
+static const char *find_rule(const char *line, const char *chain)
+{
+	size_t length = strlen(chain);
+
+	for (; *line; line = next_line(line)) {
+		if (strncmp(line, "-A ", 3) == 0 &&
+		    strncmp(line + 3, chain, length) == 0 &&
+		    line[3 + length] == ' ')
+			return line;
+	}
+	return NULL;
+}
+
+/*
+ * Note that the chain is being walked. A chain that was walked with the same
+ * certainty has nothing new to say, which also ends loops. Returns 1 if it is
+ * worth a walk, 0 or negative errno.
+ */
+static int visit(struct walk *walk, const char *first_line,
+		 enum certainty certainty)
+{
+	struct visit *visits;
+
+	for (size_t i = 0; i < walk->visit_count; i++) {
+		visits = &walk->visits[i];
+		if (visits->first_line != first_line)
+			continue;
+		if (visits->certainty >= certainty)
+			return 0;
+		visits->certainty = certainty;
+		return 1;
+	}
+	visits = reallocarray(walk->visits, walk->visit_count + 1,
+			      sizeof(*visits));
+	if (!visits)
+		return -ENOMEM;
+	walk->visits = visits;
+	visits[walk->visit_count++] = (struct visit){ first_line, certainty };
+	return 1;
+}
+
+static int decide(struct walk *walk, enum rule_verdict verdict,
+		  const char *line)
+{
+	*walk->answer = (struct rule_answer){
+		.verdict = verdict,
+		.rule = line,
+		.rule_length = line_length(line),
+	};
+	return 1;
+}
+
+static int walk_chain(struct walk *walk, const char *chain,
+		      enum certainty certainty);
+
+/* What a walk does after a rule; positive values, as errors are negative. */
+enum step {
+	STEP_NEXT_RULE,
+	STEP_DECIDED,
+	STEP_LEAVE_CHAIN,
+};
+
+static bool is_translation(const struct rule *rule,
+			   const struct rule_question *question)
+{
+	if (strcmp(rule->target, "REDIRECT") == 0)
+		return rule->to_port != question->own_port;
+	return strcmp(rule->target, "DNAT") == 0 ||
+	       strcmp(rule->target, "NETMAP") == 0;
+}
+
+/* Returns an enum step or negative errno. */
+static int follow_rule(struct walk *walk, const struct rule *rule,
+		       const char *line)
+{
+	bool certain = rule->certainty == ALWAYS;
+	int result;
+
+	if (rule->certainty == NEVER || !rule->target)
+		return STEP_NEXT_RULE;
+	if (is_translation(rule, walk->question))
+		return decide(walk, RULE_TRANSLATE, line);
+	if (strcmp(rule->target, "RETURN") == 0)
+		return certain ? STEP_LEAVE_CHAIN : STEP_NEXT_RULE;
+	if (strcmp(rule->target, "ACCEPT") == 0)
+		return certain ? decide(walk, RULE_ACCEPT, line)
+			       : STEP_NEXT_RULE;
+	if (strcmp(rule->target, "DROP") == 0 ||
+	    strcmp(rule->target, "REJECT") == 0)
+		return certain ? decide(walk, RULE_DROP, line) : STEP_NEXT_RULE;
+
+	/* A chain of the user's, or a target that lets the packet go on. */
+	result = walk_chain(walk, rule->target, rule->certainty);
+	if (result)
+		return result;
+	return rule->go_to && certain ? STEP_LEAVE_CHAIN : STEP_NEXT_RULE;
+}
+
+/* Returns STEP_DECIDED, 0 if no rule decided, or negative errno. */
+static int walk_chain(struct walk *walk, const char *chain,
+		      enum certainty certainty)
+{
+	const char *line = find_rule(walk->dump, chain);
+	int result = line ? visit(walk, line, certainty) : 0;
+
+	if (result <= 0)
+		return result;
+
+	for (; line; line = find_rule(next_line(line), chain)) {
+		struct rulespec words;
+		struct rule rule;
+
+		result = rulespec_split(line, line_length(line), &words);
+		if (result == -EINVAL)
+			continue;
+		if (result)
+			return result;
+		rule = read_rule(words.words + 2, walk->question);
+		if (rule.certainty > certainty)
+			rule.certainty = certainty;
+		result = follow_rule(walk, &rule, line);
+		rulespec_free(&words);
+		if (result == STEP_LEAVE_CHAIN)
+			return 0;
+		if (result != STEP_NEXT_RULE)
+			return result;
+	}
+	return 0;
+}
+
+/* "-P INPUT DROP" */
+static void apply_policy(struct walk *walk, const char *chain)
+{
+	size_t length = strlen(chain);
+
+	for (const char *line = walk->dump; *line; line = next_line(line)) {
+		if (strncmp(line, "-P ", 3) == 0 &&
+		    strncmp(line + 3, chain, length) == 0 &&
+		    strncmp(line + 3 + length, " DROP", 5) == 0)
+			decide(walk, RULE_DROP, line);
+	}
+}
+
+int rule_table_ask(const char *dump, const char *chain,
+		   const struct rule_question *question,
+		   struct rule_answer *answer)
+{
+	struct walk walk = {
+		.dump = dump,
+		.question = question,
+		.answer = answer,
+	};
+	int result;
+
+	*answer = (struct rule_answer){ .verdict = RULE_PASS };
+	result = walk_chain(&walk, chain, ALWAYS);
+	if (result == 0)
+		apply_policy(&walk, chain);
+	free(walk.visits);
+	return result < 0 ? result : 0;
+}
+
+int rule_table_next_comment(const char *dump, const char *chain,
+			    const char *prefix, const char **cursor,
+			    char *comment, size_t size)
+{
+	const char *line = *cursor ? next_line(*cursor) : dump;
+	size_t length = strlen(prefix);
+
+	while ((line = find_rule(line, chain))) {
+		struct rulespec rule;
+		int err = rulespec_split(line, line_length(line), &rule);
+		bool found = false;
+
+		if (err == -ENOMEM)
+			return err;
+		for (size_t i = 0; !err && i + 1 < rule.count; i++) {
+			if (strcmp(rule.words[i], "--comment") == 0 &&
+			    strncmp(rule.words[i + 1], prefix, length) == 0) {
+				snprintf(comment, size, "%s",
+					 rule.words[i + 1]);
+				found = true;
+			}
+		}
+		if (!err)
+			rulespec_free(&rule);
+		*cursor = line;
+		if (found)
+			return 1;
+		line = next_line(line);
+	}
+	return 0;
+}

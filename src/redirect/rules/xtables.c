@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: MIT
+#include "redirect/rules/xtables.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/spawn.h"
+
+/* How long iptables waits for another that changes the same tables. */
+#define LOCK_WAIT_SECONDS "30"
+/* Of a rule that somebody puts back whenever we delete it. */
+#define MAX_DELETIONS 1000
+
+/* iptables(8) does not list its exit codes; these are xtables.h's. */
+enum {
+	EXIT_OTHER_PROBLEM = 1,
+	EXIT_PARAMETER_PROBLEM = 2,
+};
+
+int xtables_find(struct xtables *xtables, sa_family_t family)
+{
+	const char *name = family == AF_INET ? "iptables" : "ip6tables";
+
+	*xtables = (struct xtables){
+		.name = name,
+		.family = family,
+		.path = spawn_find(name),
+	};
+	if (xtables->path)
+		return 0;
+	snprintf(xtables->message, sizeof(xtables->message), "not installed");
+	return -ENOENT;
+}
+
+void xtables_release(struct xtables *xtables)
+{
+	free(xtables->path);
+	xtables->path = NULL;
+}
+
+/*
+ * Keep the line of @output that says what is wrong: not those that warn of
+ * other tables ("# Warning: ..."), without the program's name and version.
+ */
+static void keep_message(struct xtables *xtables, const char *output)
+{
+	const char *colon;
+	size_t length;
+
+	while (*output == '#' || *output == '\n') {
+		output += strcspn(output, "\n");
+		output += *output == '\n';
+	}
+	length = strcspn(output, "\n");
+	colon = memmem(output, length, ": ", 2);
+	if (colon &&
+	    strncmp(output, xtables->name, strlen(xtables->name)) == 0) {
+		length -= (size_t)(colon + 2 - output);
+		output = colon + 2;
+	}
+	snprintf(xtables->message, sizeof(xtables->message), "%.*s",
+		 (int)length, output);
+}
+
+/* The programs tell what went wrong in words alone. */
+static int errno_from(int status, const char *output)
+{
+	if (strstr(output, "Permission denied"))
+		return -EPERM;
+	return status == EXIT_PARAMETER_PROBLEM ? -EINVAL : -EIO;
+}
+
+/*
+ * Run "-t TABLE ACTION [CHAIN] [RULE]". Returns the exit status 0 or 1, the
+ * latter also for a rule that is not there, or negative errno.
+ */
+static int run(struct xtables *xtables, const char *const *arguments,
+	       char *const *words, char **output)
+{
+	cleanup_free char *said = NULL;
+	cleanup_free char **argv = NULL;
+	size_t count = 0;
+	size_t used = 0;
+	int status;
+
+	while (words && words[count])
+		count++;
+	for (size_t i = 0; arguments[i]; i++)
+		count++;
+	argv = calloc(count + 4, sizeof(*argv));
+	if (!argv)
+		return -ENOMEM;
+
+	argv[used++] = (char *)xtables->name;
+	argv[used++] = (char *)"-w";
+	argv[used++] = (char *)LOCK_WAIT_SECONDS;
+	for (size_t i = 0; arguments[i]; i++)
+		argv[used++] = (char *)arguments[i];
+	for (size_t i = 0; words && words[i]; i++)
+		argv[used++] = words[i];
+
+	status = spawn_wait(xtables->path, argv, &said);
+	if (status < 0)
+		snprintf(xtables->message, sizeof(xtables->message), "%s",
+			 error_text(status));
+	else if (status > 0)
+		keep_message(xtables, said);
+	if (status > EXIT_OTHER_PROBLEM)
+		status = errno_from(status, said);
+	if (output) {
+		*output = said;
+		said = NULL;
+	}
+	return status;
+}
+
+int xtables_list(struct xtables *xtables, const char *table, char **rules)
+{
+	const char *const arguments[] = { "-t", table, "-S", NULL };
+	int status = run(xtables, arguments, NULL, rules);
+
+	if (status == 0)
+		return 0;
+	if (status > 0)
+		status = errno_from(status, *rules);
+	free(*rules);
+	*rules = NULL;
+	return status;
+}
+
+static int run_rule(struct xtables *xtables, const char *action,
+		    char *const *words)
+{
+	const char *const arguments[] = { "-t", "nat", action, "PREROUTING",
+					  NULL };
+
+	return run(xtables, arguments, words, NULL);
+}
+
+int xtables_has(struct xtables *xtables, char *const *words)
+{
+	int status = run_rule(xtables, "-C", words);
+
+	return status < 0 ? status : status == 0;
+}
+
+int xtables_append(struct xtables *xtables, char *const *words)
+{
+	int status = run_rule(xtables, "-A", words);
+
+	return status > 0 ? -EIO : status;
+}
+
+int xtables_delete_all(struct xtables *xtables, char *const *words)
+{
+	for (int i = 0; i < MAX_DELETIONS; i++) {
+		int status = run_rule(xtables, "-D", words);
+
+		if (status != 0)
+			return status > 0 ? 0 : status;
+	}
+	snprintf(xtables->message, sizeof(xtables->message),
+		 "the rule comes back whenever it is deleted");
+	return -EBUSY;
+}

@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: MIT
+#include "supervisor/pool.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+/* A worker says that it is ready within this time, or never. */
+#define READY_TIMEOUT_MS 5000
+/* A heartbeat is due twice a second. */
+#define HUNG_AFTER_NS (WORKER_POOL_HUNG_MS * NS_PER_MS)
+/* The watchdog looks once a second; if it did not, we did not run either. */
+#define WATCH_GAP_NS (3 * NS_PER_S)
+/* So many workers may die in a row, each this young, until we give up. */
+#define RESPAWN_LIMIT	 5
+#define RESPAWN_YOUNG_NS (10 * NS_PER_S)
+#define RESPAWN_RETRY_S	 1
+
+unsigned int worker_pool_share(unsigned int total, unsigned int count,
+			       unsigned int index)
+{
+	return total / count + (index < total % count);
+}
+
+static int map_counters(struct pool_member *member)
+{
+	void *page = mmap(NULL, sizeof(*member->counters),
+			  PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+			  -1, 0);
+
+	if (page == MAP_FAILED)
+		return -errno;
+	member->counters = page;
+	return madvise(page, sizeof(*member->counters), MADV_DONTFORK) ? -errno
+								       : 0;
+}
+
+int worker_pool_open(struct worker_pool *pool, unsigned int count,
+		     const struct worker_settings *settings)
+{
+	int err = 0;
+
+	pool->settings = settings;
+	pool->count = count;
+	pool->members = calloc(count, sizeof(*pool->members));
+	if (!pool->members)
+		err = -ENOMEM;
+	for (unsigned int i = 0; i < count && !err; i++) {
+		pool->members[i].worker.control_fd = -1;
+		err = map_counters(&pool->members[i]);
+	}
+	if (err)
+		log_error("cannot share memory with the workers: %s",
+			  error_text(err));
+	return err;
+}
+
+void worker_pool_close(struct worker_pool *pool)
+{
+	for (unsigned int i = 0; pool->members && i < pool->count; i++) {
+		struct pool_member *member = &pool->members[i];
+
+		worker_reap(&member->worker);
+		if (member->counters)
+			munmap(member->counters, sizeof(*member->counters));
+	}
+	free(pool->members);
+	pool->members = NULL;
+}
+
+static void describe_death(pid_t pid, int status)
+{
+	if (WIFSIGNALED(status))
+		log_error("worker %d: killed by signal %d", pid,
+			  WTERMSIG(status));
+	else
+		log_error("worker %d: ended with code %d", pid,
+			  WEXITSTATUS(status));
+}
+
+/*
+ * Fork the worker of member @index. The page of counters goes to this child
+ * alone: nobody can write what another one is judged by.
+ */
+static int launch(struct worker_pool *pool, unsigned int index)
+{
+	struct pool_member *member = &pool->members[index];
+	struct worker_settings settings = *pool->settings;
+	struct proxy_config config = *settings.config;
+	unsigned int share =
+		worker_pool_share(pool->max_connections, pool->count, index);
+	int err;
+
+	if (share && share < config.max_connections)
+		config.max_connections = share;
+	settings.config = &config;
+	settings.counters = member->counters;
+	member->started_ns = monotonic_ns();
+	madvise(member->counters, sizeof(*member->counters), MADV_DOFORK);
+	err = worker_start(&member->worker, &settings);
+	madvise(member->counters, sizeof(*member->counters), MADV_DONTFORK);
+	if (err)
+		log_error("cannot start a worker process: %s", error_text(err));
+	return err;
+}
+
+/* Take the worker of @member for dead, whether it is or not. */
+static void bury(struct pool_member *member)
+{
+	const pid_t pid = member->worker.pid;
+	int status = worker_reap(&member->worker);
+
+	/* Its connections went with it. */
+	atomic_store(&member->counters->open_connections, 0);
+	if (status || !member->told)
+		describe_death(pid, status);
+}
+
+static void count_death(struct pool_member *member)
+{
+	if (monotonic_ns() - member->started_ns > RESPAWN_YOUNG_NS)
+		member->young_deaths = 0;
+	member->given_up = ++member->young_deaths > RESPAWN_LIMIT;
+	if (member->given_up)
+		log_error("%d workers died one after the other: no other is "
+			  "started in their place",
+			  RESPAWN_LIMIT + 1);
+}
+
+static int await_ready(struct pool_member *member)
+{
+	int message = worker_receive(&member->worker, READY_TIMEOUT_MS);
+
+	if (message == PROXY_READY)
+		return 0;
+	if (message == 0)
+		log_error("worker %d: not ready after %d ms",
+			  member->worker.pid, READY_TIMEOUT_MS);
+	bury(member);
+	return -ECHILD;
+}
+
+int worker_pool_start(struct worker_pool *pool)
+{
+	int err = 0;
+
+	/* Side by side: each takes a while to confine itself. */
+	for (unsigned int i = 0; i < pool->count && !err; i++)
+		err = launch(pool, i);
+	for (unsigned int i = 0; i < pool->count && !err; i++)
+		err = await_ready(&pool->members[i]);
+	return err;
+}
+
+unsigned int worker_pool_running(const struct worker_pool *pool)
+{
+	unsigned int count = 0;
+
+	for (unsigned int i = 0; i < pool->count; i++)
+		count += pool->members[i].worker.pid != 0;
+	return count;
+}
+
+static uint64_t heartbeat(const struct pool_member *member)
+{
+	return atomic_load(&member->counters->heartbeat_ns);
+}
+
+unsigned int worker_pool_well(const struct worker_pool *pool)
+{
+	const uint64_t now = monotonic_ns();
+	unsigned int count = 0;
+
+	for (unsigned int i = 0; i < pool->count; i++)
+		count += pool->members[i].worker.pid &&
+			 heartbeat(&pool->members[i]) + PROXY_LEASE_NS >= now;
+	return count;
+}
+
+void worker_pool_watch_fds(const struct worker_pool *pool, struct pollfd *fds)
+{
+	for (unsigned int i = 0; i < pool->count; i++)
+		fds[i] = (struct pollfd){
+			.fd = pool->members[i].worker.control_fd,
+			.events = POLLIN,
+		};
+}
+
+/*
+ * Returns whether it has died. One message at a time, or a worker that was
+ * taken over could keep us here; and it closes no listener before it is told.
+ */
+static bool receive_from(struct pool_member *member)
+{
+	const int message = worker_receive(&member->worker, 0);
+
+	member->closed |= member->told && message == PROXY_LISTENERS_CLOSED;
+	return message == -EPIPE;
+}
+
+unsigned int worker_pool_receive(struct worker_pool *pool, int timeout_ms)
+{
+	struct pollfd fds[WORKER_POOL_MAXIMUM];
+	unsigned int died = 0;
+
+	worker_pool_watch_fds(pool, fds);
+	if (poll(fds, pool->count, timeout_ms) <= 0)
+		return 0;
+	for (unsigned int i = 0; i < pool->count; i++) {
+		struct pool_member *member = &pool->members[i];
+
+		if (!fds[i].revents || !receive_from(member))
+			continue;
+		bury(member);
+		if (!member->told)
+			count_death(member);
+		died++;
+	}
+	return died;
+}
+
+static void kill_if_hung(const struct worker_pool *pool,
+			 const struct pool_member *member, uint64_t now)
+{
+	const uint64_t beat = heartbeat(member);
+
+	if (!member->worker.pid || beat + HUNG_AFTER_NS >= now ||
+	    member->started_ns + HUNG_AFTER_NS >= now ||
+	    pool->watching_since_ns + HUNG_AFTER_NS >= now)
+		return;
+	log_error("worker %d: hung for %llu s, killing it", member->worker.pid,
+		  (unsigned long long)((now - beat) / NS_PER_S));
+	kill(member->worker.pid, SIGKILL);
+}
+
+void worker_pool_kill_hung(struct worker_pool *pool)
+{
+	const uint64_t now = monotonic_ns();
+
+	if (now - pool->watched_ns > WATCH_GAP_NS)
+		pool->watching_since_ns = now;
+	pool->watched_ns = now;
+	for (unsigned int i = 0; i < pool->count; i++)
+		kill_if_hung(pool, &pool->members[i], now);
+}
+
+static bool is_missing(const struct worker_pool *pool,
+		       const struct pool_member *member)
+{
+	return !member->worker.pid && (!member->given_up || pool->must_serve);
+}
+
+/* Does a worker run, or will one be tried? */
+static bool has_future(const struct worker_pool *pool)
+{
+	for (unsigned int i = 0; i < pool->count; i++)
+		if (pool->members[i].worker.pid ||
+		    is_missing(pool, &pool->members[i]))
+			return true;
+	return false;
+}
+
+int worker_pool_replace(struct worker_pool *pool)
+{
+	int started = 0;
+
+	for (unsigned int i = 0; i < pool->count; i++) {
+		struct pool_member *member = &pool->members[i];
+
+		if (!is_missing(pool, member) ||
+		    monotonic_ns() < pool->retry_ns)
+			continue;
+		if (launch(pool, i) == 0 && await_ready(member) == 0) {
+			log_info("worker %d: replaced one that died",
+				 member->worker.pid);
+			started++;
+			continue;
+		}
+		count_death(member);
+		pool->retry_ns = monotonic_ns() + RESPAWN_RETRY_S * NS_PER_S;
+		if (is_missing(pool, member))
+			log_warning("no worker in its place yet: trying again "
+				    "in %d s",
+				    RESPAWN_RETRY_S);
+	}
+	if (has_future(pool))
+		return started;
+	log_error("no worker is left: giving up");
+	return -ECHILD;
+}
+
+unsigned int worker_pool_drain(struct worker_pool *pool)
+{
+	unsigned int listening = 0;
+
+	for (unsigned int i = 0; i < pool->count; i++) {
+		struct pool_member *member = &pool->members[i];
+
+		if (!member->worker.pid || member->closed)
+			continue;
+		if (!member->told)
+			member->told =
+				worker_send(&member->worker, PROXY_DRAIN) == 0;
+		listening++;
+	}
+	return listening;
+}
+
+void worker_pool_send_log_file(const struct worker_pool *pool)
+{
+	for (unsigned int i = 0; i < pool->count; i++)
+		worker_send_log_file(&pool->members[i].worker);
+}
+
+void worker_pool_terminate(struct worker_pool *pool, int timeout_ms)
+{
+	const uint64_t deadline =
+		monotonic_ns() + (uint64_t)timeout_ms * NS_PER_MS;
+
+	for (unsigned int i = 0; i < pool->count; i++)
+		worker_send(&pool->members[i].worker, PROXY_TERMINATE);
+	while (worker_pool_running(pool) && monotonic_ns() < deadline)
+		worker_pool_receive(pool, 20);
+}
+
+uint64_t worker_pool_sum_at(const struct worker_pool *pool, size_t offset)
+{
+	uint64_t sum = 0;
+
+	for (unsigned int i = 0; i < pool->count; i++) {
+		const char *page = (const char *)pool->members[i].counters;
+
+		sum += atomic_load(
+			(const atomic_uint_least64_t *)(page + offset));
+	}
+	return sum;
+}
+
+unsigned int worker_pool_confinement(const struct worker_pool *pool)
+{
+	unsigned int bits = ~0U;
+
+	for (unsigned int i = 0; i < pool->count; i++)
+		if (pool->members[i].worker.pid)
+			bits &= atomic_load(
+				&pool->members[i].counters->confinement);
+	return worker_pool_running(pool) ? bits : 0;
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The worker process: forked by the supervisor, it gives up every right and
+ * then runs the proxy (proxy.h).
+ */
+#ifndef SUPERVISOR_WORKER_H
+#define SUPERVISOR_WORKER_H
+
+#include <sys/types.h>
+
+#include "instance/pidfile.h"
+#include "proxy/proxy.h"
+#include "supervisor/confinement.h"
+
+struct worker_settings {
+	const struct proxy_config *config;
+	const struct listeners *listeners;
+	struct proxy_counters *counters;
+	volatile uint64_t *lease;
+	/* See redirect_ops.worker_fd, or -1. */
+	int redirect_fd;
+	bool drain_when_orphaned;
+	const struct pidfile *pidfile;
+	struct confinement_settings confinement;
+};
+
+struct worker {
+	/* 0 when there is none. */
+	pid_t pid;
+	/* Becomes readable when the worker has a message or has died. */
+	int control_fd;
+};
+
+/* The ids of user @name, or of the user with that number; 0, -ENOENT, or -EPERM
+ * if that is root. */
+int worker_find_user(const char *name, uid_t *uid, gid_t *gid);
+
+/* Fork a worker. 0 or negative errno. PROXY_READY follows on control_fd. */
+int worker_start(struct worker *worker, const struct worker_settings *settings);
+
+/*
+ * The next message: an enum proxy_message, 0 if none is there within
+ * @timeout_ms, or -EPIPE if the worker has died.
+ */
+int worker_receive(const struct worker *worker, int timeout_ms);
+
+/* Send a message. 0 or negative errno; a dead worker is noticed by
+ * worker_receive(). */
+int worker_send(const struct worker *worker, enum proxy_message message);
+
+/* Let it log where this process does now: 0 or negative errno. */
+int worker_send_log_file(const struct worker *worker);
+
+/*
+ * Forget a worker that has died or must: SIGKILL, reap, close. Returns its
+ * wait status.
+ */
+int worker_reap(struct worker *worker);
+
+#endif

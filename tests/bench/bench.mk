@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: MIT
+#
+#: make bench          beside HAProxy, nginx, ...; QUICK=1 for 3 min
+#: make bench-workers  one worker beside two
+
+$(BUILD)/bench/steer_cost: tests/bench/steer_cost.c $(modules)
+	$(call say,CCLD)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(all_cflags) -MF $@.d $(all_ldflags) -o $@ $< \
+		$(modules) $(libraries)
+
+.PHONY: bench
+bench:
+	$(Q)tests/install-packages build bench
+	$(again) $(program) $(BUILD)/bench/steer_cost
+	$(Q)BUILD=$(CURDIR)/$(BUILD) PROGRAM=$(CURDIR)/$(program) tests/bench/run
+
+# One worker beside several, on the cores that all share.
+.PHONY: bench-workers
+bench-workers:
+	$(Q)tests/install-packages build bench
+	$(again) $(program)
+	$(Q)BUILD=$(CURDIR)/$(BUILD) PROGRAM=$(CURDIR)/$(program) \
+		tests/bench/workers
+
+-include $(BUILD)/bench/steer_cost.d

@@ -135,7 +135,7 @@ def test_messages_that_are_explained_exist():
 def test_demo(program):
     """The script behind `make demo`, with fewer visits."""
     assert re.search(r"^demo:(\n\t.*)*tests/demo/demo$",
-                     (ROOT / "Makefile").read_text(), re.M)
+                     (ROOT / "tests/tests.mk").read_text(), re.M)
     result = run(ROOT / "tests/demo/demo", timeout=140,
                  env=dict(os.environ, PROGRAM=str(program),
                           BUILD=str(program.parent), PAUSE_VISITS="20"))
@@ -145,7 +145,7 @@ def test_demo(program):
 
 def test_check_runs_the_tests():
     recipe = re.search(r"^check:\n((?:\t.*\n)+)",
-                       (ROOT / "Makefile").read_text(), re.M).group(1)
+                       (ROOT / "tests/tests.mk").read_text(), re.M).group(1)
     assert "tests/run" in recipe
 
 

@@ -24,7 +24,8 @@ $(fuzz_archive): $(fuzz_objects)
 
 $(fuzz_targets): $(BUILD)/fuzz/%: tests/fuzz/%.c $(fuzz_archive)
 	$(call say,FUZZ)
-	$(Q)$(call fuzz_compile,fuzzer) -MF $@.d -o $@ $^ $(libraries)
+	$(Q)$(call fuzz_compile,fuzzer) -MF $@.d -o $@ $< \
+		$(fuzz_archive) $(libraries)
 
 $(BUILD)/fuzz/make_seeds: tests/fuzz/make_seeds.c
 	$(call say,HOSTCC)

@@ -28,11 +28,10 @@ def assert_served(visitors, responder, network, product, *options):
     product.wait_gone()
 
 
-def accept_only_https(network):
+def accept_only(network, *what):
     for command in ("iptables", "ip6tables"):
         for rule in (["-A", "INPUT", "-i", "lo", "-j", "ACCEPT"],
-                     ["-A", "INPUT", "-p", "tcp", "--dport", 443, "-j",
-                      "ACCEPT"],
+                     ["-A", "INPUT", *what, "-j", "ACCEPT"],
                      ["-P", "INPUT", "DROP"]):
             network.server.run(command, *rule)
     # Without neighbour discovery there is no IPv6.
@@ -42,7 +41,7 @@ def accept_only_https(network):
 
 def test_firewall_that_accepts_only_https(network, product, responder,
                                           send_visitors):
-    accept_only_https(network)
+    accept_only(network, "-p", "tcp", "--dport", 443)
     assert_served(send_visitors(), responder, network, product, "--bpf")
 
 
@@ -72,12 +71,9 @@ def finish_in_flood(visitors):
     assert totals["ok"] == totals["visits"], totals
 
 
-@pytest.mark.parametrize("cookies", ["always", "when full"])
-def test_flood_of_syns(cookies, network, product, responder, flood,
-                       send_visitors):
-    server = network.server
-    server.sysctl("net.ipv4.tcp_syncookies", 2 if cookies == "always" else 1)
-    server.sysctl("net.ipv4.tcp_max_syn_backlog", 128)
+def test_flood_of_syns(network, product, responder, flood, send_visitors):
+    """Cookies begin when the queue is full, and visitors are among them."""
+    network.server.sysctl("net.ipv4.tcp_max_syn_backlog", 128)
     product.start("--bpf")
     visitors = send_visitors(rate=100)
     visitors.wait_for_more(30, "through_proxy")
@@ -198,64 +194,18 @@ def container_host(network, visitors_tool, tmp_path):
     made.stop()
 
 
-def test_published_container_port(network, product, responder,
-                                  container_host):
+def test_past_a_firewall_that_accepts_nothing(network, product, responder,
+                                              container_host):
     """
     The container sees the bridge's address where the proxy is in between,
     so that this is how visits through the proxy are told from others.
     """
-    def open_visitors():
-        opened = [LongVisitor(network.client, address, container_host.web)
-                  for address in Network.SERVER.values()]
-        for visitor in opened:
-            visitor.visit()
-        return opened
-
-    visitors = container_host.send_visitors()
-    before = open_visitors()
-    direct = [visitor.peer for visitor in before]
-    assert Network.BRIDGE[4] not in direct
-    visitors.wait_for_more(30)
-    product.start("--bpf")
-    assert_challenges_reach(responder, network)
-    during = open_visitors()
-    assert {visitor.peer for visitor in during} == {Network.BRIDGE[4]}
-    visitors.wait_for_more(50)
-    product.stop()
-    after = open_visitors()
-    assert [visitor.peer for visitor in after] == direct
-    visitors.wait_for_more(30)
-    for visitor in before + during + after:
-        visitor.visit()
-        visitor.close()
-    visitors.finish_without_failures()
-    product.wait_gone()
-
-
-def accept_nothing_new(network, tool):
-    """A firewall that has no need to know of the container's port."""
-    if tool == "nft":
-        network.server.run(
-            "nft", "add table inet strict; add chain inet strict input "
-            "{ type filter hook input priority 0; policy drop; }; "
-            "add rule inet strict input iif lo accept; "
-            "add rule inet strict input meta l4proto ipv6-icmp accept; "
-            "add rule inet strict input ct state established accept")
-        return
-    for command in ("iptables", "ip6tables"):
-        for rule in (["-A", "INPUT", "-i", "lo", "-j", "ACCEPT"],
-                     ["-A", "INPUT", "-m", "conntrack", "--ctstate",
-                      "RELATED,ESTABLISHED", "-j", "ACCEPT"],
-                     ["-P", "INPUT", "DROP"]):
-            network.server.run(command, *rule)
-    network.server.run("ip6tables", "-A", "INPUT", "-p", "icmpv6", "-j",
-                       "ACCEPT")
-
-
-@pytest.mark.parametrize("tool", ["iptables", "nft"])
-def test_past_a_firewall_that_accepts_nothing(tool, network, product,
-                                              responder, container_host):
-    accept_nothing_new(network, tool)
+    network.server.run(
+        "nft", "add table inet strict; add chain inet strict input "
+        "{ type filter hook input priority 0; policy drop; }; "
+        "add rule inet strict input iif lo accept; "
+        "add rule inet strict input meta l4proto ipv6-icmp accept; "
+        "add rule inet strict input ct state established accept")
     visitors = container_host.send_visitors()
     visitors.wait_for_more(30)
     product.start("--bpf", "--past-firewall")
@@ -278,7 +228,7 @@ def test_past_a_firewall_that_accepts_nothing(tool, network, product,
 def test_firewall_that_accepts_nothing_is_told(network, product,
                                                container_host):
     """Nobody is lost without the option, but nothing is won either."""
-    accept_nothing_new(network, "iptables")
+    accept_only(network, "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED")
     result = product.run("start", "--daemon", "--bpf")
     assert result.returncode == 0
     assert "--past-firewall" in product.log_text()

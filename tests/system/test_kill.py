@@ -48,6 +48,8 @@ def assert_nothing_left(product, clean, objects=()):
     residue.wait_bpf_objects_gone(objects)
 
 
+# The repair by stop is with several workers: see test_workers.py.
+@pytest.mark.parametrize("repair", ["start"], indirect=True)
 def test_killed_supervisor(redirect, repair, network, product, web,
                            send_visitors, clean):
     visitors = send_visitors()
@@ -120,7 +122,7 @@ def test_killed_worker_is_replaced(redirect, network, product, web,
 
 @pytest.mark.parametrize("redirect", ["bpf"])
 def test_all_killed_at_once_with_bpf(repair, product, send_visitors, clean):
-    product.start("--bpf")
+    product.start("--bpf", "--workers", "2")
     objects = product.bpf_objects()
     product.kill_all()
     # The kernel closes a dead process's sockets a moment later.
@@ -136,7 +138,7 @@ def test_all_killed_at_once_with_bpf(repair, product, send_visitors, clean):
 def test_all_killed_at_once_with_iptables(repair, network, product,
                                           send_visitors, clean):
     """Nobody is there for the rule's visitors until the next command."""
-    product.start("--iptables")
+    product.start("--iptables", "--workers", "2")
     product.kill_all()
     # The kernel closes a dead process's sockets a moment later.
     wait_until(lambda: not product.listening(), what="end of the listeners")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Bulk data, half-closes, resets and slow readers."""
+"""Bulk data, resets and slow readers."""
 
 import hashlib
 import os
@@ -190,28 +190,6 @@ def meet(redirect, family, network, product):
     yield connect
     for one in opened:
         one.close()
-
-
-def test_half_close_by_the_client(meet):
-    client, backend = meet()
-    client.shutdown(socket.SHUT_WR)
-    assert backend.recv(1) == b""
-    for chunk in stream(TRANSFER_SIZE // 4, 1):
-        backend.sendall(chunk)
-        assert receive(client, len(chunk)) == chunk
-    backend.close()
-    assert client.recv(1) == b""
-
-
-def test_half_close_by_the_backend(meet):
-    client, backend = meet()
-    backend.shutdown(socket.SHUT_WR)
-    assert client.recv(1) == b""
-    for chunk in stream(TRANSFER_SIZE // 4, 2):
-        client.sendall(chunk)
-        assert receive(backend, len(chunk)) == chunk
-    client.close()
-    assert backend.recv(1) == b""
 
 
 def reset(connection):

@@ -239,19 +239,6 @@ def test_killed_supervisor(redirect, network, product, web, send_visitors,
     assert residue.snapshot(network.server) == clean
 
 
-def test_start_after_all_were_killed(redirect, product, clean):
-    product.start(f"--{redirect}", *WORKERS)
-    objects = product.bpf_objects()
-    product.kill_all()
-    product.start(f"--{redirect}", *WORKERS)
-    assert product.listening()
-    product.stop()
-    product.wait_gone()
-    assert not product.pidfile.exists()
-    assert residue.snapshot(product.namespace) == clean
-    residue.wait_bpf_objects_gone(objects)
-
-
 def test_connections_are_limited_in_all(network, product, web):
     """--max-connections is for all workers together."""
     most = COUNT * 2 + 1

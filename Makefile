@@ -139,6 +139,7 @@ $(BUILD)/%.o: %.c
 
 ## Installing
 
+hooks	 := hooks/dehydrated hooks/due hooks/uacme
 examples := dist/systemd/acme-renew.service dist/systemd/acme-renew.timer \
 	    dist/kubernetes/daemonset.yaml dist/logrotate
 
@@ -151,7 +152,7 @@ install: $(program) $(completions)
 		$(DESTDIR)$(ZSHDIR)/_acme-alpn-proxy
 	install -D -m 0644 -t $(DESTDIR)$(UNITDIR) \
 		dist/systemd/acme-alpn-proxy.service
-	install -D -m 0755 -t $(DESTDIR)$(HOOKSDIR) hooks/dehydrated hooks/uacme
+	install -D -m 0755 -t $(DESTDIR)$(HOOKSDIR) $(hooks)
 	sed -f dist/links.sed hooks/README.md | \
 		install -D -m 0644 /dev/stdin $(DESTDIR)$(DOCDIR)/hooks.md
 	sed -f dist/links.sed dist/README.md | \

@@ -4,8 +4,10 @@
 # is elsewhere in the tree of the sources.
 
 # hooks.md
-s,](\(dehydrated\|uacme\)),](../../acme-alpn-proxy/hooks/\1),g
+s,](\(dehydrated\|due\|uacme\)),](../../acme-alpn-proxy/hooks/\1),g
+s,](\.\./dist/README\.md,](hosts.md,g
 # hosts.md
-s,\[hooks/README\.md\](\.\./hooks/README\.md),[hooks.md](hooks.md),g
+s,\[hooks/README\.md\](,[hooks.md](,g
+s,](\.\./hooks/README\.md,](hooks.md,g
 s,](\(systemd\|kubernetes\)/,](examples/,g
 s,](logrotate),](examples/logrotate),g

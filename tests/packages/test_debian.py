@@ -119,6 +119,13 @@ systemctl daemon-reload
 systemctl start nginx
 echo OPTIONS=--bpf >/etc/default/acme-alpn-proxy
 """
+CERTIFICATE = """
+install -d -o acme /var/lib/acme/certificates
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes \
+    -days 90 -subj /CN=www.example.org -keyout /dev/null \
+    -out /var/lib/acme/certificates/www.example.org.crt 2>/dev/null
+chown acme /var/lib/acme /var/lib/acme/certificates/*
+"""
 STOPPED = "while [ \"$(systemctl is-active acme-alpn-proxy)\" != inactive ]; " \
           "do sleep 0.1; done"
 
@@ -138,6 +145,20 @@ def test_renewal_runs_unprivileged_behind_the_service(machine):
     # Without a proxy, the CA is not asked at all.
     assert "lego" not in machine.shell(
         "systemctl status acme-renew | grep -F Process: || true")
+
+
+def test_renewal_starts_nothing_unless_it_is_due(machine):
+    """Above, it was: there was no certificate."""
+    machine.shell(command("dist/README.md", "cp /usr/share/doc") + CLIENT +
+                  CERTIFICATE)
+    machine.shell("systemctl start acme-renew")
+    assert "lego[" not in machine.journal("acme-renew")
+    assert "ready: " not in machine.journal("acme-alpn-proxy")
+    machine.shell("! systemctl is-failed acme-renew")
+
+
+def test_timer_is_enabled(machine):
+    machine.shell(command("dist/README.md", "cp /usr/share/doc") + CLIENT)
     machine.shell(command("dist/README.md", "systemctl enable") +
                   "; systemctl list-timers | grep acme-renew")
 

@@ -31,14 +31,14 @@ RUN_BY = {
         "make check": HERE + "test_check_runs_the_tests",
         "tests/install-packages build": HERE + "test_build_needs",
         "make && make install": HERE + "test_make_and_install",
-        "acme-alpn-proxy start --daemon":
-            HOOKS + "test_lego_between_start_and_stop",
-        "lego --tls": HOOKS + "test_lego_between_start_and_stop",
-        "acme-alpn-proxy stop": HOOKS + "test_lego_between_start_and_stop",
-        "acme-alpn-proxy run -- lego": HOOKS + "test_lego",
+        "acme-alpn-proxy run -- lego run": HOOKS + "test_lego",
     },
     "hooks/README.md": {
-        "acme-alpn-proxy run -- lego": HOOKS + "test_lego_renews",
+        "acme-alpn-proxy start --daemon":
+            HOOKS + "test_lego_between_start_and_stop",
+        "acme-alpn-proxy stop": HOOKS + "test_lego_between_start_and_stop",
+        "acme-alpn-proxy run -- lego run": HOOKS + "test_lego_renews",
+        "acme-alpn-proxy run -- lego --tls": HOOKS + "test_lego_renews",
         "dehydrated --register": HOOKS + "test_dehydrated",
         "dehydrated --cron": HOOKS + "test_dehydrated",
         "uacme new": HOOKS + "test_uacme",
@@ -46,7 +46,13 @@ RUN_BY = {
         "acme-alpn-proxy run -- uacme":
             HOOKS + "test_uacme_with_several_names_in_one_run",
         "acme.sh --issue": HOOKS + "test_acme_sh",
-        "certbot renew": HOOKS + "test_certbot",
+        # No lego that could is here: only what it is told is tested.
+        "acme-alpn-proxy --domain 203.0.113.7 run -- lego":
+            "tests/system/test_documentation.py::"
+            "test_lego_is_told_what_it_understands",
+        "PROXY_OPTIONS=": HOOKS + "test_uacme_with_an_address",
+        "/usr/local/share/acme-alpn-proxy/hooks/due":
+            HOOKS + "test_nothing_starts_unless_it_is_due",
     },
     "dist/README.md": {
         "acme-alpn-proxy start --daemon --bpf -alpn":
@@ -58,8 +64,7 @@ RUN_BY = {
         "systemctl stop": DEBIAN + "test_service_serves_and_leaves_nothing",
         "cp /usr/share/doc":
             DEBIAN + "test_renewal_runs_unprivileged_behind_the_service",
-        "systemctl enable":
-            DEBIAN + "test_renewal_runs_unprivileged_behind_the_service",
+        "systemctl enable": DEBIAN + "test_timer_is_enabled",
         "nft add rule": HERE + "test_rule_for_a_firewall_of_ones_own",
         "cd /var/lib/prometheus": HERE + "test_file_for_node_exporter",
         "make deb": "tests/packages/test_build.py::test_two_builds_are_equal",

@@ -1,20 +1,30 @@
 # SPDX-License-Identifier: MIT
-"""Help, manual and completion name the same options; nobody has to remember
-to add one in all three places."""
+"""
+Help, manual and completion name the same options, and what the documents tell
+users to type is understood; nobody has to remember all the places.
+"""
 
 import os
 import pty
 import re
 import select
+import shlex
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
+from harness import lego
+from harness.documents import DOCUMENTS
 from harness.namespace import run
 
 ROOT = Path(__file__).resolve().parents[2]
+# Where users are told what to type, and what is installed to be changed.
+TOLD = (*DOCUMENTS, "SECURITY.md", "man/acme-alpn-proxy.8",
+        "dist/systemd/acme-renew.service",
+        "dist/systemd/acme-alpn-proxy.service", "hooks/dehydrated",
+        "hooks/uacme")
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +62,42 @@ def test_manual_and_help_name_the_same(helped):
             re.findall(r"\bFl (-?[a-z][\w-]*)", source)} <= options
     listed = source.split("\nThe operations are:\n")[1].split("\n.El\n")[0]
     assert set(re.findall(r"^\.It Cm (\w+)", listed, re.M)) == operations
+
+
+def told(program):
+    """The words behind @program, wherever it is called with some."""
+    for document in TOLD:
+        text = re.sub(r"\\e?\n\s*", " ", (ROOT / document).read_text())
+        for line in re.findall(
+                rf"^(?:.*[\s`\"=+])?{program} "
+                r"((?:run|renew|start|stop|status|-)[^`\n]*)", text, re.M):
+            yield document, line.split(" || ")[0].split(" && ")[0]
+
+
+def test_lego_is_told_what_it_understands():
+    """One version or the other; and to listen where nobody else can reach."""
+    versions = set()
+    for document, line in told("lego"):
+        version = 5 if line.startswith("run ") else 4
+        _, options = lego.parse(version, shlex.split(line))
+        versions.add((document, version))
+        assert ("--tls", "") in options, line
+        assert (lego.RESPONDER[version], "127.0.0.1:31443") in options, line
+    assert versions >= {
+        ("README.md", 5), ("hooks/README.md", 4), ("hooks/README.md", 5),
+        ("man/acme-alpn-proxy.8", 4), ("man/acme-alpn-proxy.8", 5),
+        ("dist/systemd/acme-renew.service", 4)}
+
+
+def test_options_that_are_told_exist(helped):
+    options, _ = helped
+    seen = set()
+    for document, line in told("acme-alpn-proxy"):
+        for name in re.findall(r"(?<!\S)--?([a-z][\w-]*)",
+                               line.split(" -- ")[0]):
+            assert name in options, f"{document}: {line}"
+            seen.add(name)
+    assert seen > {"bpf", "domain", "interface"}
 
 
 def test_manual_is_well_formed():

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """hooks/: real ACME clients, a real CA, the recipes as they are documented."""
 
+import datetime
 import os
 import re
 import shlex
@@ -10,12 +11,14 @@ import pytest
 
 from harness.acme import Authority, Issued
 from harness.documents import blocks, command
-from harness.namespace import wait_until
+from harness.network import Network
+from harness.namespace import run, wait_until
 
 RECIPES = "hooks/README.md"
 # Where the documents say that the hooks are installed.
 INSTALLED = "/usr/local/share/acme-alpn-proxy/hooks"
 HOOKS = Path(__file__).resolve().parents[2] / "hooks"
+HARNESS = Path(__file__).resolve().parent / "harness"
 NAME = "www.example.test"
 NAMES = [NAME, "example.test", "a.example.test"]
 # Enough of them to notice a moment that goes wrong.
@@ -92,51 +95,94 @@ def assert_issued(path, names):
     assert sorted(issued.names) == sorted(names)
 
 
-def lego(host, authority):
+def lego(host, authority, version=4):
     """What the test needs beside what is documented."""
-    return {"lego ": f"lego --server {authority.directory_url} --path "
-                     f"{host.directory}/lego --key-type ec256 "}
+    options = (f"--server {authority.directory_url} --path "
+               f"{host.directory}/lego --key-type ec256")
+    return ({"lego run": f"lego run {options}"} if version == 5 else
+            {"lego --tls": f"lego {options} --tls"})
 
 
-def run_lego(redirect, host, authority):
-    log = host.product.log
-    return {"proxy run": f"proxy --{redirect} --log-file {log} run",
-            **lego(host, authority)}
+def run_lego(redirect, host, authority, version=4):
+    return {"proxy run": f"proxy --{redirect} --log-file {host.product.log} "
+                         "run", **lego(host, authority, version)}
+
+
+@pytest.fixture
+def lego5(host):
+    """Instead of lego 4: see there."""
+    folder = host.directory / "lego5"
+    folder.mkdir()
+    (folder / "lego").symlink_to(HARNESS / "lego5")
+    host.environment["PATH"] = f"{folder}:{host.environment['PATH']}"
+
+
+def lego_certificate(host):
+    return host.directory / f"lego/certificates/{NAME}.crt"
 
 
 @pytest.mark.parametrize("document, redirect", [("README.md", "bpf"),
                                                 (RECIPES, "iptables")])
-def test_lego(document, redirect, host, authority, send_visitors):
+def test_lego(document, redirect, host, authority, lego5, send_visitors):
     visitors = send_visitors(4, rate=VISITOR_RATE)
     visitors.wait_for_more(20)
-    host.follow(document, "acme-alpn-proxy run -- lego",
-                run_lego(redirect, host, authority), "--accept-tos run")
+    host.follow(document, "acme-alpn-proxy run -- lego run",
+                run_lego(redirect, host, authority, 5))
     visitors.finish_without_failures()
     host.assert_clean()
-    assert_issued(host.directory / f"lego/certificates/{NAME}.crt", [NAME])
+    assert_issued(lego_certificate(host), [NAME])
     assert host.challenges_answered() >= 1
 
 
-def test_lego_renews(host, authority, web):
-    host.follow(RECIPES, "acme-alpn-proxy run -- lego",
-                run_lego("bpf", host, authority), "--accept-tos run")
-    path = host.directory / f"lego/certificates/{NAME}.crt"
+def assert_renewed(host, renew):
+    path = lego_certificate(host)
     first = path.read_text()
-    host.follow(RECIPES, "acme-alpn-proxy run -- lego",
-                {"renew": "renew --days 9999 --no-random-sleep",
-                 **run_lego("bpf", host, authority)}, " renew")
+    renew()
     assert path.read_text() != first
     assert_issued(path, [NAME])
     host.assert_clean()
 
 
+def test_lego_renews(host, authority, web):
+    changes = run_lego("bpf", host, authority)
+    host.follow(RECIPES, "acme-alpn-proxy run -- lego --tls", changes,
+                "--accept-tos run")
+    assert_renewed(host, lambda: host.follow(
+        RECIPES, "acme-alpn-proxy run -- lego --tls",
+        {"renew": "renew --days 9999 --no-random-sleep", **changes}, " renew"))
+
+
+def test_lego_5_renews(host, authority, lego5, web):
+    """By the same words; told to, because nothing is due."""
+    changes = run_lego("bpf", host, authority, 5)
+    beginning = "acme-alpn-proxy run -- lego run"
+    host.follow(RECIPES, beginning, changes)
+    changes["--accept-tos"] = "--accept-tos --renew-force --no-random-sleep"
+    assert_renewed(host, lambda: host.follow(RECIPES, beginning, changes))
+
+
+@pytest.mark.parametrize("words", [
+    "--tls --tls.address 127.0.0.1:31443 -d a.example run",
+    "run --tls --tls.port 127.0.0.1:31443 -d a.example",
+    "renew --tls --tls.address 127.0.0.1:31443 -d a.example",
+    "run --tls --tls.addr 127.0.0.1:31443 -d a.example",
+    "run --days 30 -d a.example"])
+def test_lego_5_refuses(words, host, lego5):
+    """The control: what stands in for it takes no words of version 4."""
+    result = host.run("lego", *words.split())
+    assert result.returncode == 1
+    assert "Incorrect Usage" in result.stdout
+
+
 def test_lego_between_start_and_stop(host, authority, web):
     host.succeed("sh", "-euc", command(
-        "README.md", "acme-alpn-proxy start --daemon") + " $PROXY_OPTIONS")
-    host.follow("README.md", "lego", lego(host, authority))
-    host.succeed("sh", "-euc", command("README.md", "acme-alpn-proxy stop"))
+        RECIPES, "acme-alpn-proxy start --daemon") + " $PROXY_OPTIONS")
+    host.follow(RECIPES, "acme-alpn-proxy run -- lego --tls",
+                {"acme-alpn-proxy run -- ": "",
+                 **lego(host, authority)}, "--accept-tos run")
+    host.succeed("sh", "-euc", command(RECIPES, "acme-alpn-proxy stop"))
     host.assert_clean()
-    assert_issued(host.directory / f"lego/certificates/{NAME}.crt", [NAME])
+    assert_issued(lego_certificate(host), [NAME])
 
 
 def dehydrated(host, authority, step):
@@ -232,6 +278,72 @@ def test_uacme_hook_after_one_that_was_killed(host, authority, web):
     assert_issued(host.directory / f"uacme/{NAME}/cert.pem", [NAME])
 
 
+@pytest.mark.parametrize("family", [4, 6])
+def test_uacme_with_an_address(family, host, authority, web):
+    """Only its challenge is taken. Debian's uacme knows no profiles."""
+    address = Network.SERVER_FOR_AUTHORITY[family]
+    host.succeed(*uacme(host, authority, "new", "you@example.test"))
+    host.succeed("sh", "-euc", command(RECIPES, "PROXY_OPTIONS=", {
+        '203.0.113.7"': f'{address} --verbose '
+                        f'{host.environment["PROXY_OPTIONS"]}"',
+        "--profile shortlived ": "", "203.0.113.7": address,
+        **installed_hook(host, authority)}))
+    host.assert_clean()
+    assert_issued(host.directory / f"uacme/{address}/cert.pem", [address])
+    assert "taking challenges for 1." in host.product.log_text()
+    assert host.challenges_answered() >= 1
+
+
+SIGN = """\
+cd "$1"
+openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes \
+    -subj /CN=www.example.test -keyout key -out request 2>/dev/null
+touch index
+printf '[ca]\ndefault_ca = a\n[a]\ndatabase = index\nnew_certs_dir = .\n'\
+'rand_serial = yes\npolicy = p\ndefault_md = sha256\n'\
+'[p]\ncommonName = supplied\n' >configuration
+openssl ca -batch -notext -selfsign -config configuration -in request \
+    -keyfile key -startdate "$2" -enddate "$3" -out certificate 2>/dev/null
+"""
+
+
+def make_certificate(folder, life, left):
+    """One of so many hours."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+    folder.mkdir()
+    run("bash", "-ec", SIGN, "sign", folder, *(
+        (now + datetime.timedelta(hours=hours)).strftime("%Y%m%d%H%M%SZ")
+        for hours in (left - life, left)))
+    return folder / "certificate"
+
+
+@pytest.mark.parametrize("life, left, due", [
+    (90 * 24, 31 * 24, 1), (90 * 24, 29 * 24, 0), (90 * 24, -1, 0),
+    (45 * 24, 16 * 24, 1), (45 * 24, 14 * 24, 0),
+    (160, 82, 1), (160, 78, 0)])
+def test_due(life, left, due, tmp_path):
+    certificate = make_certificate(tmp_path / "made", life, left)
+    assert run(HOOKS / "due", certificate, check=False).returncode == due
+
+
+def test_due_without_a_certificate(tmp_path):
+    assert run(HOOKS / "due", tmp_path / "none").returncode == 0
+    (tmp_path / "none").write_text("no certificate\n")
+    assert run(HOOKS / "due", tmp_path / "none",
+               check=False).returncode == 255
+
+
+def test_nothing_starts_unless_it_is_due(host, tmp_path):
+    certificate = make_certificate(tmp_path / "made", 90 * 24, 60 * 24)
+    result = host.run("sh", "-euc", command(
+        RECIPES, "/usr/local/share/acme-alpn-proxy/hooks/due",
+        {INSTALLED: HOOKS,
+         "/var/lib/acme/certificates/www.example.org.crt": certificate}))
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert not host.product.log.exists()
+
+
 def documented_hooks(beginning):
     """The values of --pre-hook and --post-hook."""
     words = shlex.split(command(RECIPES, beginning))
@@ -272,6 +384,8 @@ def test_acme_sh(host, authority, web):
     responder.chmod(0o755)
     host.environment["FOLDER"] = str(folder)
     host.succeed(*uacme(host, authority, "new", "you@example.test"))
+    # Its default has no such challenge.
+    assert " --server letsencrypt " in command(RECIPES, "acme.sh --issue")
     before, behind = documented_hooks("acme.sh --issue")
     host.succeed("sh", "-c", f"{before} $PROXY_OPTIONS")
     host.succeed(*uacme(host, authority, "--hook", responder, "issue", NAME))
@@ -279,26 +393,3 @@ def test_acme_sh(host, authority, web):
     host.assert_clean()
     assert_issued(host.directory / f"uacme/{NAME}/cert.pem", [NAME])
     assert host.challenges_answered() >= 1
-
-
-def test_certbot(host, authority, send_visitors):
-    """It answers HTTP-01; what is shown is that its hooks do their part."""
-    visitors = send_visitors(4, rate=VISITOR_RATE)
-    visitors.wait_for_more(20)
-    folder = host.directory / "certbot"
-    folders = ["--config-dir", folder, "--work-dir", folder, "--logs-dir",
-               folder]
-    host.succeed("certbot", "certonly", "--standalone", "--non-interactive",
-                 "--agree-tos", "--email", "you@example.test",
-                 "--no-eff-email", "--server", authority.directory_url,
-                 "--domain", NAME, *folders)
-    totals = visitors.totals()
-    assert totals["through_proxy"] == 0
-    host.succeed("sh", "-euc", command(RECIPES, "certbot renew", {
-        "renew": "renew --force-renewal --no-random-sleep-on-renew " +
-                 " ".join(map(str, folders)),
-        "--daemon": "--daemon $PROXY_OPTIONS"}))
-    totals = visitors.finish_without_failures()
-    assert totals["through_proxy"] > 0
-    host.assert_clean()
-    assert_issued(folder / f"live/{NAME}/cert.pem", [NAME])

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A real ACME CA (Pebble, in a namespace of its own) and client (lego)."""
 
+import ipaddress
 import json
 import os
 import re
@@ -75,7 +76,9 @@ class Issued:
                    "RFC2253").stdout
         self.subject = re.search(r"^subject=(.*)$", text, re.M).group(1)
         self.issuer = re.search(r"^issuer=(.*)$", text, re.M).group(1)
-        self.names = re.findall(r"DNS:([^,\s]+)", text)
+        self.names = re.findall(r"DNS:([^,\s]+)", text) + [
+            str(ipaddress.ip_address(address)) for address in
+            re.findall(r"IP Address:([^,\s]+)", text)]
 
 
 class Client:

@@ -17,14 +17,17 @@ unit_tests := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,\
 bench_tools := $(BUILD)/tools/load $(BUILD)/tools/backend
 tools := $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(wildcard tests/tools/*.c)) \
 	 $(bench_tools)
+# What several unit tests share.
+unit_helpers := $(patsubst %.c,$(BUILD)/%.o,\
+		$(filter-out tests/unit/test_%,$(wildcard tests/unit/*.c)))
 # Once the packages are there that it needs.
 again = $(Q)$(MAKE) --no-print-directory
 
-$(BUILD)/unit/%: tests/unit/%.c $(modules)
+$(BUILD)/unit/%: tests/unit/%.c $(unit_helpers) $(modules)
 	$(call say,CCLD)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(all_cflags) -MF $@.d $(all_ldflags) -o $@ $< \
-		$(modules) -lcmocka $(libraries)
+		$(unit_helpers) $(modules) -lcmocka $(libraries)
 
 $(BUILD)/tools/%: tests/tools/%.c
 	$(call say,CCLD)
@@ -134,4 +137,4 @@ demo:
 	$(again) -s $(program) $(tools)
 	$(Q)BUILD=$(BUILD) PROGRAM=$(program) tests/demo/demo
 
--include $(unit_tests:=.d) $(tools:=.d)
+-include $(unit_tests:=.d) $(unit_helpers:.o=.d) $(tools:=.d)

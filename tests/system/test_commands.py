@@ -117,6 +117,16 @@ def test_links_lead_somewhere(document):
                 " ", "-") for title in headings}, target
 
 
+def test_files_that_are_named_exist():
+    """In README's part about the inside; some by their name alone."""
+    section = (ROOT / "README.md").read_text().split("\n## Inside\n")[1]
+    named = re.findall(r"`([\w./-]+(?:/|\.[a-z]+))`", section)
+    assert len(named) > 15
+    for name in named:
+        assert (ROOT / name).exists() or (
+            "/" not in name and list((ROOT / "src").rglob(name))), name
+
+
 def literals():
     """All strings of the sources, those in pieces put together."""
     for path in (ROOT / "src").rglob("*.c"):
@@ -125,14 +135,14 @@ def literals():
 
 
 def test_messages_that_are_explained_exist():
-    text = (ROOT / "README.md").read_text()
-    section = text.split("\n## When something is wrong\n")[1].split("\n## ")[0]
-    rows = re.findall(r"^\| (`.*?) \| ", section, re.M)
-    assert len(rows) > 10
+    text = (ROOT / "man/acme-alpn-proxy.8").read_text()
+    section = text.split("\n.Sh DIAGNOSTICS\n")[1].split("\n.Sh ")[0]
+    heads = re.findall(r"^\.It (.*)$", section, re.M)
+    assert len(heads) > 10
     found = list(literals())
-    for message in (quoted for row in rows
-                    for quoted in re.findall(r"`([^`]+)`", row)):
-        pieces = [piece for piece in message.split("…") if piece.strip()]
+    for message in (quoted for head in heads
+                    for quoted in re.findall(r'Sy "([^"]+)"', head)):
+        pieces = [piece for piece in message.split("...") if piece.strip()]
         assert any(all(piece in literal for piece in pieces)
                    for literal in found), f"no message says: {message}"
 

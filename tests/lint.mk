@@ -12,7 +12,7 @@ c_files := $(wildcard src/*.c src/*/*.[ch] src/*/*/*.[ch] \
 .PHONY: lint
 lint:
 	$(Q)tests/install-packages build lint
-	$(again) $(program) $(BUILD)/fuzz/make_seeds
+	$(Q)$(MAKE) --no-print-directory $(program) $(BUILD)/fuzz/make_seeds
 	$(Q)$(CLANG_FORMAT) --dry-run --Werror $(c_files)
 	$(Q)cppcheck --quiet --std=c11 --enable=warning,performance,portability \
 		--inline-suppr --error-exitcode=1 -Iinclude -D__x86_64__ \

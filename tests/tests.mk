@@ -20,8 +20,6 @@ tools := $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(wildcard tests/tools/*.c)
 # What several unit tests share.
 unit_helpers := $(patsubst %.c,$(BUILD)/%.o,\
 		$(filter-out tests/unit/test_%,$(wildcard tests/unit/*.c)))
-# Once the packages are there that it needs.
-again = $(Q)$(MAKE) --no-print-directory
 
 $(BUILD)/unit/%: tests/unit/%.c $(unit_helpers) $(modules)
 	$(call say,CCLD)
@@ -47,7 +45,7 @@ tests-build: $(program) $(unit_tests) $(fuzz_targets) $(tools)
 .PHONY: check
 check:
 	$(Q)tests/install-packages build test
-	$(again) -j$$(nproc) tests-build
+	$(Q)$(MAKE) --no-print-directory -j$$(nproc) tests-build
 	$(Q)BUILD=$(BUILD) PYTHON=$(PYTHON) tests/run
 
 # The worker's loop and what it is made of, under valgrind's memcheck; an error
@@ -56,7 +54,7 @@ memory_tests := $(BUILD)/unit/test_flow $(BUILD)/unit/test_proxy
 .PHONY: check-valgrind
 check-valgrind:
 	$(Q)tests/install-packages build test valgrind
-	$(again) $(memory_tests)
+	$(Q)$(MAKE) --no-print-directory $(memory_tests)
 	$(Q)set -e; for test in $(memory_tests); do \
 		valgrind --quiet --error-exitcode=99 --leak-check=full \
 			--errors-for-leak-kinds=definite,indirect,possible \
@@ -81,16 +79,16 @@ address_tests := $(addprefix tests/system/test_,attack.py domains.py hello.py \
 .PHONY: check-sanitizers
 check-sanitizers:
 	$(Q)tests/install-packages build test sanitizers
-	$(again) -j$$(nproc) BUILD=$(address_build) \
+	$(Q)$(MAKE) --no-print-directory -j$$(nproc) BUILD=$(address_build) \
 		CFLAGS='$(sanitized) -fsanitize=address,undefined' \
 		$(patsubst $(BUILD)/%,$(address_build)/%,\
 			$(program) $(unit_tests) $(tools))
-	$(again) -j$$(nproc) BUILD=$(thread_build) \
+	$(Q)$(MAKE) --no-print-directory -j$$(nproc) BUILD=$(thread_build) \
 		CFLAGS='$(sanitized) -fsanitize=thread' \
 		$(thread_build)/unit/test_shared_page \
 		$(patsubst $(BUILD)/%,$(thread_build)/%,$(tools))
-	$(again) $(program) $(tools)
-	$(again) CFI=1
+	$(Q)$(MAKE) --no-print-directory $(program) $(tools)
+	$(Q)$(MAKE) --no-print-directory CFI=1
 	$(Q)BUILD=$(BUILD) PYTHON=$(PYTHON) ONLY=system \
 		PROGRAM=$(CURDIR)/$(BUILD)/cfi/acme-alpn-proxy \
 		SYSTEM_TESTS='$(address_tests)' tests/run
@@ -110,31 +108,32 @@ kernel_tests := unit/test_steering unit/test_tc
 .PHONY: check-kernels
 check-kernels:
 	$(Q)tests/install-packages build kernels arm64
-	$(again) -j$$(nproc) STATIC=1
-	$(again) -j$$(nproc) STATIC=1 ARCH=arm64
-	$(again) -j$$(nproc) $(kernel_tests:%=$(BUILD)/%)
-	$(again) -j$$(nproc) ARCH=arm64 $(kernel_tests:%=$(BUILD)/arm64/%)
+	$(Q)$(MAKE) --no-print-directory -j$$(nproc) STATIC=1
+	$(Q)$(MAKE) --no-print-directory -j$$(nproc) STATIC=1 ARCH=arm64
+	$(Q)$(MAKE) --no-print-directory -j$$(nproc) $(kernel_tests:%=$(BUILD)/%)
+	$(Q)$(MAKE) --no-print-directory -j$$(nproc) ARCH=arm64 \
+		$(kernel_tests:%=$(BUILD)/arm64/%)
 	$(Q)BUILD=$(BUILD) tests/kernels/run
 
 # The redirect in front of Docker and Podman.
 .PHONY: check-containers
 check-containers:
 	$(Q)tests/install-packages build test containers
-	$(again) $(program) $(tools)
+	$(Q)$(MAKE) --no-print-directory $(program) $(tools)
 	$(Q)PROGRAM=$(CURDIR)/$(program) TOOLS=$(CURDIR)/$(BUILD)/tools \
 		$(PYTHON) -m pytest -p no:cacheprovider -q -rfEs tests/containers
 
 .PHONY: check-packages
 check-packages:
 	$(Q)tests/install-packages build test packages arm64
-	$(again) $(tools)
+	$(Q)$(MAKE) --no-print-directory $(tools)
 	$(Q)TOOLS=$(CURDIR)/$(BUILD)/tools $(PYTHON) -m pytest \
 		-p no:cacheprovider -q -rfEs tests/packages
 
 .PHONY: demo
 demo:
 	$(Q)tests/install-packages build test
-	$(again) -s $(program) $(tools)
+	$(Q)$(MAKE) --no-print-directory -s $(program) $(tools)
 	$(Q)BUILD=$(BUILD) PROGRAM=$(program) tests/demo/demo
 
 -include $(unit_tests:=.d) $(unit_helpers:.o=.d) $(tools:=.d)

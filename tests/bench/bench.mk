@@ -12,14 +12,14 @@ $(BUILD)/bench/steer_cost: tests/bench/steer_cost.c $(modules)
 .PHONY: bench
 bench:
 	$(Q)tests/install-packages build bench
-	$(again) $(program) $(BUILD)/bench/steer_cost
+	$(Q)$(MAKE) --no-print-directory $(program) $(BUILD)/bench/steer_cost
 	$(Q)BUILD=$(CURDIR)/$(BUILD) PROGRAM=$(CURDIR)/$(program) tests/bench/run
 
 # One worker beside several, on the cores that all share.
 .PHONY: bench-workers
 bench-workers:
 	$(Q)tests/install-packages build bench
-	$(again) $(program)
+	$(Q)$(MAKE) --no-print-directory $(program)
 	$(Q)BUILD=$(CURDIR)/$(BUILD) PROGRAM=$(CURDIR)/$(program) \
 		tests/bench/workers
 

@@ -101,18 +101,17 @@ $(program): $(objects)
 	$(call say,LD)
 	$(Q)$(CC) $(all_cflags) $(all_ldflags) -o $@ $^ $(libraries)
 
-## The steering program: one source, two objects (see bpf/steer.bpf.c)
+## The BPF programs
 
-bpf_skeletons := $(BUILD)/bpf/steer_plain.skel.h \
-		 $(BUILD)/bpf/steer_conntrack.skel.h
-$(BUILD)/bpf/steer_conntrack.bpf.o: bpf_defines := -DSTEER_CONNTRACK
+bpf_skeletons := $(patsubst bpf/%.bpf.c,$(BUILD)/bpf/%.skel.h,\
+		   $(wildcard bpf/*.bpf.c))
 
-$(BUILD)/bpf/steer_%.bpf.o: bpf/steer.bpf.c $(wildcard bpf/*.h vmlinux/*.h)
+$(BUILD)/bpf/%.bpf.o: bpf/%.bpf.c $(wildcard bpf/*.h vmlinux/*.h)
 	$(call say,CLANG)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CLANG) -target bpf -mcpu=v3 -O2 -g $(HERE) -Wall -Wextra -Werror \
-		-Wno-unused-parameter -fno-jump-tables -I. \
-		$(bpf_defines) -c -o $@ $<
+		-Wno-unused-parameter -Wno-unused-function -fno-jump-tables \
+		-I. -c -o $@ $<
 	$(Q)$(LLVM_STRIP) -g $@
 
 $(BUILD)/bpf/%.skel.h: $(BUILD)/bpf/%.bpf.o

@@ -203,7 +203,7 @@ static int load_empty(void)
 
 static void load_steering(struct bench *bench, enum steering_pin pin)
 {
-	const struct steer_switch enabled = { .enabled = 1 };
+	const struct program_switch enabled = { .enabled = 1 };
 
 	check("cannot load the steering program",
 	      steering_load(&bench->steering, SERVICE_PORT, pin));

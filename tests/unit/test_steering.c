@@ -293,7 +293,7 @@ static struct packet syn(int family)
 
 static void set_enabled(const struct scene *scene, bool enabled)
 {
-	const struct steer_switch wanted = { .enabled = enabled };
+	const struct program_switch wanted = { .enabled = enabled };
 
 	assert_int_equal(steering_switch(&scene->steering, &wanted), 0);
 }
@@ -592,7 +592,7 @@ static void test_shared_devices(void **state)
 {
 	static const char *const neighbours[] = { "192.0.2.3", "2001:db8::3" };
 	struct scene *scene = *state;
-	const struct steer_switch shared = { .enabled = 1,
+	const struct program_switch shared = { .enabled = 1,
 					     .shared_devices = 1 };
 	struct packet neighbour = syn(AF_INET);
 
@@ -636,7 +636,7 @@ static void test_local_routes(void **state)
 		{ "2001:db8:7::", "2001:db8:7::77", "2001:db8:7:1::77" },
 	};
 	struct scene *scene = *state;
-	const struct steer_switch shared = { .enabled = 1,
+	const struct program_switch shared = { .enabled = 1,
 					     .shared_devices = 1 };
 
 	run("sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0; "
@@ -664,7 +664,7 @@ static void test_marked_rules(void **state)
 	static const char *const elsewhere[] = { "203.0.113.1",
 						 "2001:db8:7::1" };
 	struct scene *scene = *state;
-	const struct steer_switch marked = { .enabled = 1, .marked_rules = 1 };
+	const struct program_switch marked = { .enabled = 1, .marked_rules = 1 };
 
 	list_destinations(scene);
 	assert_int_equal(steering_switch(&scene->steering, &marked), 0);

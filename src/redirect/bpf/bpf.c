@@ -55,7 +55,7 @@ struct bpf_redirect {
 	struct steering steering;
 	/* From attach to pause. */
 	bool enabled;
-	/* As in struct steer_switch. */
+	/* As in struct program_switch. */
 	bool shared_devices;
 	bool marked_rules;
 	/* The program pins flows in conntrack; if not, why. */
@@ -407,7 +407,7 @@ static int attach_missing(struct bpf_redirect *bpf,
 
 static int apply_switch(struct bpf_redirect *bpf)
 {
-	const struct steer_switch wanted = {
+	const struct program_switch wanted = {
 		.enabled = bpf->enabled && !bpf->published,
 		.shared_devices = bpf->shared_devices,
 		.marked_rules = bpf->marked_rules,

@@ -37,7 +37,7 @@ static struct bpf_map *find_map(const struct steering *steering,
 static int configure(struct steering *steering, uint16_t service_port,
 		     enum steering_pin pin)
 {
-	const struct steer_config config = {
+	const struct program_config config = {
 		.clock_offset_ns = features_clock_offset_ns(),
 		.service_port = htons(service_port),
 		.past_firewall = pin == STEERING_PIN_PAST_FIREWALL,
@@ -80,7 +80,7 @@ static int identify(struct steering *steering)
 	steering->interfaces_fd =
 		bpf_map__fd(find_map(steering, "steer_interfaces"));
 	steering->destinations_fd =
-		bpf_map__fd(find_map(steering, "steer_destinations"));
+		bpf_map__fd(find_map(steering, "destinations"));
 	err = bpf_obj_get_info_by_fd(steering->program_fd, &info, &size);
 	steering->program_id = info.id;
 	return err;
@@ -139,10 +139,10 @@ int steering_set_listeners(const struct steering *steering,
 }
 
 int steering_switch(const struct steering *steering,
-		    const struct steer_switch *wanted)
+		    const struct program_switch *wanted)
 {
 	const uint32_t key = 0;
-	struct steer_switch now;
+	struct program_switch now;
 	int err;
 
 	err = bpf_map_update_elem(steering->switch_fd, &key, wanted, BPF_ANY);
@@ -156,10 +156,10 @@ int steering_switch(const struct steering *steering,
 static int list_destination(const struct route_prefix *from, void *context)
 {
 	const struct steering *steering = context;
-	struct steer_prefix to = { .length = from->length };
+	struct host_prefix to = { .length = from->length };
 
 	if (from->family == AF_INET) {
-		to.length += STEER_ADDRESS_BITS - 32;
+		to.length += HOST_ADDRESS_BITS - 32;
 		to.address.words[2] = htonl(0xffff);
 		memcpy(&to.address.words[3], from->bytes,
 		       sizeof(to.address.words[3]));
@@ -174,8 +174,8 @@ static int list_destination(const struct route_prefix *from, void *context)
 static void forget_old_destinations(const struct steering *steering)
 {
 	const int fd = steering->destinations_fd;
-	struct steer_prefix key;
-	struct steer_prefix next;
+	struct host_prefix key;
+	struct host_prefix next;
 	bool more = bpf_map_get_next_key(fd, NULL, &next) == 0;
 	uint32_t round;
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The steering program (bpf/steer.bpf.c) in the kernel: loaded, switched,
+ * The steering program (bpf/steer.bpf.h) in the kernel: loaded, switched,
  * given its listeners, asked for its counts. It does not know where it is
  * attached.
  */
@@ -14,9 +14,9 @@
 #include "listen/listener.h"
 
 #include <linux/types.h>
-#include "bpf/steer.h"
+#include "bpf/shared.h"
 
-/* How flows are kept from NAT; see bpf/pin.bpf.h. */
+/* How flows are kept from NAT; see bpf/steer.bpf.h. */
 enum steering_pin {
 	STEERING_NO_PIN,
 	/* By an entry in conntrack. */
@@ -56,7 +56,7 @@ int steering_set_listeners(const struct steering *steering,
 /* Set the supervisor's switch, and read back that it is so. 0 or negative
  * errno. */
 int steering_switch(const struct steering *steering,
-		    const struct steer_switch *wanted);
+		    const struct program_switch *wanted);
 
 /* Bring the program's list of this host's destinations (routes.h) up to date.
  * 0 or negative errno. */

@@ -9,8 +9,6 @@
 
 #include "base/netlink.h"
 
-#define LIST_GROWTH 16
-
 enum interface_fit interface_judge(const struct interface *interface,
 				   const char *const *patterns, size_t count)
 {
@@ -50,61 +48,48 @@ static struct interface *take_entry(struct interface_list *list,
 		if (list->items[i].ifindex == ifindex)
 			return &list->items[i];
 	}
-	if (list->count % LIST_GROWTH == 0) {
-		items = reallocarray(list->items, list->count + LIST_GROWTH,
-				     sizeof(*items));
-		if (!items)
-			return NULL;
-		list->items = items;
-	}
+	items = reallocarray(list->items, list->count + 1, sizeof(*items));
+	if (!items)
+		return NULL;
+	list->items = items;
 	return &list->items[list->count++];
 }
 
 static int add_interface(const struct nlmsghdr *message, void *context)
 {
-	const struct ifinfomsg *info = NLMSG_DATA(message);
-	const struct rtattr *first = IFLA_RTA(info);
-	const struct rtattr *kind;
+	const size_t size = sizeof(struct ifinfomsg);
+	const struct ifinfomsg *info = netlink_body(message, RTM_NEWLINK, size);
 	struct interface *interface;
-	size_t length;
 
-	if (message->nlmsg_type != RTM_NEWLINK ||
-	    message->nlmsg_len < NLMSG_LENGTH(sizeof(*info)))
+	if (!info)
 		return 0;
 	interface = take_entry(context, (unsigned int)info->ifi_index);
 	if (!interface)
 		return -ENOMEM;
 
-	length = message->nlmsg_len - NLMSG_LENGTH(sizeof(*info));
-	kind = netlink_nested(netlink_attribute(first, length, IFLA_LINKINFO),
-			      IFLA_INFO_SLAVE_KIND);
 	*interface = (struct interface){
 		.ifindex = (unsigned int)info->ifi_index,
 		.loopback = info->ifi_flags & IFF_LOOPBACK,
 		.master = netlink_u32(
-			netlink_attribute(first, length, IFLA_MASTER)),
+			netlink_attribute(message, size, IFLA_MASTER)),
 	};
-	netlink_text(netlink_attribute(first, length, IFLA_IFNAME),
+	netlink_text(netlink_attribute(message, size, IFLA_IFNAME),
 		     interface->name, sizeof(interface->name));
-	netlink_text(kind, interface->master_kind,
-		     sizeof(interface->master_kind));
+	netlink_text(
+		netlink_nested(netlink_attribute(message, size, IFLA_LINKINFO),
+			       IFLA_INFO_SLAVE_KIND),
+		interface->master_kind, sizeof(interface->master_kind));
 	return 0;
 }
 
 int interface_list_read(struct interface_list *list)
 {
-	struct {
-		struct nlmsghdr header;
-		struct ifinfomsg info;
-	} request = {
-		.header = { .nlmsg_len = sizeof(request),
-			    .nlmsg_type = RTM_GETLINK },
-		.info = { .ifi_family = AF_UNSPEC },
-	};
+	const struct ifinfomsg any = { .ifi_family = AF_UNSPEC };
 	int err;
 
 	*list = (struct interface_list){ .count = 0 };
-	err = netlink_dump(NETLINK_ROUTE, &request.header, add_interface, list);
+	err = netlink_dump(NETLINK_ROUTE, RTM_GETLINK, &any, sizeof(any),
+			   add_interface, list);
 	if (err)
 		interface_list_free(list);
 	return err;

@@ -165,8 +165,7 @@ modules_of_fuzz_rulespec   := src/redirect/rules/rulespec.c
 modules_of_fuzz_status_report := src/command/common.c src/status/socket.c src/instance/pidfile.c \
 				 src/supervisor/confinement.c
 modules_of_fuzz_rule_table := src/redirect/rules/rule_table.c \
-			      src/redirect/rules/rulespec.c src/redirect/rules/published.c \
-			      src/redirect/rules/input_firewall.c src/redirect/rules/xtables.c
+			      src/redirect/rules/rulespec.c src/redirect/rules/nft_text.c
 
 .SECONDEXPANSION:
 $(BUILD)/fuzz/%: tests/fuzz/%.c $(wildcard src/hello/*.c src/base/*.c) \

@@ -170,7 +170,7 @@ static void report(struct bench *bench, const struct kind *kind)
 
 	for (size_t i = 0; i < ROUNDS; i++) {
 		empty[i] = measure(bench, bench->empty_fd, kind);
-		ours[i] = measure(bench, bench->steering.program_fd, kind);
+		ours[i] = measure(bench, bench->steering.program.fd, kind);
 	}
 	printf("\"%s\":{\"empty_ns\":%.0f,\"steer_ns\":%.0f}", kind->name,
 	       median(empty), median(ours));
@@ -210,16 +210,16 @@ static void load_steering(struct bench *bench, enum steering_pin pin)
 	check("cannot give it the listeners",
 	      steering_set_listeners(&bench->steering, &bench->listeners));
 	check("cannot switch it on",
-	      steering_switch(&bench->steering, &enabled));
-	*bench->steering.lease = UINT64_MAX;
-	steering_count(&bench->steering, bench->ifindex);
+	      program_switch(&bench->steering.program, &enabled));
+	*bench->steering.program.lease = UINT64_MAX;
+	program_count(&bench->steering.program, bench->ifindex);
 }
 
 /* A figure of a program that had nothing to do would be a fine one. */
 static void check_verdicts(const struct bench *bench)
 {
 	const struct steer_counters counters =
-		steering_read(&bench->steering, bench->ifindex);
+		program_read(&bench->steering.program, bench->ifindex);
 
 	if (!counters.packets[STEER_REFUSED])
 		fail("no SYN got as far as bpf_sk_assign()", -EPROTO);

@@ -39,6 +39,7 @@
 #include "listen/listener.h"
 #include "redirect/bpf/features.h"
 #include "redirect/bpf/interfaces.h"
+#include "redirect/bpf/destinations.h"
 #include "redirect/bpf/steering.h"
 #include "redirect/bpf/tc.h"
 
@@ -58,6 +59,7 @@ struct scene {
 	unsigned int ifindex;
 	struct listeners listeners;
 	struct steering steering;
+	struct destinations destinations;
 	struct tc_attachment attachment;
 	uint16_t client_port;
 };
@@ -265,12 +267,12 @@ static void expect(struct scene *scene, const struct packet *packet,
 		   enum steer_verdict verdict)
 {
 	struct steer_counters before =
-		steering_read(&scene->steering, scene->ifindex);
+		program_read(&scene->steering.program, scene->ifindex);
 	struct steer_counters after;
 
 	scene->client_port++;
 	send_packet(scene, packet);
-	after = steering_read(&scene->steering, scene->ifindex);
+	after = program_read(&scene->steering.program, scene->ifindex);
 	assert_int_equal(total(&after) - total(&before),
 			 verdict == STEER_VERDICTS ? 0 : 1);
 	if (verdict != STEER_VERDICTS)
@@ -295,7 +297,7 @@ static void set_enabled(const struct scene *scene, bool enabled)
 {
 	const struct program_switch wanted = { .enabled = enabled };
 
-	assert_int_equal(steering_switch(&scene->steering, &wanted), 0);
+	assert_int_equal(program_switch(&scene->steering.program, &wanted), 0);
 }
 
 static const int families[] = { AF_INET, AF_INET6 };
@@ -570,7 +572,9 @@ static void test_address_comes_and_goes(void **state)
 
 static void list_destinations(struct scene *scene)
 {
-	assert_int_equal(steering_list_destinations(&scene->steering), 0);
+	assert_int_equal(destinations_list(&scene->destinations,
+					   &scene->steering.program),
+			 0);
 }
 
 /* A packet to an address of ours, and one to @neighbours, of each family. */
@@ -593,13 +597,13 @@ static void test_shared_devices(void **state)
 	static const char *const neighbours[] = { "192.0.2.3", "2001:db8::3" };
 	struct scene *scene = *state;
 	const struct program_switch shared = { .enabled = 1,
-					     .shared_devices = 1 };
+					       .shared_devices = 1 };
 	struct packet neighbour = syn(AF_INET);
 
 	neighbour.destination = neighbours[0];
 	run("sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0");
 	list_destinations(scene);
-	assert_int_equal(steering_switch(&scene->steering, &shared), 0);
+	assert_int_equal(program_switch(&scene->steering.program, &shared), 0);
 	expect_only_listed(scene, neighbours);
 
 	run("ip address add 192.0.2.3/24 dev tap0");
@@ -637,7 +641,7 @@ static void test_local_routes(void **state)
 	};
 	struct scene *scene = *state;
 	const struct program_switch shared = { .enabled = 1,
-					     .shared_devices = 1 };
+					       .shared_devices = 1 };
 
 	run("sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0; "
 	    "ip route add local 203.0.113.0/24 dev lo; "
@@ -645,7 +649,7 @@ static void test_local_routes(void **state)
 	    "ip -6 route add local 2001:db8:7::/48 dev lo; "
 	    "ip -6 route add local 2001:db8:7::77 dev lo table 7");
 	list_destinations(scene);
-	assert_int_equal(steering_switch(&scene->steering, &shared), 0);
+	assert_int_equal(program_switch(&scene->steering.program, &shared), 0);
 	expect_each(scene, within, STEER_STEERED);
 	run("ip route del local 203.0.113.0/24; "
 	    "ip route del local 203.0.113.77 table 7; "
@@ -664,10 +668,11 @@ static void test_marked_rules(void **state)
 	static const char *const elsewhere[] = { "203.0.113.1",
 						 "2001:db8:7::1" };
 	struct scene *scene = *state;
-	const struct program_switch marked = { .enabled = 1, .marked_rules = 1 };
+	const struct program_switch marked = { .enabled = 1,
+					       .marked_rules = 1 };
 
 	list_destinations(scene);
-	assert_int_equal(steering_switch(&scene->steering, &marked), 0);
+	assert_int_equal(program_switch(&scene->steering.program, &marked), 0);
 	expect_only_listed(scene, elsewhere);
 	set_enabled(scene, true);
 }
@@ -685,9 +690,9 @@ static void test_switches(void **state)
 	set_enabled(scene, true);
 
 	/* The program's clock may be behind, by ticks of a slow machine. */
-	*scene->steering.lease = monotonic_ns() - NS_PER_S;
+	*scene->steering.program.lease = monotonic_ns() - NS_PER_S;
 	expect(scene, &ipv4, STEER_NOT_STEERING);
-	*scene->steering.lease = monotonic_ns() + 60 * NS_PER_S;
+	*scene->steering.program.lease = monotonic_ns() + 60 * NS_PER_S;
 	expect(scene, &ipv4, STEER_STEERED);
 
 	assert_int_equal(steering_set_listeners(&scene->steering, &only_ipv6),
@@ -892,7 +897,7 @@ static bool is_behind(const struct scene *scene)
 {
 	char text[80];
 
-	return tc_is_behind(&scene->attachment, scene->steering.program_id,
+	return tc_is_behind(&scene->attachment, scene->steering.program.id,
 			    text, sizeof(text));
 }
 
@@ -943,7 +948,7 @@ static void test_attaches_ahead_of_others(void **state)
 	assert_int_equal(tc_detach(&scene->attachment), 0);
 	foreign = attach_foreign(scene, TC_ACT_OK, false);
 	assert_int_equal(tc_attach(&scene->attachment, TC_TCX, scene->ifindex,
-				   scene->steering.program_fd, LISTEN_PORT),
+				   scene->steering.program.fd, LISTEN_PORT),
 			 0);
 	assert_false(is_behind(scene));
 	expect(scene, &packet, STEER_STEERED);
@@ -982,9 +987,9 @@ static void test_no_link_layer(void **state)
 	scene->ifindex = if_nametoindex("tun0");
 	scene->no_link_layer = true;
 	run("ip link set tun0 up");
-	steering_count(&scene->steering, scene->ifindex);
+	program_count(&scene->steering.program, scene->ifindex);
 	assert_int_equal(tc_attach(&scene->attachment, tap.attachment.way,
-				   scene->ifindex, scene->steering.program_fd,
+				   scene->ifindex, scene->steering.program.fd,
 				   LISTEN_PORT),
 			 0);
 	for (size_t i = 0; i < ARRAY_SIZE(sources); i++) {
@@ -999,7 +1004,7 @@ static void test_no_link_layer(void **state)
 		expect(scene, &packet, STEER_VERDICTS);
 	}
 	assert_int_equal(tc_detach(&scene->attachment), 0);
-	steering_forget(&scene->steering, scene->ifindex);
+	program_forget(&scene->steering.program, scene->ifindex);
 	close(scene->tap_fd);
 	scene->tap_fd = tap.tap_fd;
 	scene->ifindex = tap.ifindex;
@@ -1034,15 +1039,15 @@ static void set_up(void **state, enum steering_pin pin, enum tc_way way)
 					LISTEN_PORT, true),
 			 0);
 	assert_int_equal(steering_load(&scene->steering, SERVICE_PORT, pin), 0);
-	steering_count(&scene->steering, scene->ifindex);
+	program_count(&scene->steering.program, scene->ifindex);
 	assert_int_equal(
 		steering_set_listeners(&scene->steering, &scene->listeners), 0);
 	assert_int_equal(tc_attach(&scene->attachment, way, scene->ifindex,
-				   scene->steering.program_fd, LISTEN_PORT),
+				   scene->steering.program.fd, LISTEN_PORT),
 			 0);
 	assert_true(
-		tc_is_attached(&scene->attachment, scene->steering.program_id));
-	*scene->steering.lease = monotonic_ns() + 60 * NS_PER_S;
+		tc_is_attached(&scene->attachment, scene->steering.program.id));
+	*scene->steering.program.lease = monotonic_ns() + 60 * NS_PER_S;
 	set_enabled(scene, true);
 	scene->client_port = 40000;
 }
@@ -1071,7 +1076,7 @@ static int tear_down(void **state)
 
 	assert_int_equal(tc_detach(&scene->attachment), 0);
 	assert_false(
-		tc_is_attached(&scene->attachment, scene->steering.program_id));
+		tc_is_attached(&scene->attachment, scene->steering.program.id));
 	steering_unload(&scene->steering);
 	listeners_close(&scene->listeners);
 	close(scene->tap_fd);

@@ -23,6 +23,7 @@
 #include "redirect/iptables/rule_watch.h"
 #include "redirect/redirect.h"
 #include "redirect/rules/input_firewall.h"
+#include "redirect/rules/published.h"
 #include "redirect/rules/rule_table.h"
 #include "redirect/rules/rulespec.h"
 #include "redirect/rules/xtables.h"
@@ -123,9 +124,10 @@ static int check_published_port(const struct iptables_redirect *self,
 				const char *rules)
 {
 	const struct redirect_config *config = self->config;
-	char rule[NAT_CHECK_RULE_SIZE];
-	int found = nat_check_rules(xtables, rules, config->service_port,
-				    config->listen_port, rule);
+	char rule[RULE_TEXT_SIZE];
+	int found = published_in_dump(xtables->family, rules,
+				      config->service_port, config->listen_port,
+				      rule);
 
 	if (found <= 0)
 		return found;
@@ -149,14 +151,15 @@ static int check_firewall(const struct iptables_redirect *self,
 {
 	const struct redirect_config *config = self->config;
 	cleanup_free char *rules = NULL;
-	char rule[NAT_CHECK_RULE_SIZE];
+	char rule[RULE_TEXT_SIZE];
 	int found;
 
 	/* A host without a filter table has no such firewall. */
 	if (xtables_list(xtables, "filter", &rules))
 		return 0;
-	found = nat_check_firewall(xtables, rules, config->service_port,
-				   config->listen_port, rule);
+	found = input_firewall_drops_redirected(xtables->family, rules,
+						config->service_port,
+						config->listen_port, rule);
 	if (found <= 0)
 		return found;
 	if (config->rulespec) {

@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "base/memory.h"
-#include "redirect/rules/published.h"
+#include "redirect/rules/nft_text.h"
 
 static void test_rules_that_publish(void **state)
 {
@@ -35,8 +35,8 @@ static void test_rules_that_publish(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rules); i++) {
-		assert_true(dnat_is_rule_for(rules[i], 443));
-		assert_false(dnat_is_rule_for(rules[i], 22));
+		assert_true(nft_text_publishes(rules[i], 443));
+		assert_false(nft_text_publishes(rules[i], 22));
 	}
 }
 
@@ -44,9 +44,10 @@ static void test_rules_that_publish(void **state)
 static void test_rules_that_may_publish(void **state)
 {
 	(void)state;
-	assert_true(dnat_is_rule_for("\t\tdnat to tcp dport map @ports", 443));
 	assert_true(
-		dnat_is_rule_for("\t\ttcp dport @web dnat to 10.0.0.2", 443));
+		nft_text_publishes("\t\tdnat to tcp dport map @ports", 443));
+	assert_true(
+		nft_text_publishes("\t\ttcp dport @web dnat to 10.0.0.2", 443));
 }
 
 static void test_rules_that_do_not(void **state)
@@ -76,7 +77,7 @@ static void test_rules_that_do_not(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rules); i++)
-		assert_false(dnat_is_rule_for(rules[i], 443));
+		assert_false(nft_text_publishes(rules[i], 443));
 }
 
 int main(void)

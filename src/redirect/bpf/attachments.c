@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: MIT
+#include "redirect/bpf/attachments.h"
+
+#include <errno.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/netlink.h"
+
+/* How often to look for what the kernel does not tell. */
+#define LOOK_INTERVAL_NS (5 * NS_PER_S)
+
+int attachments_open(struct attachments *attachments)
+{
+	static const unsigned int groups[] = {
+		RTNLGRP_LINK,
+		/* A clsact that others delete; of a tcx program that is
+		 * detached see attachments_are_missing(). */
+		RTNLGRP_TC,
+		RTNLGRP_IPV4_IFADDR,
+		RTNLGRP_IPV6_IFADDR,
+	};
+	int fd = netlink_subscribe(NETLINK_ROUTE, groups, ARRAY_SIZE(groups));
+
+	attachments->way = tc_best_way();
+	attachments->watch_fd = fd;
+	if (fd >= 0)
+		return 0;
+	log_error("cannot watch the network interfaces: %s", error_text(fd));
+	return fd;
+}
+
+void attachments_close(struct attachments *attachments)
+{
+	attachments_drop_all(attachments);
+	close_fd_at(&attachments->watch_fd);
+	free(attachments->items);
+	attachments->items = NULL;
+}
+
+int attachments_changed(const struct attachments *attachments)
+{
+	return netlink_drain(attachments->watch_fd);
+}
+
+static struct attachment *find_attachment(const struct attachments *attachments,
+					  unsigned int ifindex)
+{
+	for (size_t i = 0; i < attachments->count; i++) {
+		if (attachments->items[i].interface.ifindex == ifindex)
+			return &attachments->items[i];
+	}
+	return NULL;
+}
+
+static struct attachment *add_attachment(struct attachments *attachments)
+{
+	struct attachment *grown;
+
+	grown = reallocarray(attachments->items, attachments->count + 1,
+			     sizeof(*grown));
+	if (!grown)
+		return NULL;
+	attachments->items = grown;
+	return &attachments->items[attachments->count++];
+}
+
+static void drop_attachment(struct attachments *attachments,
+			    struct attachment *attachment, const char *why)
+{
+	int err = 0;
+
+	if (attachment->attached)
+		err = tc_detach(&attachment->tc);
+	if (err)
+		log_warning("%s: cannot detach: %s", attachment->interface.name,
+			    error_text(err));
+	log_debug("%s: let go: %s", attachment->interface.name, why);
+	program_forget(attachments->program, attachment->interface.ifindex);
+	*attachment = attachments->items[--attachments->count];
+}
+
+static void explain_failure(const struct attachment *attachment,
+			    enum tc_way way, int err)
+{
+	log_warning("%s: cannot attach: %s%s", attachment->interface.name,
+		    error_text(err),
+		    way == TC_CLSACT && err == -ENOENT
+			    ? "; the kernel modules sch_ingress and cls_bpf "
+			      "are needed"
+			    : "");
+}
+
+/* By tcx that is one that came later, and made itself the first. */
+static void warn_if_behind(const struct attachments *attachments,
+			   struct attachment *attachment)
+{
+	const bool was_behind = attachment->behind;
+	char other[80];
+
+	attachment->behind = tc_is_behind(&attachment->tc,
+					  attachments->program->id, other,
+					  sizeof(other));
+	if (attachment->behind && !was_behind)
+		log_warning("%s: %s runs before us and may keep packets from "
+			    "us",
+			    attachment->interface.name, other);
+}
+
+/* Attach where it has not been done; a failure is remembered, not returned. */
+static void try_attach(struct attachments *attachments,
+		       struct attachment *attachment, bool first_time)
+{
+	const unsigned int ifindex = attachment->interface.ifindex;
+	int err;
+
+	/* Before the first packet. */
+	program_count(attachments->program, ifindex);
+	err = tc_attach(&attachment->tc, attachments->way, ifindex,
+			attachments->program->fd, attachments->instance);
+	attachment->attached = !err;
+	if (!err) {
+		log_debug("%s: attached by %s", attachment->interface.name,
+			  tc_way_text(attachments->way));
+		warn_if_behind(attachments, attachment);
+	} else if (err != -ENODEV && first_time) {
+		explain_failure(attachment, attachments->way, err);
+	}
+}
+
+static bool is_taken_off(const struct attachments *attachments,
+			 const struct attachment *attachment)
+{
+	return attachment->attached &&
+	       !tc_is_attached(&attachment->tc, attachments->program->id);
+}
+
+/* Not by one that has gone since the list was read, which takes all along. */
+static void drop_taken_off(struct attachments *attachments,
+			   struct attachment *attachment)
+{
+	char unused[IF_NAMESIZE];
+
+	if (if_indextoname(attachment->interface.ifindex, unused))
+		log_warning("%s: somebody else has taken our program off: "
+			    "attaching it again",
+			    attachment->interface.name);
+	drop_attachment(attachments, attachment, "taken off");
+}
+
+static enum interface_fit judge(const struct attachments *attachments,
+				const struct interface *interface)
+{
+	return interface_judge(interface, attachments->patterns,
+			       attachments->pattern_count);
+}
+
+/* Let go of what has vanished, does not fit any more, or was taken off. */
+static void drop_stale(struct attachments *attachments,
+		       const struct interface_list *list)
+{
+	/* Backwards: what drop_attachment() moves has been looked at. */
+	for (size_t i = attachments->count; i-- > 0;) {
+		struct attachment *attachment = &attachments->items[i];
+		const struct interface *now = interface_list_find(
+			list, attachment->interface.ifindex);
+		enum interface_fit fit;
+
+		if (!now) {
+			drop_attachment(attachments, attachment, "gone");
+			continue;
+		}
+		fit = judge(attachments, now);
+		if (fit != INTERFACE_FITS) {
+			drop_attachment(attachments, attachment,
+					interface_fit_text(fit));
+		} else if (is_taken_off(attachments, attachment)) {
+			drop_taken_off(attachments, attachment);
+		} else {
+			/* It may have another name now, and other programs
+			 * beside us. */
+			attachment->interface = *now;
+			if (attachment->attached)
+				warn_if_behind(attachments, attachment);
+		}
+	}
+}
+
+static int attach_missing(struct attachments *attachments,
+			  const struct interface_list *list)
+{
+	for (size_t i = 0; i < list->count; i++) {
+		const struct interface *interface = &list->items[i];
+		struct attachment *attachment;
+		enum interface_fit fit;
+
+		attachment = find_attachment(attachments, interface->ifindex);
+		if (attachment) {
+			if (!attachment->attached)
+				try_attach(attachments, attachment, false);
+			continue;
+		}
+		fit = judge(attachments, interface);
+		if (fit != INTERFACE_FITS) {
+			log_debug("%s: left alone: %s", interface->name,
+				  interface_fit_text(fit));
+			continue;
+		}
+		attachment = add_attachment(attachments);
+		if (!attachment)
+			return -ENOMEM;
+		*attachment = (struct attachment){ .interface = *interface };
+		try_attach(attachments, attachment, true);
+	}
+	return 0;
+}
+
+int attachments_reconcile(struct attachments *attachments)
+{
+	struct interface_list list;
+	int err;
+
+	attachments->looked_ns = monotonic_ns();
+	err = interface_list_read(&list);
+	if (err) {
+		log_error("cannot list the network interfaces: %s",
+			  error_text(err));
+		return err;
+	}
+	drop_stale(attachments, &list);
+	err = attach_missing(attachments, &list);
+	interface_list_free(&list);
+	return err;
+}
+
+void attachments_drop_all(struct attachments *attachments)
+{
+	while (attachments->count)
+		drop_attachment(attachments,
+				&attachments->items[attachments->count - 1],
+				"detached");
+}
+
+bool attachments_are_missing(struct attachments *attachments)
+{
+	const uint64_t now = monotonic_ns();
+
+	if (now - attachments->looked_ns < LOOK_INTERVAL_NS)
+		return false;
+	attachments->looked_ns = now;
+	for (size_t i = 0; i < attachments->count; i++) {
+		if (is_taken_off(attachments, &attachments->items[i]))
+			return true;
+	}
+	return false;
+}
+
+size_t attachments_name(const struct attachments *attachments,
+			char names[static ATTACHMENTS_NAMES_SIZE])
+{
+	size_t attached = 0;
+	size_t length = 0;
+
+	names[0] = '\0';
+	for (size_t i = 0; i < attachments->count; i++) {
+		if (!attachments->items[i].attached)
+			continue;
+		attached++;
+		if (length < ATTACHMENTS_NAMES_SIZE)
+			length += (size_t)snprintf(
+				names + length, ATTACHMENTS_NAMES_SIZE - length,
+				" %s", attachments->items[i].interface.name);
+	}
+	return attached;
+}
+
+int attachments_remove_leftovers(uint16_t instance)
+{
+	struct interface_list list;
+	int result = 0;
+	int err = interface_list_read(&list);
+
+	if (err)
+		return err;
+	for (size_t i = 0; i < list.count; i++) {
+		err = tc_remove_leftover(list.items[i].ifindex, instance);
+		if (err > 0)
+			log_info("%s: removed the filter of a killed instance",
+				 list.items[i].name);
+		if (err < 0)
+			result = err;
+	}
+	interface_list_free(&list);
+	return result;
+}

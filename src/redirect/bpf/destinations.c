@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: MIT
+#include "redirect/bpf/destinations.h"
+
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <string.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/netlink.h"
+#include "redirect/bpf/features.h"
+#include "redirect/bpf/routes.h"
+
+int destinations_open(struct destinations *destinations)
+{
+	static const unsigned int groups[] = {
+		RTNLGRP_IPV4_ROUTE,
+		RTNLGRP_IPV6_ROUTE,
+		RTNLGRP_IPV4_RULE,
+		RTNLGRP_IPV6_RULE,
+	};
+	int fd = netlink_subscribe(NETLINK_ROUTE, groups, ARRAY_SIZE(groups));
+
+	*destinations = (struct destinations){ .watch_fd = fd };
+	if (fd >= 0)
+		return 0;
+	log_error("cannot watch the routes: %s", error_text(fd));
+	return fd;
+}
+
+void destinations_close(struct destinations *destinations)
+{
+	close_fd_at(&destinations->watch_fd);
+}
+
+int destinations_changed(const struct destinations *destinations)
+{
+	return netlink_drain(destinations->watch_fd);
+}
+
+struct listing {
+	int map_fd;
+	uint32_t round;
+};
+
+static int add(const struct route_prefix *from, void *context)
+{
+	const struct listing *listing = context;
+	struct host_prefix to = { .length = from->length };
+
+	if (from->family == AF_INET) {
+		to.length += HOST_ADDRESS_BITS - 32;
+		to.address.words[2] = htonl(0xffff);
+		memcpy(&to.address.words[3], from->bytes,
+		       sizeof(to.address.words[3]));
+	} else {
+		memcpy(to.address.words, from->bytes, sizeof(to.address.words));
+	}
+	return bpf_map_update_elem(listing->map_fd, &to, &listing->round,
+				   BPF_ANY);
+}
+
+/* Those that were not seen in this round are no longer ours. */
+static void forget_old(const struct listing *listing)
+{
+	const int fd = listing->map_fd;
+	struct host_prefix key;
+	struct host_prefix next;
+	bool more = bpf_map_get_next_key(fd, NULL, &next) == 0;
+	uint32_t round;
+
+	while (more) {
+		key = next;
+		more = bpf_map_get_next_key(fd, &key, &next) == 0;
+		if (bpf_map_lookup_elem(fd, &key, &round) == 0 &&
+		    round != listing->round)
+			bpf_map_delete_elem(fd, &key);
+	}
+}
+
+int destinations_list(struct destinations *destinations,
+		      const struct program *program)
+{
+	struct listing listing = { .map_fd = program->destinations_fd,
+				   .round = ++destinations->round };
+	int err = routes_list_local(add, &listing);
+
+	if (!err)
+		forget_old(&listing);
+	return err;
+}
+
+/* Devices of other namespaces that share one of ours (ipvlan) are not in our
+ * list of interfaces, only their module is to be seen. */
+int destinations_follow(struct destinations *destinations,
+			const struct program *program)
+{
+	const bool shared = features_have_shared_devices();
+	const int marked = routes_depend_on_marks();
+	int err = marked < 0 ? marked : 0;
+
+	if (!err && (shared || marked))
+		err = destinations_list(destinations, program);
+	if (err) {
+		log_error("cannot tell this host's addresses to the eBPF "
+			  "program: %s",
+			  error_text(err));
+		return err;
+	}
+	if (shared == destinations->shared_devices &&
+	    marked == destinations->marked_rules)
+		return 0;
+	destinations->shared_devices = shared;
+	destinations->marked_rules = marked;
+	log_debug("steering %s%s%s",
+		  shared || marked ? "only what a local route leads to"
+				   : "whatever is not routed on",
+		  shared ? "; ipvlan or macvlan may be in use" : "",
+		  marked ? "; a policy rule asks for a mark" : "");
+	return 1;
+}

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: MIT
+#include "redirect/bpf/program.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/memory.h"
+#include "redirect/bpf/features.h"
+
+/* libbpf's words are for who knows libbpf: what matters to others we say
+ * ourselves. */
+static int print(enum libbpf_print_level level, const char *format,
+		 va_list arguments)
+{
+	char line[1024];
+	char *rest = line;
+	char *part;
+
+	if (level == LIBBPF_DEBUG || log_settings.level < LOG_LEVEL_DEBUG)
+		return 0;
+	vsnprintf(line, sizeof(line), format, arguments);
+	while ((part = strsep(&rest, "\n"))) {
+		if (*part)
+			log_debug("%s", part);
+	}
+	return 0;
+}
+
+void program_log_libbpf(void)
+{
+	libbpf_set_print(print);
+}
+
+int program_may_load(char *reason, size_t size)
+{
+	char missing[64];
+
+	program_log_libbpf();
+	if (features_may_steer(missing, sizeof(missing)))
+		return 0;
+	snprintf(reason, size, "eBPF needs %s", missing);
+	return -EPERM;
+}
+
+void program_explain_refusal(int err, char *reason, size_t size)
+{
+	if (err == -EPERM)
+		snprintf(reason, size,
+			 "eBPF is forbidden here (a container, or a locked "
+			 "down kernel%s)",
+			 features_raise_memlock() < 0
+				 ? "; before 5.11 also too little locked "
+				   "memory: ulimit -l unlimited"
+				 : "");
+	else
+		snprintf(reason, size,
+			 "kernel %s does not take the eBPF program (%s): 5.10 "
+			 "or newer is needed, with CONFIG_BPF_SYSCALL and "
+			 "CONFIG_NET_CLS_ACT",
+			 features_kernel_release(), error_text(err));
+}
+
+int program_map_fd(const struct program *program, const char *name)
+{
+	return bpf_object__find_map_fd_by_name(program->object, name);
+}
+
+/* Before the program is loaded, so that the verifier sees a constant. */
+static int configure(const struct program *program,
+		     struct program_config config)
+{
+	config.clock_offset_ns = features_clock_offset_ns();
+	config.coarse_clock = features_have_coarse_clock();
+	return bpf_map__set_initial_value(
+		bpf_object__find_map_by_name(program->object, ".rodata.config"),
+		&config, sizeof(config));
+}
+
+/*
+ * A mapping of our own: libbpf maps this memory only for skeletons. It is the
+ * one page of the program that lives on in the worker.
+ */
+static int map_lease(struct program *program)
+{
+	void *page = mmap(NULL, (size_t)sysconf(_SC_PAGESIZE),
+			  PROT_READ | PROT_WRITE, MAP_SHARED,
+			  program_map_fd(program, ".bss"), 0);
+
+	if (page == MAP_FAILED)
+		return -errno;
+	program->lease = page;
+	return 0;
+}
+
+static int identify(struct program *program)
+{
+	struct bpf_prog_info info = { 0 };
+	uint32_t size = sizeof(info);
+	int err;
+
+	program->fd = bpf_program__fd(
+		bpf_object__next_program(program->object, NULL));
+	program->switch_fd = program_map_fd(program, ".data.supervisor");
+	program->interfaces_fd = program_map_fd(program, "steer_interfaces");
+	program->destinations_fd = program_map_fd(program, "destinations");
+	err = bpf_obj_get_info_by_fd(program->fd, &info, &size);
+	program->id = info.id;
+	return err;
+}
+
+int program_load(struct program *program, const void *image, size_t size,
+		 struct program_config config)
+{
+	LIBBPF_OPTS(bpf_object_open_opts, options, .object_name = "acme_alpn");
+	int err;
+
+	/* Where it is not allowed it may not be needed either. */
+	features_raise_memlock();
+	*program = (struct program){
+		.object = bpf_object__open_mem(image, size, &options),
+	};
+	if (!program->object)
+		return -errno;
+	err = configure(program, config);
+	if (!err)
+		err = bpf_object__load(program->object);
+	if (!err)
+		err = identify(program);
+	if (!err)
+		err = map_lease(program);
+	if (err)
+		program_unload(program);
+	return err;
+}
+
+void program_unload(struct program *program)
+{
+	if (program->lease)
+		munmap((void *)program->lease, (size_t)sysconf(_SC_PAGESIZE));
+	bpf_object__close(program->object);
+	*program = (struct program){ .object = NULL };
+}
+
+int program_switch(const struct program *program,
+		   const struct program_switch *wanted)
+{
+	const uint32_t key = 0;
+	struct program_switch now;
+	int err;
+
+	err = bpf_map_update_elem(program->switch_fd, &key, wanted, BPF_ANY);
+	if (!err)
+		err = bpf_map_lookup_elem(program->switch_fd, &key, &now);
+	if (!err && memcmp(&now, wanted, sizeof(now)) != 0)
+		err = -EIO;
+	return err;
+}
+
+/* One for each CPU, all zeros; NULL if there is no memory. */
+static struct steer_interface *new_counters(void)
+{
+	const int cpus = libbpf_num_possible_cpus();
+
+	return cpus < 1 ? NULL
+			: calloc((size_t)cpus, sizeof(struct steer_interface));
+}
+
+void program_count(const struct program *program, unsigned int ifindex)
+{
+	cleanup_free struct steer_interface *zeros = new_counters();
+
+	if (zeros)
+		bpf_map_update_elem(program->interfaces_fd, &ifindex, zeros,
+				    BPF_ANY);
+}
+
+void program_forget(const struct program *program, unsigned int ifindex)
+{
+	bpf_map_delete_elem(program->interfaces_fd, &ifindex);
+}
+
+struct steer_counters program_read(const struct program *program,
+				   unsigned int ifindex)
+{
+	const int cpus = libbpf_num_possible_cpus();
+	cleanup_free struct steer_interface *each = new_counters();
+	struct steer_counters total = { .packets = { 0 } };
+
+	if (!each ||
+	    bpf_map_lookup_elem(program->interfaces_fd, &ifindex, each))
+		return total;
+	for (int cpu = 0; cpu < cpus; cpu++)
+		for (int i = 0; i < STEER_VERDICTS; i++)
+			total.packets[i] += each[cpu].counters.packets[i];
+	return total;
+}

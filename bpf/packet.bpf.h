@@ -80,23 +80,21 @@ static __always_inline bool load(struct __sk_buff *skb, __u32 offset, void *to,
 					    BPF_HDR_START_NET);
 }
 
+static __always_inline void *ip_header(struct segment *segment, int family)
+{
+	return family == AF_INET ? (void *)&segment->ipv4
+				 : (void *)&segment->ipv6;
+}
+
+static __always_inline __u32 ip_header_size(int family)
+{
+	return family == AF_INET ? sizeof(struct iphdr)
+				 : sizeof(struct ipv6hdr);
+}
+
 static __always_inline bool is_for_service(const struct tcphdr *tcp)
 {
 	return tcp->dest == config.service_port;
-}
-
-/* One that TCP can be found behind. */
-static __always_inline bool is_extension(__u8 next_header)
-{
-	return next_header == IPPROTO_HOPOPTS ||
-	       next_header == IPPROTO_ROUTING || next_header == IPPROTO_DSTOPTS;
-}
-
-/* On older kernels what leaves a tunnel (ipip) still has the outer headers in
- * front, which are not its own. */
-static __always_inline bool may_be_tunnel(__u8 protocol)
-{
-	return protocol != IPPROTO_TCP && protocol != IPPROTO_UDP;
 }
 
 /* What a look into the linear part of the packet tells. */
@@ -124,63 +122,38 @@ static __always_inline bool is_ethernet(const struct __sk_buff *skb,
 	       !(first >= 0x60 && first <= 0x6f);
 }
 
-static __always_inline enum glance glance_ipv4(const struct __sk_buff *skb,
-					       struct segment *segment)
+static __always_inline enum glance glance(const struct __sk_buff *skb,
+					  struct segment *segment, int family)
 {
 	const struct ethhdr *ethernet = (void *)(long)skb->data;
-	const struct iphdr *ip = (void *)(ethernet + 1);
-	const struct tcphdr *tcp = (void *)(ip + 1);
+	const void *ip = ethernet + 1;
+	const struct tcphdr *tcp = ip + ip_header_size(family);
+	const struct iphdr *ipv4 = ip;
+	const struct ipv6hdr *ipv6 = ip;
+	__u8 protocol;
 
 	if ((void *)(tcp + 1) > (void *)(long)skb->data_end ||
-	    !is_ethernet(skb, ethernet) || ip->version != 4 ||
-	    ip->ihl != sizeof(*ip) / 4)
+	    !is_ethernet(skb, ethernet))
 		return GLANCE_UNCLEAR;
-	if (may_be_tunnel(ip->protocol))
+	if (family == AF_INET
+		    ? ipv4->version != 4 || ipv4->ihl != sizeof(*ipv4) / 4
+		    : *(__u8 *)ipv6 >> 4 != 6)
 		return GLANCE_UNCLEAR;
-	if (ip->protocol != IPPROTO_TCP ||
-	    ip->frag_off & bpf_htons(IP_FRAGMENT) || !is_for_service(tcp))
+	protocol = family == AF_INET ? ipv4->protocol : ipv6->nexthdr;
+	/* Extension headers; and on older kernels what leaves a tunnel (ipip)
+	 * still has the outer headers in front, which are not its own. */
+	if (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP)
+		return GLANCE_UNCLEAR;
+	if (protocol != IPPROTO_TCP || !is_for_service(tcp) ||
+	    (family == AF_INET && ipv4->frag_off & bpf_htons(IP_FRAGMENT)))
 		return GLANCE_OTHER;
-	segment->ipv4 = *ip;
+	if (family == AF_INET)
+		segment->ipv4 = *ipv4;
+	else
+		segment->ipv6 = *ipv6;
 	segment->tcp = *tcp;
-	segment->tcp_offset = sizeof(*ip);
+	segment->tcp_offset = ip_header_size(family);
 	return GLANCE_SERVICE;
-}
-
-static __always_inline enum glance glance_ipv6(const struct __sk_buff *skb,
-					       struct segment *segment)
-{
-	const struct ethhdr *ethernet = (void *)(long)skb->data;
-	const struct ipv6hdr *ip = (void *)(ethernet + 1);
-	const struct tcphdr *tcp = (void *)(ip + 1);
-
-	if ((void *)(tcp + 1) > (void *)(long)skb->data_end ||
-	    !is_ethernet(skb, ethernet) || *(__u8 *)ip >> 4 != 6 ||
-	    is_extension(ip->nexthdr) || may_be_tunnel(ip->nexthdr))
-		return GLANCE_UNCLEAR;
-	if (ip->nexthdr != IPPROTO_TCP || !is_for_service(tcp))
-		return GLANCE_OTHER;
-	segment->ipv6 = *ip;
-	segment->tcp = *tcp;
-	segment->tcp_offset = sizeof(*ip);
-	return GLANCE_SERVICE;
-}
-
-static __always_inline bool load_ipv4(struct __sk_buff *skb,
-				      struct segment *segment)
-{
-	struct iphdr *ip = &segment->ipv4;
-
-	if (!load(skb, 0, ip, sizeof(*ip) + sizeof(segment->tcp)))
-		return false;
-	if (ip->protocol != IPPROTO_TCP ||
-	    ip->frag_off & bpf_htons(IP_FRAGMENT))
-		return false;
-	segment->tcp_offset = ip->ihl * 4;
-	if (segment->tcp_offset != sizeof(*ip) &&
-	    !load(skb, segment->tcp_offset, &segment->tcp,
-		  sizeof(segment->tcp)))
-		return false;
-	return is_for_service(&segment->tcp);
 }
 
 /*
@@ -188,62 +161,62 @@ static __always_inline bool load_ipv4(struct __sk_buff *skb,
  * the first fragment has ports), and so does a routing header with segments
  * left: the packet does not end at this host.
  */
-static __always_inline bool load_behind_extensions(struct __sk_buff *skb,
+static __always_inline bool find_behind_extensions(struct __sk_buff *skb,
 						   struct segment *segment)
 {
-	__u32 offset = sizeof(segment->ipv6);
 	__u8 next = segment->ipv6.nexthdr;
 	struct ipv6_extension extension;
 
-	for (int i = 0; i < IPV6_MAX_EXTENSIONS; i++) {
-		if (!is_extension(next))
+	for (int i = 0; i <= IPV6_MAX_EXTENSIONS; i++) {
+		if (next == IPPROTO_TCP)
+			return true;
+		if (next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING &&
+		    next != IPPROTO_DSTOPTS)
 			return false;
-		if (!load(skb, offset, &extension, sizeof(extension)))
+		if (!load(skb, segment->tcp_offset, &extension,
+			  sizeof(extension)))
 			return false;
 		if (next == IPPROTO_ROUTING && extension.segments_left)
 			return false;
-		offset += (extension.hdrlen + 1) * 8;
+		segment->tcp_offset += (extension.hdrlen + 1) * 8;
 		next = extension.nexthdr;
-		if (next == IPPROTO_TCP) {
-			segment->tcp_offset = offset;
-			return load(skb, offset, &segment->tcp,
-				    sizeof(segment->tcp));
-		}
 	}
 	return false;
 }
 
-static __always_inline bool load_ipv6(struct __sk_buff *skb,
-				      struct segment *segment)
+static __always_inline bool load_headers(struct __sk_buff *skb,
+					 struct segment *segment, int family)
 {
-	struct ipv6hdr *ip = &segment->ipv6;
+	const __u32 ip_size = ip_header_size(family);
 
-	if (!load(skb, 0, ip, sizeof(*ip) + sizeof(segment->tcp)))
+	if (!load(skb, 0, ip_header(segment, family),
+		  ip_size + sizeof(segment->tcp)))
 		return false;
-	segment->tcp_offset = sizeof(*ip);
-	if (ip->nexthdr != IPPROTO_TCP && !load_behind_extensions(skb, segment))
+	segment->tcp_offset = ip_size;
+	if (family == AF_INET) {
+		if (segment->ipv4.protocol != IPPROTO_TCP ||
+		    segment->ipv4.frag_off & bpf_htons(IP_FRAGMENT))
+			return false;
+		segment->tcp_offset = segment->ipv4.ihl * 4;
+	} else if (!find_behind_extensions(skb, segment)) {
+		return false;
+	}
+	if (segment->tcp_offset != ip_size &&
+	    !load(skb, segment->tcp_offset, &segment->tcp,
+		  sizeof(segment->tcp)))
 		return false;
 	return is_for_service(&segment->tcp);
 }
 
-/* Load the headers of a packet of that family; true if they are those of a
- * segment to the service port. */
-static __always_inline bool find_ipv4_segment(struct __sk_buff *skb,
-					      struct segment *segment)
+/* Load the headers of a packet of @family; true if they are those of a segment
+ * to the service port. */
+static __always_inline bool find_segment(struct __sk_buff *skb,
+					 struct segment *segment, int family)
 {
-	const enum glance glance = glance_ipv4(skb, segment);
+	const enum glance seen = glance(skb, segment, family);
 
-	return glance == GLANCE_SERVICE ||
-	       (glance == GLANCE_UNCLEAR && load_ipv4(skb, segment));
-}
-
-static __always_inline bool find_ipv6_segment(struct __sk_buff *skb,
-					      struct segment *segment)
-{
-	const enum glance glance = glance_ipv6(skb, segment);
-
-	return glance == GLANCE_SERVICE ||
-	       (glance == GLANCE_UNCLEAR && load_ipv6(skb, segment));
+	return seen == GLANCE_SERVICE ||
+	       (seen == GLANCE_UNCLEAR && load_headers(skb, segment, family));
 }
 
 /*

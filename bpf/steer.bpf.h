@@ -197,7 +197,6 @@ steer_syn(struct __sk_buff *skb, const struct segment *segment, int family,
 static __always_inline void steer_cookie(struct __sk_buff *skb,
 					 struct segment *segment, int family)
 {
-	const bool v4 = family == AF_INET;
 	struct bpf_sock_tuple flow;
 	struct bpf_sock *listener;
 	long not_ours;
@@ -205,10 +204,9 @@ static __always_inline void steer_cookie(struct __sk_buff *skb,
 	listener = find_listener(family);
 	if (!listener)
 		return;
-	not_ours = bpf_tcp_check_syncookie(
-		listener, v4 ? (void *)&segment->ipv4 : (void *)&segment->ipv6,
-		v4 ? sizeof(segment->ipv4) : sizeof(segment->ipv6),
-		&segment->tcp, sizeof(segment->tcp));
+	not_ours = bpf_tcp_check_syncookie(listener, ip_header(segment, family),
+					   ip_header_size(family),
+					   &segment->tcp, sizeof(segment->tcp));
 	if (!not_ours) {
 		name_flow(&flow, segment, family);
 		if (!flow_exists(skb, &flow, family) &&
@@ -242,10 +240,10 @@ static __always_inline void steer_packet(struct __sk_buff *skb)
 	if (!is_ours(skb))
 		return;
 	if (skb->protocol == bpf_htons(ETH_P_IP)) {
-		if (find_ipv4_segment(skb, &segment))
+		if (find_segment(skb, &segment, AF_INET))
 			steer_segment(skb, &segment, AF_INET);
 	} else if (skb->protocol == bpf_htons(ETH_P_IPV6)) {
-		if (find_ipv6_segment(skb, &segment))
+		if (find_segment(skb, &segment, AF_INET6))
 			steer_segment(skb, &segment, AF_INET6);
 	}
 }

@@ -79,7 +79,7 @@ int conntrack_hold_remove(struct xtables *xtables, const struct rulespec *rule,
 		log_debug("conntrack remembers ended connections to port %u "
 			  "for two minutes more: %s",
 			  listen_port, error_text(err));
-	return xtables_delete_all(xtables, rule->words);
+	return xtables_delete_all(xtables, rule);
 }
 
 int conntrack_hold_open(struct conntrack_hold *hold)

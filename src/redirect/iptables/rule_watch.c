@@ -26,13 +26,6 @@ void rule_watch_close(struct rule_watch *watch)
 	close_fd_at(&watch->fd);
 }
 
-void rule_watch_forget(struct rule_watch *watch)
-{
-	if (watch->fd >= 0)
-		netlink_drain(watch->fd);
-	watch->changed = false;
-}
-
 bool rule_watch_due(struct rule_watch *watch)
 {
 	const uint64_t now = monotonic_ns();

@@ -27,7 +27,4 @@ void rule_watch_close(struct rule_watch *watch);
  */
 bool rule_watch_due(struct rule_watch *watch);
 
-/* The changes until now are known of. */
-void rule_watch_forget(struct rule_watch *watch);
-
 #endif

@@ -36,6 +36,21 @@ int xtables_find(struct xtables *xtables, sa_family_t family)
 	return -ENOENT;
 }
 
+const char *xtables_advice(const struct xtables *xtables)
+{
+	return xtables->family == AF_INET6
+		       ? "; ACME_ALPN_PROXY_DISABLEV6=y leaves IPv6 out"
+		       : "";
+}
+
+int xtables_complain(const struct xtables *xtables, const char *what, int err)
+{
+	log_error("cannot %s: %s: %s%s", what, xtables->name,
+		  xtables->message[0] ? xtables->message : error_text(err),
+		  xtables_advice(xtables));
+	return err;
+}
+
 void xtables_release(struct xtables *xtables)
 {
 	free(xtables->path);
@@ -133,32 +148,32 @@ int xtables_list(struct xtables *xtables, const char *table, char **rules)
 }
 
 static int run_rule(struct xtables *xtables, const char *action,
-		    char *const *words)
+		    const struct rulespec *rule)
 {
 	const char *const arguments[] = { "-t", "nat", action, "PREROUTING",
 					  NULL };
 
-	return run(xtables, arguments, words, NULL);
+	return run(xtables, arguments, rule->words, NULL);
 }
 
-int xtables_has(struct xtables *xtables, char *const *words)
+int xtables_has(struct xtables *xtables, const struct rulespec *rule)
 {
-	int status = run_rule(xtables, "-C", words);
+	int status = run_rule(xtables, "-C", rule);
 
 	return status < 0 ? status : status == 0;
 }
 
-int xtables_append(struct xtables *xtables, char *const *words)
+int xtables_append(struct xtables *xtables, const struct rulespec *rule)
 {
-	int status = run_rule(xtables, "-A", words);
+	int status = run_rule(xtables, "-A", rule);
 
 	return status > 0 ? -EIO : status;
 }
 
-int xtables_delete_all(struct xtables *xtables, char *const *words)
+int xtables_delete_all(struct xtables *xtables, const struct rulespec *rule)
 {
 	for (int i = 0; i < MAX_DELETIONS; i++) {
-		int status = run_rule(xtables, "-D", words);
+		int status = run_rule(xtables, "-D", rule);
 
 		if (status != 0)
 			return status > 0 ? 0 : status;

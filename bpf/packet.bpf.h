@@ -50,6 +50,9 @@ struct segment {
 	struct tcphdr tcp;
 	/* From the network header on, behind options and extensions. */
 	__u32 tcp_offset;
+	/* The packet begins with an Ethernet header, and has its headers in its
+	 * linear part. */
+	bool ethernet;
 };
 
 /*
@@ -153,6 +156,7 @@ static __always_inline enum glance glance(const struct __sk_buff *skb,
 		segment->ipv6 = *ipv6;
 	segment->tcp = *tcp;
 	segment->tcp_offset = ip_header_size(family);
+	segment->ethernet = true;
 	return GLANCE_SERVICE;
 }
 
@@ -193,6 +197,7 @@ static __always_inline bool load_headers(struct __sk_buff *skb,
 		  ip_size + sizeof(segment->tcp)))
 		return false;
 	segment->tcp_offset = ip_size;
+	segment->ethernet = false;
 	if (family == AF_INET) {
 		if (segment->ipv4.protocol != IPPROTO_TCP ||
 		    segment->ipv4.frag_off & bpf_htons(IP_FRAGMENT))

@@ -88,17 +88,13 @@ enum steer_verdict {
 	STEER_VERDICTS,
 };
 
-struct steer_counters {
-	__u64 packets[STEER_VERDICTS];
-};
-
 /* Of one interface on one CPU. */
 struct steer_interface {
-	struct steer_counters counters;
+	__u64 packets[STEER_VERDICTS];
 	struct host_memory known;
 };
 
-/* Interfaces that can be counted; the others are steered uncounted. */
-#define STEER_COUNTED_INTERFACES 4096
+/* Interfaces that can be counted; the others are served uncounted. */
+#define COUNTED_INTERFACES 4096
 
 #endif

@@ -66,7 +66,7 @@ struct {
 /* By ifindex; the loader adds an entry for each interface it attaches to. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
-	__uint(max_entries, STEER_COUNTED_INTERFACES);
+	__uint(max_entries, COUNTED_INTERFACES);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, __u32);
 	__type(value, struct steer_interface);
@@ -84,7 +84,7 @@ static __always_inline void count(struct steer_interface *interface,
 				  enum steer_verdict verdict)
 {
 	if (interface)
-		interface->counters.packets[verdict]++;
+		interface->packets[verdict]++;
 }
 
 /*

@@ -218,10 +218,11 @@ static void load_steering(struct bench *bench, enum steering_pin pin)
 /* A figure of a program that had nothing to do would be a fine one. */
 static void check_verdicts(const struct bench *bench)
 {
-	const struct steer_counters counters =
-		program_read(&bench->steering.program, bench->ifindex);
+	uint64_t packets[STEER_VERDICTS];
 
-	if (!counters.packets[STEER_REFUSED])
+	program_read(&bench->steering.program, bench->ifindex, packets,
+		     STEER_VERDICTS);
+	if (!packets[STEER_REFUSED])
 		fail("no SYN got as far as bpf_sk_assign()", -EPROTO);
 }
 

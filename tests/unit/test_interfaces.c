@@ -31,14 +31,16 @@ static void test_what_fits(void **state)
 	struct interface virtual_function = { .name = "eth2", .master = 5 };
 
 	(void)state;
-	assert_int_equal(interface_judge(&ethernet, NULL, 0), INTERFACE_FITS);
-	assert_int_equal(interface_judge(&loopback, NULL, 0),
-			 INTERFACE_LOOPBACK);
-	assert_int_equal(interface_judge(&bridge_port, NULL, 0),
-			 INTERFACE_PORT);
-	assert_int_equal(interface_judge(&vrf_port, NULL, 0), INTERFACE_FITS);
-	assert_int_equal(interface_judge(&virtual_function, NULL, 0),
-			 INTERFACE_PORT);
+	assert_null(interface_objection(&ethernet, NULL, 0));
+	assert_string_equal(interface_objection(&loopback, NULL, 0),
+			    "loopback");
+	assert_string_equal(
+		interface_objection(&bridge_port, NULL, 0),
+		"a port of another interface, which sees its packets");
+	assert_null(interface_objection(&vrf_port, NULL, 0));
+	assert_string_equal(
+		interface_objection(&virtual_function, NULL, 0),
+		"a port of another interface, which sees its packets");
 }
 
 static void test_patterns_narrow(void **state)
@@ -49,13 +51,12 @@ static void test_patterns_narrow(void **state)
 	struct interface loopback = { .name = "lo", .loopback = true };
 
 	(void)state;
-	assert_int_equal(interface_judge(&ethernet, names, ARRAY_SIZE(names)),
-			 INTERFACE_FITS);
-	assert_int_equal(interface_judge(&tunnel, names, ARRAY_SIZE(names)),
-			 INTERFACE_NOT_NAMED);
+	assert_null(interface_objection(&ethernet, names, ARRAY_SIZE(names)));
+	assert_string_equal(
+		interface_objection(&tunnel, names, ARRAY_SIZE(names)),
+		"not named by --interface");
 	/* They only narrow. */
-	assert_int_equal(interface_judge(&loopback, all, 1),
-			 INTERFACE_LOOPBACK);
+	assert_string_equal(interface_objection(&loopback, all, 1), "loopback");
 }
 
 static const struct interface *find(const struct interface_list *list,

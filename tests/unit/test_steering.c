@@ -253,12 +253,25 @@ static bool receive_segment(const struct scene *scene, struct tcphdr *tcp)
 	return false;
 }
 
-static uint64_t total(const struct steer_counters *counters)
+struct counts {
+	uint64_t packets[STEER_VERDICTS];
+};
+
+static struct counts read_counts(const struct scene *scene)
+{
+	struct counts counts;
+
+	program_read(&scene->steering.program, scene->ifindex, counts.packets,
+		     STEER_VERDICTS);
+	return counts;
+}
+
+static uint64_t total(const struct counts *counts)
 {
 	uint64_t packets = 0;
 
 	for (int i = 0; i < STEER_VERDICTS; i++)
-		packets += counters->packets[i];
+		packets += counts->packets[i];
 	return packets;
 }
 
@@ -266,13 +279,12 @@ static uint64_t total(const struct steer_counters *counters)
 static void expect(struct scene *scene, const struct packet *packet,
 		   enum steer_verdict verdict)
 {
-	struct steer_counters before =
-		program_read(&scene->steering.program, scene->ifindex);
-	struct steer_counters after;
+	struct counts before = read_counts(scene);
+	struct counts after;
 
 	scene->client_port++;
 	send_packet(scene, packet);
-	after = program_read(&scene->steering.program, scene->ifindex);
+	after = read_counts(scene);
 	assert_int_equal(total(&after) - total(&before),
 			 verdict == STEER_VERDICTS ? 0 : 1);
 	if (verdict != STEER_VERDICTS)

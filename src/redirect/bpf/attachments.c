@@ -153,11 +153,12 @@ static void drop_taken_off(struct attachments *attachments,
 	drop_attachment(attachments, attachment, "taken off");
 }
 
-static enum interface_fit judge(const struct attachments *attachments,
-				const struct interface *interface)
+static const char *objection(const struct attachments *attachments,
+			     const struct interface *interface)
 {
-	return interface_judge(interface, attachments->patterns,
-			       attachments->pattern_count);
+	return interface ? interface_objection(interface, attachments->patterns,
+					       attachments->pattern_count)
+			 : "gone";
 }
 
 /* Let go of what has vanished, does not fit any more, or was taken off. */
@@ -169,16 +170,10 @@ static void drop_stale(struct attachments *attachments,
 		struct attachment *attachment = &attachments->items[i];
 		const struct interface *now = interface_list_find(
 			list, attachment->interface.ifindex);
-		enum interface_fit fit;
+		const char *why = objection(attachments, now);
 
-		if (!now) {
-			drop_attachment(attachments, attachment, "gone");
-			continue;
-		}
-		fit = judge(attachments, now);
-		if (fit != INTERFACE_FITS) {
-			drop_attachment(attachments, attachment,
-					interface_fit_text(fit));
+		if (why) {
+			drop_attachment(attachments, attachment, why);
 		} else if (is_taken_off(attachments, attachment)) {
 			drop_taken_off(attachments, attachment);
 		} else {
@@ -196,8 +191,8 @@ static int attach_missing(struct attachments *attachments,
 {
 	for (size_t i = 0; i < list->count; i++) {
 		const struct interface *interface = &list->items[i];
+		const char *why = objection(attachments, interface);
 		struct attachment *attachment;
-		enum interface_fit fit;
 
 		attachment = find_attachment(attachments, interface->ifindex);
 		if (attachment) {
@@ -205,10 +200,8 @@ static int attach_missing(struct attachments *attachments,
 				try_attach(attachments, attachment, false);
 			continue;
 		}
-		fit = judge(attachments, interface);
-		if (fit != INTERFACE_FITS) {
-			log_debug("%s: left alone: %s", interface->name,
-				  interface_fit_text(fit));
+		if (why) {
+			log_debug("%s: left alone: %s", interface->name, why);
 			continue;
 		}
 		attachment = add_attachment(attachments);

@@ -34,7 +34,7 @@ struct attachments {
 	const struct program *program;
 	/* See tc_attach(). */
 	uint16_t instance;
-	/* As for interface_judge(). */
+	/* As for interface_objection(). */
 	const char *const *patterns;
 	size_t pattern_count;
 	enum tc_way way;

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "redirect/bpf/destinations.h"
 
-#include <arpa/inet.h>
 #include <bpf/bpf.h>
-#include <string.h>
 
 #include "base/fd.h"
 #include "base/log.h"
@@ -44,20 +42,11 @@ struct listing {
 	uint32_t round;
 };
 
-static int add(const struct route_prefix *from, void *context)
+static int add(const struct host_prefix *prefix, void *context)
 {
 	const struct listing *listing = context;
-	struct host_prefix to = { .length = from->length };
 
-	if (from->family == AF_INET) {
-		to.length += HOST_ADDRESS_BITS - 32;
-		to.address.words[2] = htonl(0xffff);
-		memcpy(&to.address.words[3], from->bytes,
-		       sizeof(to.address.words[3]));
-	} else {
-		memcpy(to.address.words, from->bytes, sizeof(to.address.words));
-	}
-	return bpf_map_update_elem(listing->map_fd, &to, &listing->round,
+	return bpf_map_update_elem(listing->map_fd, prefix, &listing->round,
 				   BPF_ANY);
 }
 

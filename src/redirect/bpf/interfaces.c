@@ -9,33 +9,18 @@
 
 #include "base/netlink.h"
 
-enum interface_fit interface_judge(const struct interface *interface,
-				   const char *const *patterns, size_t count)
+const char *interface_objection(const struct interface *interface,
+				const char *const *patterns, size_t count)
 {
 	if (interface->loopback)
-		return INTERFACE_LOOPBACK;
+		return "loopback";
 	if (interface->master && strcmp(interface->master_kind, "vrf") != 0)
-		return INTERFACE_PORT;
+		return "a port of another interface, which sees its packets";
 	for (size_t i = 0; i < count; i++) {
 		if (fnmatch(patterns[i], interface->name, 0) == 0)
-			return INTERFACE_FITS;
+			return NULL;
 	}
-	return count ? INTERFACE_NOT_NAMED : INTERFACE_FITS;
-}
-
-const char *interface_fit_text(enum interface_fit fit)
-{
-	switch (fit) {
-	case INTERFACE_FITS:
-		return "fits";
-	case INTERFACE_LOOPBACK:
-		return "loopback";
-	case INTERFACE_PORT:
-		return "a port of another interface, which sees its packets";
-	case INTERFACE_NOT_NAMED:
-		return "not named by --interface";
-	}
-	return "unknown";
+	return count ? "not named by --interface" : NULL;
 }
 
 /* A new entry, or the one that an interrupted dump has left. */

@@ -22,26 +22,16 @@ struct interface_list {
 	size_t count;
 };
 
-enum interface_fit {
-	INTERFACE_FITS,
-	INTERFACE_LOOPBACK,
-	INTERFACE_PORT,
-	INTERFACE_NOT_NAMED,
-};
-
 /*
- * Should packets that come in on @interface be looked at? Not on loopback:
- * what the host sends to itself goes to its web server. Not on a port of a
- * bridge, bond, team, Open vSwitch or the like: its master sees the packet
- * again, and what was done on the port is undone on a bridge (br_netfilter).
- * But on a port of a VRF: that master has no ingress of its own. @patterns are
- * for fnmatch(3); none means all. Pure.
+ * Why packets that come in on @interface should not be looked at, for messages;
+ * NULL if they should. Not on loopback: what the host sends to itself goes to
+ * its web server. Not on a port of a bridge, bond, team, Open vSwitch or the
+ * like: its master sees the packet again, and what was done on the port is
+ * undone on a bridge (br_netfilter). But on a port of a VRF: that master has no
+ * ingress of its own. @patterns are for fnmatch(3); none means all. Pure.
  */
-enum interface_fit interface_judge(const struct interface *interface,
-				   const char *const *patterns, size_t count);
-
-/* Why, for messages: "a port of another interface". */
-const char *interface_fit_text(enum interface_fit fit);
+const char *interface_objection(const struct interface *interface,
+				const char *const *patterns, size_t count);
 
 /*
  * All interfaces of this network namespace, each once. Returns 0 or negative

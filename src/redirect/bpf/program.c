@@ -108,7 +108,6 @@ static int identify(struct program *program)
 	program->fd = bpf_program__fd(
 		bpf_object__next_program(program->object, NULL));
 	program->switch_fd = program_map_fd(program, ".data.supervisor");
-	program->interfaces_fd = program_map_fd(program, "steer_interfaces");
 	program->destinations_fd = program_map_fd(program, "destinations");
 	err = bpf_obj_get_info_by_fd(program->fd, &info, &size);
 	program->id = info.id;
@@ -116,7 +115,7 @@ static int identify(struct program *program)
 }
 
 int program_load(struct program *program, const void *image, size_t size,
-		 struct program_config config)
+		 const char *interfaces, struct program_config config)
 {
 	LIBBPF_OPTS(bpf_object_open_opts, options, .object_name = "acme_alpn");
 	int err;
@@ -128,6 +127,8 @@ int program_load(struct program *program, const void *image, size_t size,
 	};
 	if (!program->object)
 		return -errno;
+	program->interfaces =
+		bpf_object__find_map_by_name(program->object, interfaces);
 	err = configure(program, config);
 	if (!err)
 		err = bpf_object__load(program->object);
@@ -163,41 +164,49 @@ int program_switch(const struct program *program,
 	return err;
 }
 
-/* One for each CPU, all zeros; NULL if there is no memory. */
-static struct steer_interface *new_counters(void)
+/* Room for the map's values of all CPUs, all zeros; NULL without memory. */
+static char *new_values(const struct program *program, size_t *cpus)
 {
-	const int cpus = libbpf_num_possible_cpus();
+	const int possible = libbpf_num_possible_cpus();
 
-	return cpus < 1 ? NULL
-			: calloc((size_t)cpus, sizeof(struct steer_interface));
+	*cpus = possible < 0 ? 0 : (size_t)possible;
+	return calloc(*cpus, bpf_map__value_size(program->interfaces));
 }
 
 void program_count(const struct program *program, unsigned int ifindex)
 {
-	cleanup_free struct steer_interface *zeros = new_counters();
+	size_t cpus;
+	cleanup_free char *zeros = new_values(program, &cpus);
 
-	if (zeros)
-		bpf_map_update_elem(program->interfaces_fd, &ifindex, zeros,
-				    BPF_ANY);
+	if (zeros && cpus)
+		bpf_map_update_elem(bpf_map__fd(program->interfaces), &ifindex,
+				    zeros, BPF_ANY);
 }
 
 void program_forget(const struct program *program, unsigned int ifindex)
 {
-	bpf_map_delete_elem(program->interfaces_fd, &ifindex);
+	bpf_map_delete_elem(bpf_map__fd(program->interfaces), &ifindex);
 }
 
-struct steer_counters program_read(const struct program *program,
-				   unsigned int ifindex)
+void program_read(const struct program *program, unsigned int ifindex,
+		  uint64_t *totals, size_t count)
 {
-	const int cpus = libbpf_num_possible_cpus();
-	cleanup_free struct steer_interface *each = new_counters();
-	struct steer_counters total = { .packets = { 0 } };
+	const size_t size = bpf_map__value_size(program->interfaces);
+	size_t cpus;
+	cleanup_free char *values = new_values(program, &cpus);
+	uint64_t number;
 
-	if (!each ||
-	    bpf_map_lookup_elem(program->interfaces_fd, &ifindex, each))
-		return total;
-	for (int cpu = 0; cpu < cpus; cpu++)
-		for (int i = 0; i < STEER_VERDICTS; i++)
-			total.packets[i] += each[cpu].counters.packets[i];
-	return total;
+	memset(totals, 0, count * sizeof(*totals));
+	if (!values || !cpus ||
+	    bpf_map_lookup_elem(bpf_map__fd(program->interfaces), &ifindex,
+				values))
+		return;
+	for (size_t cpu = 0; cpu < cpus; cpu++) {
+		for (size_t i = 0; i < count; i++) {
+			memcpy(&number,
+			       values + cpu * size + i * sizeof(number),
+			       sizeof(number));
+			totals[i] += number;
+		}
+	}
 }

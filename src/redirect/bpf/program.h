@@ -19,8 +19,9 @@ struct program {
 	int fd;
 	uint32_t id;
 	int switch_fd;
-	int interfaces_fd;
 	int destinations_fd;
+	/* By ifindex, and for each CPU: what the program counts. */
+	struct bpf_map *interfaces;
 	/* The page that the worker keeps, see struct redirect_ops. */
 	volatile uint64_t *lease;
 };
@@ -36,11 +37,12 @@ void program_explain_refusal(int err, char *reason, size_t size);
 
 /*
  * Load the object whose ELF image is @size bytes of @image, with the first
- * program in it, switched off. @config's clock is filled in here. Returns 0 or
- * negative errno; -EPERM and others as the kernel says, nothing stays then.
+ * program in it, switched off. @interfaces is the name of its map of
+ * interfaces; @config's clock is filled in here. Returns 0 or negative errno;
+ * -EPERM and others as the kernel says, nothing stays then.
  */
 int program_load(struct program *program, const void *image, size_t size,
-		 struct program_config config);
+		 const char *interfaces, struct program_config config);
 /* Safe on zeros. */
 void program_unload(struct program *program);
 
@@ -57,8 +59,11 @@ int program_switch(const struct program *program,
 void program_count(const struct program *program, unsigned int ifindex);
 void program_forget(const struct program *program, unsigned int ifindex);
 
-/* What was counted on @ifindex, summed over CPUs; zeros if nothing was. */
-struct steer_counters program_read(const struct program *program,
-				   unsigned int ifindex);
+/*
+ * Add up over all CPUs the @count numbers that the entry of @ifindex begins
+ * with; zeros if it is not counted.
+ */
+void program_read(const struct program *program, unsigned int ifindex,
+		  uint64_t *totals, size_t count);
 
 #endif

@@ -43,20 +43,22 @@ int report_start(const struct steering *steering,
 static struct redirect_interface describe(const struct program *program,
 					  const struct attachment *attachment)
 {
-	const struct steer_counters counters =
-		program_read(program, attachment->interface.ifindex);
-	struct redirect_interface interface = {
-		.ifindex = attachment->interface.ifindex,
-		.steered = counters.packets[STEER_STEERED],
-		.cookies = counters.packets[STEER_COOKIE],
-		.not_local = counters.packets[STEER_NOT_LOCAL],
-		.not_steering = counters.packets[STEER_NOT_STEERING],
-		.existing_flow = counters.packets[STEER_EXISTING_FLOW],
-		.container_flow = counters.packets[STEER_CONTAINER_FLOW],
-		.unanswered = counters.packets[STEER_UNANSWERED],
-		.refused = counters.packets[STEER_REFUSED],
-	};
+	uint64_t packets[STEER_VERDICTS];
+	struct redirect_interface interface;
 
+	program_read(program, attachment->interface.ifindex, packets,
+		     STEER_VERDICTS);
+	interface = (struct redirect_interface){
+		.ifindex = attachment->interface.ifindex,
+		.steered = packets[STEER_STEERED],
+		.cookies = packets[STEER_COOKIE],
+		.not_local = packets[STEER_NOT_LOCAL],
+		.not_steering = packets[STEER_NOT_STEERING],
+		.existing_flow = packets[STEER_EXISTING_FLOW],
+		.container_flow = packets[STEER_CONTAINER_FLOW],
+		.unanswered = packets[STEER_UNANSWERED],
+		.refused = packets[STEER_REFUSED],
+	};
 	strcpy(interface.name, attachment->interface.name);
 	strcpy(interface.attached_by, tc_way_text(attachment->tc.way));
 	return interface;

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "redirect/bpf/routes.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <linux/fib_rules.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "base/netlink.h"
@@ -18,17 +20,22 @@ static int hand_over_local(const struct nlmsghdr *message, void *context)
 		netlink_body(message, RTM_NEWROUTE, sizeof(*route));
 	const struct reading *reading = context;
 	const struct rtattr *destination;
-	struct route_prefix prefix = { .family = AF_UNSPEC };
+	uint32_t size;
+	struct host_prefix prefix = { .length = 0 };
 
 	/* Kernels before 4.20 do not look for the type. */
 	if (!route || route->rtm_type != RTN_LOCAL || !route->rtm_dst_len)
 		return 0;
+	size = route->rtm_family == AF_INET ? sizeof(struct in_addr)
+					    : sizeof(struct in6_addr);
 	destination = netlink_attribute(message, sizeof(*route), RTA_DST);
-	if (!destination || RTA_PAYLOAD(destination) > sizeof(prefix.bytes))
+	if (!destination || RTA_PAYLOAD(destination) != size)
 		return 0;
-	prefix.family = route->rtm_family;
-	prefix.length = route->rtm_dst_len;
-	memcpy(prefix.bytes, RTA_DATA(destination), RTA_PAYLOAD(destination));
+	prefix.length = route->rtm_dst_len + HOST_ADDRESS_BITS - size * 8;
+	if (size == sizeof(struct in_addr))
+		prefix.address.words[2] = htonl(0xffff);
+	memcpy((char *)(&prefix.address + 1) - size, RTA_DATA(destination),
+	       size);
 	return reading->handler(&prefix, reading->context);
 }
 

@@ -23,7 +23,8 @@ int steering_load(struct steering *steering, uint16_t service_port,
 	image = pin == STEERING_NO_PIN ? steer_plain__elf_bytes(&size)
 				       : steer_conntrack__elf_bytes(&size);
 	steering->pinned = pin != STEERING_NO_PIN;
-	return program_load(&steering->program, image, size, config);
+	return program_load(&steering->program, image, size, "steer_interfaces",
+			    config);
 }
 
 int steering_load_best(struct steering *steering, uint16_t service_port,

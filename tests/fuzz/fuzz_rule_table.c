@@ -66,6 +66,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		.own_port = 21443,
 		.addresses = addresses,
 	};
+	char rule[RULE_TEXT_SIZE];
 	char *dump;
 
 	if (size == 0)
@@ -82,6 +83,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	ask(dump, "INPUT", &question);
 	read_comments(dump);
 	nft_text_publishes(dump, 443);
+	nft_text_drops_redirected(dump, 443, 21443, rule);
 	free(dump);
 	return 0;
 }

@@ -14,6 +14,7 @@
 #include "redirect/iptables/conntrack_hold.h"
 #include "redirect/iptables/leftovers.h"
 #include "redirect/iptables/nat_family.h"
+#include "redirect/iptables/obstacles.h"
 #include "redirect/iptables/rule_watch.h"
 #include "redirect/redirect.h"
 
@@ -76,7 +77,7 @@ static int iptables_probe(const struct redirect_config *config,
 	*redirect = NULL;
 	if (!err && config->ipv6)
 		err = probe_family(AF_INET6, reason, reason_size);
-	return err;
+	return err ? err : obstacles_probe(config, reason, reason_size);
 }
 
 static void free_redirect(struct iptables_redirect *self)

@@ -2,6 +2,7 @@
 #include "redirect/iptables/obstacles.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #include "base/log.h"
 #include "base/memory.h"
@@ -64,6 +65,29 @@ static int check_firewall(const struct redirect_config *config,
 		  "with -m conntrack --ctstate DNAT",
 		  xtables->name, config->service_port, config->listen_port,
 		  rule);
+	return -EACCES;
+}
+
+int obstacles_probe(const struct redirect_config *config, char *reason,
+		    size_t size)
+{
+	char rule[RULE_TEXT_SIZE];
+
+	if (config->interface_count) {
+		snprintf(reason, size,
+			 "--interface is for BPF: use --bpf, or a rule of your "
+			 "own with -i (ACME_ALPN_PROXY_RULESPEC)");
+		return -EOPNOTSUPP;
+	}
+	if (config->rulespec ||
+	    !input_firewall_of_nft_drops_redirected(config->service_port,
+						    config->listen_port, rule))
+		return 0;
+	snprintf(reason, size,
+		 "the firewall accepts port %u (%s) but not port %u, where the "
+		 "redirect leads: use --bpf, or accept the latter with ct "
+		 "status dnat",
+		 config->service_port, rule, config->listen_port);
 	return -EACCES;
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "redirect/rules/input_firewall.h"
 
+#include "base/memory.h"
+#include "redirect/rules/nft_text.h"
 #include "redirect/rules/rule_check.h"
 
 /* Is what was sent to @original_port, and has @port now, dropped? */
@@ -36,4 +38,14 @@ int input_firewall_drops_redirected(sa_family_t family, const char *rules,
 	if (result)
 		return result > 0 ? 0 : result;
 	return rule_check_dump(&redirected, family, rules, rule);
+}
+
+bool input_firewall_of_nft_drops_redirected(uint16_t service_port,
+					    uint16_t listen_port,
+					    char rule[static RULE_TEXT_SIZE])
+{
+	cleanup_free char *ruleset = rule_check_list_nft();
+
+	return ruleset && nft_text_drops_redirected(ruleset, service_port,
+						    listen_port, rule);
 }

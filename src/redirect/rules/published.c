@@ -2,7 +2,6 @@
 #include "redirect/rules/published.h"
 
 #include "base/memory.h"
-#include "base/spawn.h"
 #include "redirect/rules/nft_text.h"
 #include "redirect/rules/rule_check.h"
 
@@ -19,24 +18,13 @@ static struct rule_check translation_check(uint16_t port, uint16_t own_port)
 	};
 }
 
-static bool find_in_nftables(uint16_t port, char rule[static RULE_TEXT_SIZE])
-{
-	char program[] = "nft", numeric[] = "-n", list[] = "list";
-	char ruleset[] = "ruleset";
-	char *const argv[] = { program, numeric, list, ruleset, NULL };
-	cleanup_free char *path = spawn_find(program);
-	cleanup_free char *output = NULL;
-
-	return path && spawn_wait(path, argv, &output) == 0 && output &&
-	       nft_text_find_publishing(output, port, rule);
-}
-
 bool published_find(uint16_t port, char rule[static RULE_TEXT_SIZE])
 {
 	/* No port is our own's here: with BPF we have no rule. */
 	const struct rule_check check = translation_check(port, 0);
+	cleanup_free char *ruleset = rule_check_list_nft();
 
-	return find_in_nftables(port, rule) ||
+	return (ruleset && nft_text_find_publishing(ruleset, port, rule)) ||
 	       rule_check_host(&check, true, rule) > 0;
 }
 

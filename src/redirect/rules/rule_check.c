@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/spawn.h"
 #include "redirect/rules/xtables.h"
 
 static bool is_loopback(const struct rule_address *address)
@@ -110,4 +111,18 @@ int rule_check_host(const struct rule_check *check, bool ipv6,
 	if (result == 0 && ipv6)
 		result = check_family(check, AF_INET6, rule);
 	return result;
+}
+
+char *rule_check_list_nft(void)
+{
+	char program[] = "nft", numeric[] = "-n", list[] = "list";
+	char ruleset[] = "ruleset";
+	char *const argv[] = { program, numeric, list, ruleset, NULL };
+	cleanup_free char *path = spawn_find(program);
+	char *output = NULL;
+
+	if (path && spawn_wait(path, argv, &output) == 0)
+		return output;
+	free(output);
+	return NULL;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Ask the host's iptables rules about new connections from outside to any of
- * its addresses.
+ * Ask the host's rules about new connections from outside to any of its
+ * addresses.
  */
 #ifndef REDIRECT_RULES_RULE_CHECK_H
 #define REDIRECT_RULES_RULE_CHECK_H
@@ -33,5 +33,9 @@ int rule_check_dump(const struct rule_check *check, sa_family_t family,
  */
 int rule_check_host(const struct rule_check *check, bool ipv6,
 		    char rule[static RULE_TEXT_SIZE]);
+
+/* All rules as nft lists them (nft_text.h), which the caller frees; NULL if it
+ * cannot. */
+char *rule_check_list_nft(void);
 
 #endif

@@ -90,33 +90,27 @@ static int errno_from(int status, const char *output)
 }
 
 /*
- * Run "-t TABLE ACTION [CHAIN] [RULE]". Returns the exit status 0 or 1, the
+ * Run "-t @table @action [@chain] [@rule]". Returns the exit status 0 or 1, the
  * latter also for a rule that is not there, or negative errno.
  */
-static int run(struct xtables *xtables, const char *const *arguments,
-	       char *const *words, char **output)
+static int run(struct xtables *xtables, const char *table, const char *action,
+	       const char *chain, const struct rulespec *rule, char **output)
 {
+	const char *const first[] = {
+		xtables->name, "-w",  LOCK_WAIT_SECONDS, "-t", table,
+		action,	       chain,
+	};
+	const size_t count = ARRAY_SIZE(first) - !chain;
+	const size_t words = rule ? rule->count : 0;
 	cleanup_free char *said = NULL;
-	cleanup_free char **argv = NULL;
-	size_t count = 0;
-	size_t used = 0;
+	cleanup_free char **argv = calloc(count + words + 1, sizeof(*argv));
 	int status;
 
-	while (words && words[count])
-		count++;
-	for (size_t i = 0; arguments[i]; i++)
-		count++;
-	argv = calloc(count + 4, sizeof(*argv));
 	if (!argv)
 		return -ENOMEM;
-
-	argv[used++] = (char *)xtables->name;
-	argv[used++] = (char *)"-w";
-	argv[used++] = (char *)LOCK_WAIT_SECONDS;
-	for (size_t i = 0; arguments[i]; i++)
-		argv[used++] = (char *)arguments[i];
-	for (size_t i = 0; words && words[i]; i++)
-		argv[used++] = words[i];
+	memcpy(argv, first, count * sizeof(*argv));
+	if (rule)
+		memcpy(argv + count, rule->words, words * sizeof(*argv));
 
 	status = spawn_wait(xtables->path, argv, &said);
 	if (status < 0)
@@ -135,8 +129,7 @@ static int run(struct xtables *xtables, const char *const *arguments,
 
 int xtables_list(struct xtables *xtables, const char *table, char **rules)
 {
-	const char *const arguments[] = { "-t", table, "-S", NULL };
-	int status = run(xtables, arguments, NULL, rules);
+	int status = run(xtables, table, "-S", NULL, NULL, rules);
 
 	if (status == 0)
 		return 0;
@@ -150,10 +143,7 @@ int xtables_list(struct xtables *xtables, const char *table, char **rules)
 static int run_rule(struct xtables *xtables, const char *action,
 		    const struct rulespec *rule)
 {
-	const char *const arguments[] = { "-t", "nat", action, "PREROUTING",
-					  NULL };
-
-	return run(xtables, arguments, rule->words, NULL);
+	return run(xtables, "nat", action, "PREROUTING", rule, NULL);
 }
 
 int xtables_has(struct xtables *xtables, const struct rulespec *rule)

@@ -453,6 +453,7 @@ static void test_mptcp(void **state)
 		{ cut, sizeof(cut), STEER_STEERED },
 	};
 	static const uint8_t ipv4_options[4] = { 1, 1, 1, 0 };
+	static const uint8_t ipv6_options[8] = { IPPROTO_TCP, 0, 1, 4 };
 
 	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
 		struct packet packet = syn(families[i]);
@@ -469,11 +470,13 @@ static void test_mptcp(void **state)
 		expect(*state, &packet, STEER_EXISTING_FLOW);
 		packet.linear = 0;
 		packet.payload = 0;
-		if (families[i] == AF_INET) {
-			packet.extension = ipv4_options;
-			packet.extension_size = sizeof(ipv4_options);
-			expect(*state, &packet, STEER_EXISTING_FLOW);
-		}
+		packet.extension = families[i] == AF_INET ? ipv4_options
+							  : ipv6_options;
+		packet.extension_size = families[i] == AF_INET
+						? sizeof(ipv4_options)
+						: sizeof(ipv6_options);
+		packet.next_header = IPPROTO_DSTOPTS;
+		expect(*state, &packet, STEER_EXISTING_FLOW);
 	}
 }
 

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Talk to the kernel over netlink(7): dumps, changes and notifications, as much
- * of it as interfaces.c, routes.c and tc.c (rtnetlink(7)), conntrack_entries.c
- * (ctnetlink) and rule_watch.c (nf_tables) need.
+ * of it as the redirects need.
  */
 #ifndef BASE_NETLINK_H
 #define BASE_NETLINK_H

@@ -153,82 +153,64 @@ static void drop_taken_off(struct attachments *attachments,
 	drop_attachment(attachments, attachment, "taken off");
 }
 
-static const char *objection(const struct attachments *attachments,
-			     const struct interface *interface)
+/* Be attached to @interface, or not, as it is now. */
+static int look_at(const struct interface *interface, void *context)
 {
-	return interface ? interface_objection(interface, attachments->patterns,
-					       attachments->pattern_count)
-			 : "gone";
-}
+	struct attachments *attachments = context;
+	struct attachment *attachment =
+		find_attachment(attachments, interface->ifindex);
+	const char *why = interface_objection(interface, attachments->patterns,
+					      attachments->pattern_count);
 
-/* Let go of what has vanished, does not fit any more, or was taken off. */
-static void drop_stale(struct attachments *attachments,
-		       const struct interface_list *list)
-{
-	/* Backwards: what drop_attachment() moves has been looked at. */
-	for (size_t i = attachments->count; i-- > 0;) {
-		struct attachment *attachment = &attachments->items[i];
-		const struct interface *now = interface_list_find(
-			list, attachment->interface.ifindex);
-		const char *why = objection(attachments, now);
-
-		if (why) {
+	if (why) {
+		if (attachment)
 			drop_attachment(attachments, attachment, why);
-		} else if (is_taken_off(attachments, attachment)) {
-			drop_taken_off(attachments, attachment);
-		} else {
-			/* It may have another name now, and other programs
-			 * beside us. */
-			attachment->interface = *now;
-			if (attachment->attached)
-				warn_if_behind(attachments, attachment);
-		}
-	}
-}
-
-static int attach_missing(struct attachments *attachments,
-			  const struct interface_list *list)
-{
-	for (size_t i = 0; i < list->count; i++) {
-		const struct interface *interface = &list->items[i];
-		const char *why = objection(attachments, interface);
-		struct attachment *attachment;
-
-		attachment = find_attachment(attachments, interface->ifindex);
-		if (attachment) {
-			if (!attachment->attached)
-				try_attach(attachments, attachment, false);
-			continue;
-		}
-		if (why) {
+		else
 			log_debug("%s: left alone: %s", interface->name, why);
-			continue;
-		}
+		return 0;
+	}
+	if (attachment && is_taken_off(attachments, attachment)) {
+		drop_taken_off(attachments, attachment);
+		attachment = NULL;
+	}
+	if (!attachment) {
 		attachment = add_attachment(attachments);
 		if (!attachment)
 			return -ENOMEM;
 		*attachment = (struct attachment){ .interface = *interface };
 		try_attach(attachments, attachment, true);
+	} else if (!attachment->attached) {
+		try_attach(attachments, attachment, false);
+	} else {
+		/* There may be other programs beside us. */
+		warn_if_behind(attachments, attachment);
 	}
+	/* It may have another name now. */
+	attachment->interface = *interface;
+	attachment->round = attachments->round;
 	return 0;
 }
 
 int attachments_reconcile(struct attachments *attachments)
 {
-	struct interface_list list;
 	int err;
 
 	attachments->looked_ns = monotonic_ns();
-	err = interface_list_read(&list);
+	attachments->round++;
+	err = interfaces_read(look_at, attachments);
 	if (err) {
 		log_error("cannot list the network interfaces: %s",
 			  error_text(err));
 		return err;
 	}
-	drop_stale(attachments, &list);
-	err = attach_missing(attachments, &list);
-	interface_list_free(&list);
-	return err;
+	/* Backwards: what drop_attachment() moves has been looked at. */
+	for (size_t i = attachments->count; i-- > 0;) {
+		struct attachment *attachment = &attachments->items[i];
+
+		if (attachment->round != attachments->round)
+			drop_attachment(attachments, attachment, "gone");
+	}
+	return 0;
 }
 
 void attachments_drop_all(struct attachments *attachments)
@@ -272,22 +254,29 @@ size_t attachments_name(const struct attachments *attachments,
 	return attached;
 }
 
+struct removal {
+	uint16_t instance;
+	/* The last that failed, or 0. */
+	int err;
+};
+
+static int remove_leftover(const struct interface *interface, void *context)
+{
+	struct removal *removal = context;
+	int err = tc_remove_leftover(interface->ifindex, removal->instance);
+
+	if (err > 0)
+		log_info("%s: removed the filter of a killed instance",
+			 interface->name);
+	if (err < 0)
+		removal->err = err;
+	return 0;
+}
+
 int attachments_remove_leftovers(uint16_t instance)
 {
-	struct interface_list list;
-	int result = 0;
-	int err = interface_list_read(&list);
+	struct removal removal = { .instance = instance };
+	int err = interfaces_read(remove_leftover, &removal);
 
-	if (err)
-		return err;
-	for (size_t i = 0; i < list.count; i++) {
-		err = tc_remove_leftover(list.items[i].ifindex, instance);
-		if (err > 0)
-			log_info("%s: removed the filter of a killed instance",
-				 list.items[i].name);
-		if (err < 0)
-			result = err;
-	}
-	interface_list_free(&list);
-	return result;
+	return err ? err : removal.err;
 }

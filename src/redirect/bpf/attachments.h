@@ -27,6 +27,8 @@ struct attachment {
 	bool attached;
 	/* Somebody else's program comes first there; said once. */
 	bool behind;
+	/* The last one in which the interface was seen. */
+	uint32_t round;
 	struct tc_attachment tc;
 };
 
@@ -42,6 +44,8 @@ struct attachments {
 	int watch_fd;
 	/* When it was last seen whether the program is still attached. */
 	uint64_t looked_ns;
+	/* The number of the last reconciliation. */
+	uint32_t round;
 	struct attachment *items;
 	size_t count;
 };

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "redirect/bpf/interfaces.h"
 
-#include <errno.h>
 #include <fnmatch.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -23,75 +21,40 @@ const char *interface_objection(const struct interface *interface,
 	return count ? "not named by --interface" : NULL;
 }
 
-/* A new entry, or the one that an interrupted dump has left. */
-static struct interface *take_entry(struct interface_list *list,
-				    unsigned int ifindex)
-{
-	struct interface *items;
+struct reading {
+	interfaces_handler handler;
+	void *context;
+};
 
-	for (size_t i = 0; i < list->count; i++) {
-		if (list->items[i].ifindex == ifindex)
-			return &list->items[i];
-	}
-	items = reallocarray(list->items, list->count + 1, sizeof(*items));
-	if (!items)
-		return NULL;
-	list->items = items;
-	return &list->items[list->count++];
-}
-
-static int add_interface(const struct nlmsghdr *message, void *context)
+static int hand_over(const struct nlmsghdr *message, void *context)
 {
 	const size_t size = sizeof(struct ifinfomsg);
 	const struct ifinfomsg *info = netlink_body(message, RTM_NEWLINK, size);
-	struct interface *interface;
+	const struct reading *reading = context;
+	struct interface interface;
 
 	if (!info)
 		return 0;
-	interface = take_entry(context, (unsigned int)info->ifi_index);
-	if (!interface)
-		return -ENOMEM;
-
-	*interface = (struct interface){
+	interface = (struct interface){
 		.ifindex = (unsigned int)info->ifi_index,
 		.loopback = info->ifi_flags & IFF_LOOPBACK,
 		.master = netlink_u32(
 			netlink_attribute(message, size, IFLA_MASTER)),
 	};
 	netlink_text(netlink_attribute(message, size, IFLA_IFNAME),
-		     interface->name, sizeof(interface->name));
+		     interface.name, sizeof(interface.name));
 	netlink_text(
 		netlink_nested(netlink_attribute(message, size, IFLA_LINKINFO),
 			       IFLA_INFO_SLAVE_KIND),
-		interface->master_kind, sizeof(interface->master_kind));
-	return 0;
+		interface.master_kind, sizeof(interface.master_kind));
+	return reading->handler(&interface, reading->context);
 }
 
-int interface_list_read(struct interface_list *list)
+int interfaces_read(interfaces_handler handler, void *context)
 {
 	const struct ifinfomsg any = { .ifi_family = AF_UNSPEC };
-	int err;
+	struct reading reading = { .handler = handler, .context = context };
 
-	*list = (struct interface_list){ .count = 0 };
-	err = netlink_dump(NETLINK_ROUTE, RTM_GETLINK, &any, sizeof(any),
-			   add_interface, list);
-	if (err)
-		interface_list_free(list);
-	return err;
-}
-
-void interface_list_free(struct interface_list *list)
-{
-	free(list->items);
-	*list = (struct interface_list){ .count = 0 };
-}
-
-const struct interface *interface_list_find(const struct interface_list *list,
-					    unsigned int ifindex)
-{
-	for (size_t i = 0; i < list->count; i++) {
-		if (list->items[i].ifindex == ifindex)
-			return &list->items[i];
-	}
-	return NULL;
+	return netlink_dump(NETLINK_ROUTE, RTM_GETLINK, &any, sizeof(any),
+			    hand_over, &reading);
 }

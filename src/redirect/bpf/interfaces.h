@@ -17,11 +17,6 @@ struct interface {
 	char master_kind[IFNAMSIZ];
 };
 
-struct interface_list {
-	struct interface *items;
-	size_t count;
-};
-
 /*
  * Why packets that come in on @interface should not be looked at, for messages;
  * NULL if they should. Not on loopback: what the host sends to itself goes to
@@ -33,16 +28,12 @@ struct interface_list {
 const char *interface_objection(const struct interface *interface,
 				const char *const *patterns, size_t count);
 
-/*
- * All interfaces of this network namespace, each once. Returns 0 or negative
- * errno. The caller frees with interface_list_free(), which is safe on a list
- * of zeros.
- */
-int interface_list_read(struct interface_list *list);
-void interface_list_free(struct interface_list *list);
+/* What it returns below 0 ends the reading. */
+typedef int (*interfaces_handler)(const struct interface *interface,
+				  void *context);
 
-/* The entry with that ifindex, or NULL. */
-const struct interface *interface_list_find(const struct interface_list *list,
-					    unsigned int ifindex);
+/* Hand each interface of this network namespace to @handler, some perhaps
+ * twice. Returns 0 or negative errno. */
+int interfaces_read(interfaces_handler handler, void *context);
 
 #endif

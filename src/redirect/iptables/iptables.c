@@ -4,18 +4,21 @@
  * each address family (nat_family.h): all of them or none.
  */
 #include <errno.h>
+#include <linux/netfilter/nfnetlink.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "base/clock.h"
+#include "base/fd.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/netlink.h"
 #include "redirect/iptables/conntrack_hold.h"
 #include "redirect/iptables/leftovers.h"
 #include "redirect/iptables/nat_family.h"
 #include "redirect/iptables/obstacles.h"
-#include "redirect/iptables/rule_watch.h"
 #include "redirect/redirect.h"
 
 #define FAMILIES 2
@@ -25,7 +28,12 @@ struct iptables_redirect {
 	const struct redirect_config *config;
 	struct rulespec rule;
 	struct conntrack_hold hold;
-	struct rule_watch watch;
+	/* Readable when others have changed rules by iptables-nft or nft;
+	 * iptables-legacy replaces tables without a word. -1 if the kernel does
+	 * not tell. */
+	int watch_fd;
+	bool rules_changed;
+	uint64_t next_look_ns;
 	/* From attach to pause. */
 	bool in_place;
 	struct nat_family families[FAMILIES];
@@ -84,7 +92,7 @@ static void free_redirect(struct iptables_redirect *self)
 {
 	for (size_t i = 0; i < self->family_count; i++)
 		nat_family_close(&self->families[i], self->config->listen_port);
-	rule_watch_close(&self->watch);
+	close_fd_at(&self->watch_fd);
 	conntrack_hold_close(&self->hold);
 	rulespec_free(&self->rule);
 	free(self);
@@ -94,6 +102,18 @@ static int open_family(struct iptables_redirect *self, sa_family_t number)
 {
 	return nat_family_open(&self->families[self->family_count++], number,
 			       self->config, &self->rule, &self->hold.rule);
+}
+
+static void watch_rules(struct iptables_redirect *self)
+{
+	static const unsigned int group = NFNLGRP_NFTABLES;
+	int fd = netlink_subscribe(NETLINK_NETFILTER, &group, 1);
+
+	if (fd < 0)
+		log_debug("the kernel does not tell of changed rules: %s",
+			  error_text(fd));
+	else
+		self->watch_fd = fd;
 }
 
 static int iptables_open(const struct redirect_config *config,
@@ -108,7 +128,7 @@ static int iptables_open(const struct redirect_config *config,
 	self->redirect.ops = &redirect_iptables;
 	self->config = config;
 	self->hold = CONNTRACK_HOLD_NONE;
-	self->watch = RULE_WATCH_NONE;
+	self->watch_fd = -1;
 
 	err = make_rule(config, &self->rule);
 	if (err) {
@@ -129,7 +149,7 @@ static int iptables_open(const struct redirect_config *config,
 		err = open_family(self, AF_INET6);
 	if (err)
 		goto fail;
-	rule_watch_open(&self->watch);
+	watch_rules(self);
 
 	*redirect = &self->redirect;
 	return 0;
@@ -160,14 +180,20 @@ static int iptables_attach(struct redirect *redirect)
 /*
  * Somebody has changed rules: a firewall that was loaded again takes ours
  * along, and the validation that it is there for would fail. What fails here
- * is tried again at the next change. Our own makes us look again as well.
+ * is tried again at the next change. Our own makes us look again as well; once
+ * a second at most, as there are hosts whose rules never rest.
  */
 static int iptables_handle_event(struct redirect *redirect)
 {
 	struct iptables_redirect *self = from_redirect(redirect);
+	const uint64_t now = monotonic_ns();
 
-	if (!rule_watch_due(&self->watch) || !self->in_place)
+	if (self->watch_fd >= 0 && netlink_drain(self->watch_fd) > 0)
+		self->rules_changed = true;
+	if (!self->rules_changed || now < self->next_look_ns || !self->in_place)
 		return 0;
+	self->rules_changed = false;
+	self->next_look_ns = now + NS_PER_S;
 	for (size_t i = 0; i < self->family_count; i++)
 		nat_family_put_back(&self->families[i]);
 	return 0;
@@ -233,7 +259,7 @@ static int iptables_remove_leftovers(const struct redirect_config *config)
 
 static int iptables_event_fd(const struct redirect *redirect)
 {
-	return ((const struct iptables_redirect *)redirect)->watch.fd;
+	return ((const struct iptables_redirect *)redirect)->watch_fd;
 }
 
 static int iptables_worker_fd(const struct redirect *redirect)

@@ -15,7 +15,7 @@
 /* How often to look for what the kernel does not tell. */
 #define LOOK_INTERVAL_NS (5 * NS_PER_S)
 
-int attachments_open(struct attachments *attachments)
+int attachments_open(struct attachments *self)
 {
 	static const unsigned int groups[] = {
 		RTNLGRP_LINK,
@@ -27,50 +27,49 @@ int attachments_open(struct attachments *attachments)
 	};
 	int fd = netlink_subscribe(NETLINK_ROUTE, groups, ARRAY_SIZE(groups));
 
-	attachments->way = tc_best_way();
-	attachments->watch_fd = fd;
+	self->way = tc_best_way();
+	self->watch_fd = fd;
 	if (fd >= 0)
 		return 0;
 	log_error("cannot watch the network interfaces: %s", error_text(fd));
 	return fd;
 }
 
-void attachments_close(struct attachments *attachments)
+void attachments_close(struct attachments *self)
 {
-	attachments_drop_all(attachments);
-	close_fd_at(&attachments->watch_fd);
-	free(attachments->items);
-	attachments->items = NULL;
+	attachments_drop_all(self);
+	close_fd_at(&self->watch_fd);
+	free(self->items);
+	self->items = NULL;
 }
 
-int attachments_changed(const struct attachments *attachments)
+int attachments_changed(const struct attachments *self)
 {
-	return netlink_drain(attachments->watch_fd);
+	return netlink_drain(self->watch_fd);
 }
 
-static struct attachment *find_attachment(const struct attachments *attachments,
+static struct attachment *find_attachment(const struct attachments *self,
 					  unsigned int ifindex)
 {
-	for (size_t i = 0; i < attachments->count; i++) {
-		if (attachments->items[i].interface.ifindex == ifindex)
-			return &attachments->items[i];
+	for (size_t i = 0; i < self->count; i++) {
+		if (self->items[i].interface.ifindex == ifindex)
+			return &self->items[i];
 	}
 	return NULL;
 }
 
-static struct attachment *add_attachment(struct attachments *attachments)
+static struct attachment *add_attachment(struct attachments *self)
 {
 	struct attachment *grown;
 
-	grown = reallocarray(attachments->items, attachments->count + 1,
-			     sizeof(*grown));
+	grown = reallocarray(self->items, self->count + 1, sizeof(*grown));
 	if (!grown)
 		return NULL;
-	attachments->items = grown;
-	return &attachments->items[attachments->count++];
+	self->items = grown;
+	return &self->items[self->count++];
 }
 
-static void drop_attachment(struct attachments *attachments,
+static void drop_attachment(struct attachments *self,
 			    struct attachment *attachment, const char *why)
 {
 	int err = 0;
@@ -81,31 +80,19 @@ static void drop_attachment(struct attachments *attachments,
 		log_warning("%s: cannot detach: %s", attachment->interface.name,
 			    error_text(err));
 	log_debug("%s: let go: %s", attachment->interface.name, why);
-	program_forget(attachments->program, attachment->interface.ifindex);
-	*attachment = attachments->items[--attachments->count];
-}
-
-static void explain_failure(const struct attachment *attachment,
-			    enum tc_way way, int err)
-{
-	log_warning("%s: cannot attach: %s%s", attachment->interface.name,
-		    error_text(err),
-		    way == TC_CLSACT && err == -ENOENT
-			    ? "; the kernel modules sch_ingress and cls_bpf "
-			      "are needed"
-			    : "");
+	program_forget(self->program, attachment->interface.ifindex);
+	*attachment = self->items[--self->count];
 }
 
 /* By tcx that is one that came later, and made itself the first. */
-static void warn_if_behind(const struct attachments *attachments,
+static void warn_if_behind(const struct attachments *self,
 			   struct attachment *attachment)
 {
 	const bool was_behind = attachment->behind;
 	char other[80];
 
-	attachment->behind = tc_is_behind(&attachment->tc,
-					  attachments->program->id, other,
-					  sizeof(other));
+	attachment->behind = tc_is_behind(&attachment->tc, self->program->id,
+					  other, sizeof(other));
 	if (attachment->behind && !was_behind)
 		log_warning("%s: %s runs before us and may keep packets from "
 			    "us",
@@ -113,35 +100,40 @@ static void warn_if_behind(const struct attachments *attachments,
 }
 
 /* Attach where it has not been done; a failure is remembered, not returned. */
-static void try_attach(struct attachments *attachments,
-		       struct attachment *attachment, bool first_time)
+static void try_attach(struct attachments *self, struct attachment *attachment,
+		       bool first_time)
 {
 	const unsigned int ifindex = attachment->interface.ifindex;
 	int err;
 
 	/* Before the first packet. */
-	program_count(attachments->program, ifindex);
-	err = tc_attach(&attachment->tc, attachments->way, ifindex,
-			attachments->program->fd, attachments->instance);
+	program_count(self->program, ifindex);
+	err = tc_attach(&attachment->tc, self->way, ifindex, self->program->fd,
+			self->instance);
 	attachment->attached = !err;
 	if (!err) {
 		log_debug("%s: attached by %s", attachment->interface.name,
-			  tc_way_text(attachments->way));
-		warn_if_behind(attachments, attachment);
+			  tc_way_text(self->way));
+		warn_if_behind(self, attachment);
 	} else if (err != -ENODEV && first_time) {
-		explain_failure(attachment, attachments->way, err);
+		log_warning("%s: cannot attach: %s%s",
+			    attachment->interface.name, error_text(err),
+			    self->way == TC_CLSACT && err == -ENOENT
+				    ? "; the kernel modules sch_ingress and "
+				      "cls_bpf are needed"
+				    : "");
 	}
 }
 
-static bool is_taken_off(const struct attachments *attachments,
+static bool is_taken_off(const struct attachments *self,
 			 const struct attachment *attachment)
 {
 	return attachment->attached &&
-	       !tc_is_attached(&attachment->tc, attachments->program->id);
+	       !tc_is_attached(&attachment->tc, self->program->id);
 }
 
 /* Not by one that has gone since the list was read, which takes all along. */
-static void drop_taken_off(struct attachments *attachments,
+static void drop_taken_off(struct attachments *self,
 			   struct attachment *attachment)
 {
 	char unused[IF_NAMESIZE];
@@ -150,106 +142,105 @@ static void drop_taken_off(struct attachments *attachments,
 		log_warning("%s: somebody else has taken our program off: "
 			    "attaching it again",
 			    attachment->interface.name);
-	drop_attachment(attachments, attachment, "taken off");
+	drop_attachment(self, attachment, "taken off");
 }
 
 /* Be attached to @interface, or not, as it is now. */
 static int look_at(const struct interface *interface, void *context)
 {
-	struct attachments *attachments = context;
+	struct attachments *self = context;
 	struct attachment *attachment =
-		find_attachment(attachments, interface->ifindex);
-	const char *why = interface_objection(interface, attachments->patterns,
-					      attachments->pattern_count);
+		find_attachment(self, interface->ifindex);
+	const char *why = interface_objection(interface, self->patterns,
+					      self->pattern_count);
 
 	if (why) {
 		if (attachment)
-			drop_attachment(attachments, attachment, why);
+			drop_attachment(self, attachment, why);
 		else
 			log_debug("%s: left alone: %s", interface->name, why);
 		return 0;
 	}
-	if (attachment && is_taken_off(attachments, attachment)) {
-		drop_taken_off(attachments, attachment);
+	if (attachment && is_taken_off(self, attachment)) {
+		drop_taken_off(self, attachment);
 		attachment = NULL;
 	}
 	if (!attachment) {
-		attachment = add_attachment(attachments);
+		attachment = add_attachment(self);
 		if (!attachment)
 			return -ENOMEM;
 		*attachment = (struct attachment){ .interface = *interface };
-		try_attach(attachments, attachment, true);
+		try_attach(self, attachment, true);
 	} else if (!attachment->attached) {
-		try_attach(attachments, attachment, false);
+		try_attach(self, attachment, false);
 	} else {
 		/* There may be other programs beside us. */
-		warn_if_behind(attachments, attachment);
+		warn_if_behind(self, attachment);
 	}
 	/* It may have another name now. */
 	attachment->interface = *interface;
-	attachment->round = attachments->round;
+	attachment->round = self->round;
 	return 0;
 }
 
-int attachments_reconcile(struct attachments *attachments)
+int attachments_reconcile(struct attachments *self)
 {
 	int err;
 
-	attachments->looked_ns = monotonic_ns();
-	attachments->round++;
-	err = interfaces_read(look_at, attachments);
+	self->looked_ns = monotonic_ns();
+	self->round++;
+	err = interfaces_read(look_at, self);
 	if (err) {
 		log_error("cannot list the network interfaces: %s",
 			  error_text(err));
 		return err;
 	}
 	/* Backwards: what drop_attachment() moves has been looked at. */
-	for (size_t i = attachments->count; i-- > 0;) {
-		struct attachment *attachment = &attachments->items[i];
+	for (size_t i = self->count; i-- > 0;) {
+		struct attachment *attachment = &self->items[i];
 
-		if (attachment->round != attachments->round)
-			drop_attachment(attachments, attachment, "gone");
+		if (attachment->round != self->round)
+			drop_attachment(self, attachment, "gone");
 	}
 	return 0;
 }
 
-void attachments_drop_all(struct attachments *attachments)
+void attachments_drop_all(struct attachments *self)
 {
-	while (attachments->count)
-		drop_attachment(attachments,
-				&attachments->items[attachments->count - 1],
+	while (self->count)
+		drop_attachment(self, &self->items[self->count - 1],
 				"detached");
 }
 
-bool attachments_are_missing(struct attachments *attachments)
+bool attachments_are_missing(struct attachments *self)
 {
 	const uint64_t now = monotonic_ns();
 
-	if (now - attachments->looked_ns < LOOK_INTERVAL_NS)
+	if (now - self->looked_ns < LOOK_INTERVAL_NS)
 		return false;
-	attachments->looked_ns = now;
-	for (size_t i = 0; i < attachments->count; i++) {
-		if (is_taken_off(attachments, &attachments->items[i]))
+	self->looked_ns = now;
+	for (size_t i = 0; i < self->count; i++) {
+		if (is_taken_off(self, &self->items[i]))
 			return true;
 	}
 	return false;
 }
 
-size_t attachments_name(const struct attachments *attachments,
+size_t attachments_name(const struct attachments *self,
 			char names[static ATTACHMENTS_NAMES_SIZE])
 {
 	size_t attached = 0;
 	size_t length = 0;
 
 	names[0] = '\0';
-	for (size_t i = 0; i < attachments->count; i++) {
-		if (!attachments->items[i].attached)
+	for (size_t i = 0; i < self->count; i++) {
+		if (!self->items[i].attached)
 			continue;
 		attached++;
 		if (length < ATTACHMENTS_NAMES_SIZE)
 			length += (size_t)snprintf(
 				names + length, ATTACHMENTS_NAMES_SIZE - length,
-				" %s", attachments->items[i].interface.name);
+				" %s", self->items[i].interface.name);
 	}
 	return attached;
 }

@@ -57,25 +57,25 @@ struct attachments {
  * Begin to watch; ->program, ->instance and ->patterns are set, and what they
  * point to outlives this. 0 or negative errno, which is logged.
  */
-int attachments_open(struct attachments *attachments);
+int attachments_open(struct attachments *self);
 /* Be attached nowhere, and no longer watch; safe on zeros with ->watch_fd -1,
  * and twice. */
-void attachments_close(struct attachments *attachments);
+void attachments_close(struct attachments *self);
 
 /* Be attached to exactly the interfaces that fit now. 0 or negative errno; that
  * one interface refuses is no error, but logged. */
-int attachments_reconcile(struct attachments *attachments);
-void attachments_drop_all(struct attachments *attachments);
+int attachments_reconcile(struct attachments *self);
+void attachments_drop_all(struct attachments *self);
 
 /* Have interfaces or addresses changed since the last call? 1, 0 or negative
  * errno. */
-int attachments_changed(const struct attachments *attachments);
+int attachments_changed(const struct attachments *self);
 /* Has anybody taken the program off an interface? The kernel does not tell of
  * that everywhere; looks only every few seconds. */
-bool attachments_are_missing(struct attachments *attachments);
+bool attachments_are_missing(struct attachments *self);
 
 /* How many there are, with " NAME" of each in @names. */
-size_t attachments_name(const struct attachments *attachments,
+size_t attachments_name(const struct attachments *self,
 			char names[static ATTACHMENTS_NAMES_SIZE]);
 
 /*

@@ -10,7 +10,7 @@
 #include "redirect/bpf/features.h"
 #include "redirect/bpf/routes.h"
 
-int destinations_open(struct destinations *destinations)
+int destinations_open(struct destinations *self)
 {
 	static const unsigned int groups[] = {
 		RTNLGRP_IPV4_ROUTE,
@@ -20,21 +20,21 @@ int destinations_open(struct destinations *destinations)
 	};
 	int fd = netlink_subscribe(NETLINK_ROUTE, groups, ARRAY_SIZE(groups));
 
-	*destinations = (struct destinations){ .watch_fd = fd };
+	*self = (struct destinations){ .watch_fd = fd };
 	if (fd >= 0)
 		return 0;
 	log_error("cannot watch the routes: %s", error_text(fd));
 	return fd;
 }
 
-void destinations_close(struct destinations *destinations)
+void destinations_close(struct destinations *self)
 {
-	close_fd_at(&destinations->watch_fd);
+	close_fd_at(&self->watch_fd);
 }
 
-int destinations_changed(const struct destinations *destinations)
+int destinations_changed(const struct destinations *self)
 {
-	return netlink_drain(destinations->watch_fd);
+	return netlink_drain(self->watch_fd);
 }
 
 struct listing {
@@ -68,11 +68,10 @@ static void forget_old(const struct listing *listing)
 	}
 }
 
-int destinations_list(struct destinations *destinations,
-		      const struct program *program)
+int destinations_list(struct destinations *self, const struct program *program)
 {
 	struct listing listing = { .map_fd = program->destinations_fd,
-				   .round = ++destinations->round };
+				   .round = ++self->round };
 	int err = routes_list_local(add, &listing);
 
 	if (!err)
@@ -82,7 +81,7 @@ int destinations_list(struct destinations *destinations,
 
 /* Devices of other namespaces that share one of ours (ipvlan) are not in our
  * list of interfaces, only their module is to be seen. */
-int destinations_follow(struct destinations *destinations,
+int destinations_follow(struct destinations *self,
 			const struct program *program)
 {
 	const bool shared = features_have_shared_devices();
@@ -90,18 +89,17 @@ int destinations_follow(struct destinations *destinations,
 	int err = marked < 0 ? marked : 0;
 
 	if (!err && (shared || marked))
-		err = destinations_list(destinations, program);
+		err = destinations_list(self, program);
 	if (err) {
 		log_error("cannot tell this host's addresses to the eBPF "
 			  "program: %s",
 			  error_text(err));
 		return err;
 	}
-	if (shared == destinations->shared_devices &&
-	    marked == destinations->marked_rules)
+	if (shared == self->shared_devices && marked == self->marked_rules)
 		return 0;
-	destinations->shared_devices = shared;
-	destinations->marked_rules = marked;
+	self->shared_devices = shared;
+	self->marked_rules = marked;
 	log_debug("steering %s%s%s",
 		  shared || marked ? "only what a local route leads to"
 				   : "whatever is not routed on",

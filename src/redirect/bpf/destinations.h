@@ -25,23 +25,22 @@ struct destinations {
 #define DESTINATIONS_NONE ((struct destinations){ .watch_fd = -1 })
 
 /* Begin to watch. 0 or negative errno, which is logged. */
-int destinations_open(struct destinations *destinations);
+int destinations_open(struct destinations *self);
 /* Safe on DESTINATIONS_NONE and twice. */
-void destinations_close(struct destinations *destinations);
+void destinations_close(struct destinations *self);
 
 /* Has anything changed since the last call? 1, 0 or negative errno. */
-int destinations_changed(const struct destinations *destinations);
+int destinations_changed(const struct destinations *self);
 
 /*
  * Look at what the list is needed for, and bring @program's up to date if it
  * is. Returns 1 if the switch is to be set anew, 0, or negative errno, which is
  * logged.
  */
-int destinations_follow(struct destinations *destinations,
+int destinations_follow(struct destinations *self,
 			const struct program *program);
 
 /* Bring @program's list up to date, needed or not. 0 or negative errno. */
-int destinations_list(struct destinations *destinations,
-		      const struct program *program);
+int destinations_list(struct destinations *self, const struct program *program);
 
 #endif

@@ -65,10 +65,8 @@ static int probe_family(sa_family_t family, char *reason, size_t reason_size)
 {
 	cleanup_free char *rules = NULL;
 	struct xtables xtables;
-	int err = xtables_find(&xtables, family);
+	int err = xtables_open(&xtables, family, "nat", &rules);
 
-	if (!err)
-		err = xtables_list(&xtables, "nat", &rules);
 	if (err)
 		snprintf(reason, reason_size, "%s: %s%s", xtables.name,
 			 xtables.message, xtables_advice(&xtables));

@@ -129,8 +129,7 @@ int leftovers_remove(sa_family_t family, const struct rulespec *rule,
 	int err = 0;
 
 	/* Not installed, or a host without this table: nothing can be left. */
-	if (xtables_find(&xtables, family) == 0 &&
-	    xtables_list(&xtables, "nat", &rules) == 0 &&
+	if (xtables_open(&xtables, family, "nat", &rules) == 0 &&
 	    strstr(rules, "-A PREROUTING ")) {
 		err = xtables_delete_all(&xtables, rule);
 		/* A rule that this family cannot express is not in its table. */

@@ -22,9 +22,7 @@ int nat_family_open(struct nat_family *family, sa_family_t number,
 	int err;
 
 	*family = (struct nat_family){ .rule = rule, .hold = hold };
-	err = xtables_find(xtables, number);
-	if (!err)
-		err = xtables_list(xtables, "nat", &rules);
+	err = xtables_open(xtables, number, "nat", &rules);
 	if (err)
 		return xtables_complain(xtables, "redirect", err);
 

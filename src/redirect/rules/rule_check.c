@@ -91,10 +91,8 @@ static int check_family(const struct rule_check *check, sa_family_t family,
 {
 	cleanup_free char *rules = NULL;
 	struct xtables xtables;
-	int result = xtables_find(&xtables, family);
+	int result = xtables_open(&xtables, family, check->table, &rules);
 
-	if (!result)
-		result = xtables_list(&xtables, check->table, &rules);
 	if (!result)
 		result = rule_check_dump(check, family, rules, rule);
 	else if (result != -ENOMEM)

@@ -140,6 +140,14 @@ int xtables_list(struct xtables *xtables, const char *table, char **rules)
 	return status;
 }
 
+int xtables_open(struct xtables *xtables, sa_family_t family, const char *table,
+		 char **rules)
+{
+	int err = xtables_find(xtables, family);
+
+	return err ? err : xtables_list(xtables, table, rules);
+}
+
 static int run_rule(struct xtables *xtables, const char *action,
 		    const struct rulespec *rule)
 {

@@ -39,6 +39,10 @@ int xtables_complain(const struct xtables *xtables, const char *what, int err);
  */
 int xtables_list(struct xtables *xtables, const char *table, char **rules);
 
+/* Both; on any error too, xtables_release() is due. */
+int xtables_open(struct xtables *xtables, sa_family_t family, const char *table,
+		 char **rules);
+
 /* Is the rule in the nat table's PREROUTING? 1, 0, or negative errno. */
 int xtables_has(struct xtables *xtables, const struct rulespec *rule);
 int xtables_append(struct xtables *xtables, const struct rulespec *rule);

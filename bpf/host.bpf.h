@@ -8,8 +8,7 @@
 
 #include "bpf/packet.bpf.h"
 
-/* An address that has been found to be this host's is believed to be, for some
- * ticks of the clock. */
+/* An address found to be this host's is taken to be for some ticks more. */
 #define KNOWN_FOR_NS 20000000ull
 
 /* This host's destinations, each with the round of the loader's in which it was
@@ -48,10 +47,10 @@ static __always_inline bool is_listed(const struct segment *segment, int family)
 }
 
 /*
- * Where forwarding is off the kernel does not tell. Nothing is routed on then,
- * but for devices that share ours. And what it has no route for by the packet's
- * mark of this moment, it does not tell from what is ours. So ask the list,
- * where such things are (struct program_switch).
+ * With forwarding off, the kernel does not say. Nothing is routed on then,
+ * except by devices that share ours. Nor does it tell a packet that is ours
+ * from one that has no route with the mark it has at this point. Where either
+ * can happen (struct program_switch), the list decides.
  */
 static __always_inline bool ends_here(struct __sk_buff *skb,
 				      const struct segment *segment, int family)
@@ -89,9 +88,9 @@ static __always_inline bool ends_here(struct __sk_buff *skb,
 }
 
 /*
- * The same, asked once for many SYNs: what the route says costs a third of all.
- * In the flood where that counts they come to one address. One that is taken
- * from the host meanwhile takes a SYN along, at worst, and that is sent again.
+ * The same, asked once for many SYNs: the route lookup is a third of a SYN's
+ * cost. In a flood, where that counts, they come to one address. If that address
+ * is removed from the host in between, a SYN may be lost, and is sent again.
  */
 static __always_inline bool
 known_to_end_here(struct __sk_buff *skb, const struct segment *segment,

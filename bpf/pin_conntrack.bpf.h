@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
 /*
- * Keep a flow that is about to be steered from being carried off by NAT.
+ * Keep NAT from redirecting a flow that is about to be steered.
  *
- * It gets a conntrack entry of ours first. An entry that is confirmed is never
- * NATed, so that the packet stays. The entry also tells at the next SYN of that
- * flow whether the first one was answered. Needs kfuncs (kernel 6.0) and the
- * right to use them (CAP_SYS_ADMIN).
+ * The flow gets a conntrack entry of ours first: the kernel never applies NAT
+ * to an entry that is confirmed already, so the packet stays here. At the
+ * flow's next SYN the entry also tells whether the first one was answered.
+ * Needs kfuncs (kernel 6.0) and the right to use them (CAP_SYS_ADMIN).
  *
  * A container's packets are forwarded, so that the INPUT rules in front of it
  * may well drop the port, and with it what is steered. Where the user wants it
@@ -75,7 +75,7 @@ static __always_inline bool is_tracked(struct __sk_buff *skb)
 
 enum entry_kind {
 	ENTRY_NONE,
-	/* Neither NATed nor at its end: as good as one of ours. */
+	/* Alive and without NAT, so it serves as well as one of ours. */
 	ENTRY_PLAIN,
 	ENTRY_NAT,
 	/* Of a flow that has ended. It has expired now: the SYN would replace

@@ -28,7 +28,7 @@
  * socket on it is of no use: the SYN is dropped, and the client hangs. So
  * pin_flow() has a say, of which there are two, one for each object:
  * pin_conntrack.bpf.h keeps the flow here, and syn_memory.bpf.h notices when
- * it was carried off.
+ * NAT has taken it.
  */
 #ifndef STEER_BPF_H
 #define STEER_BPF_H

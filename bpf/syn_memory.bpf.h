@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
 /*
- * Where a flow that is steered cannot be kept from being carried off by NAT: a
- * memory of steered SYNs shows when one is sent again without a trace of the
- * first in the kernel. That one is passed, and the client only waits for a
- * second.
+ * Without the conntrack pin, NAT may redirect a steered SYN to where it is
+ * dropped. A memory of steered SYNs shows when one is sent again and the kernel
+ * has no trace of the first. That one is passed, so that the client only loses
+ * a second.
  */
 #ifndef SYN_MEMORY_BPF_H
 #define SYN_MEMORY_BPF_H

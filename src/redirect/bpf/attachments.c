@@ -84,7 +84,7 @@ static void drop_attachment(struct attachments *self,
 	*attachment = self->items[--self->count];
 }
 
-/* By tcx that is one that came later, and made itself the first. */
+/* With tcx that is one attached later, and before us. */
 static void warn_if_behind(const struct attachments *self,
 			   struct attachment *attachment)
 {
@@ -132,7 +132,7 @@ static bool is_taken_off(const struct attachments *self,
 	       !tc_is_attached(&attachment->tc, self->program->id);
 }
 
-/* Not by one that has gone since the list was read, which takes all along. */
+/* No reason to warn if the interface has gone with all its programs. */
 static void drop_taken_off(struct attachments *self,
 			   struct attachment *attachment)
 {

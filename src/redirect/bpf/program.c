@@ -14,8 +14,7 @@
 #include "base/memory.h"
 #include "redirect/bpf/features.h"
 
-/* libbpf's words are for who knows libbpf: what matters to others we say
- * ourselves. */
+/* libbpf's messages help those who know libbpf; the others get our own. */
 static int print(enum libbpf_print_level level, const char *format,
 		 va_list arguments)
 {

@@ -15,7 +15,7 @@ enum steering_pin {
 	STEERING_NO_PIN,
 	/* By an entry in conntrack. */
 	STEERING_PIN,
-	/* By one that walks past the INPUT rules, too. */
+	/* By an entry that INPUT rules take for an established flow. */
 	STEERING_PIN_PAST_FIREWALL,
 };
 

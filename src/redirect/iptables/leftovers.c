@@ -29,7 +29,7 @@ static int remove_hold(struct xtables *xtables, const char *name,
 		   : 0;
 }
 
-/* Whoever started us may wait for the end of file on what we inherited. */
+/* The caller may be waiting for the end of file on a descriptor we inherited. */
 static void let_go(void)
 {
 	int null_fd;
@@ -63,8 +63,8 @@ __attribute__((noreturn)) static void sweep(const char *name,
 
 /*
  * Leave a process behind that removes the hold once the killed instance's
- * workers have ended, unless one waits for that already. It is nobody's child
- * and has no descriptor of ours.
+ * workers have ended, unless one waits for that already. It is no child of
+ * ours and keeps none of our descriptors.
  */
 static void start_sweeper(const char *name, uint16_t listen_port)
 {
@@ -89,8 +89,8 @@ static void start_sweeper(const char *name, uint16_t listen_port)
 }
 
 /*
- * @rules is a dump from before; a hold that is gone by now does no harm. One
- * whose workers live on is what keeps their connections: it goes after them.
+ * @rules may be out of date: removing a hold that has gone does no harm. A hold
+ * whose workers live on keeps their connections working, and goes after them.
  */
 static int remove_stale_holds(struct xtables *xtables, const char *rules,
 			      uint16_t listen_port)

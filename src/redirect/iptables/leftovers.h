@@ -12,11 +12,11 @@
 #include "redirect/rules/rulespec.h"
 
 /*
- * Remove @rule, and all holds that nobody needs, from the nat table of @family.
- * A hold that workers of a killed supervisor still need goes when they have
- * ended, by a process that is started for it; if it cannot be, the hold, which
- * does nothing, stays for the next start or stop. Returns 0 or negative errno;
- * both are logged.
+ * Remove @rule, and all holds that no process needs, from the nat table of
+ * @family. A hold that workers of a killed supervisor still need is removed
+ * when they have ended, by a process started for it; if that cannot be started,
+ * the hold, which does nothing, stays until the next start or stop. Returns 0
+ * or negative errno; failures are logged.
  */
 int leftovers_remove(sa_family_t family, const struct rulespec *rule,
 		     uint16_t listen_port);

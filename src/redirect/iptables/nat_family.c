@@ -49,10 +49,8 @@ static int add_hold(struct nat_family *family)
 		   : 0;
 }
 
-/*
- * The hold comes first: a rule left by a killed instance may be the only one
- * that keeps conntrack on, and is deleted next.
- */
+/* The hold comes first: the rule of a killed instance, which is deleted next,
+ * may be the only one that keeps conntrack on. */
 int nat_family_attach(struct nat_family *family)
 {
 	struct xtables *xtables = &family->xtables;
@@ -101,8 +99,8 @@ int nat_family_pause(struct nat_family *family)
 
 	if (err)
 		return err;
-	/* Where nobody told us of it: whoever wonders why a validation did not
-	 * reach the ACME client should find the reason. */
+	/* The kernel may not have told us before. The log should show why a
+	 * validation did not reach the ACME client. */
 	if (family->was_attached && xtables_has(xtables, family->rule) == 0)
 		log_warning("%s: somebody else has removed our rule; new "
 			    "connections went to the web server since",
@@ -116,8 +114,8 @@ int nat_family_pause(struct nat_family *family)
 	return err ? xtables_complain(xtables, "end the redirect", err) : 0;
 }
 
-/* Nobody comes after us: a want of processes or descriptors that passes must
- * not leave the rule behind. */
+/* No later step would remove the hold, so try again if the host is out of
+ * processes or descriptors for a moment. */
 void nat_family_close(struct nat_family *family, uint16_t listen_port)
 {
 	int err = family->was_attached ? -EAGAIN : 0;

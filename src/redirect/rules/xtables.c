@@ -12,7 +12,7 @@
 
 /* How long iptables waits for another that changes the same tables. */
 #define LOCK_WAIT_SECONDS "30"
-/* Of a rule that somebody puts back whenever we delete it. */
+/* Something else may put the rule back whenever we delete it. */
 #define MAX_DELETIONS 1000
 
 /* iptables(8) does not list its exit codes; these are xtables.h's. */

@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "base/memory.h"
 #include "redirect/bpf/features.h"
 
 /* libbpf's messages help those who know libbpf; the others get our own. */
@@ -168,18 +167,21 @@ static char *new_values(const struct program *program, size_t *cpus)
 {
 	const int possible = libbpf_num_possible_cpus();
 
-	*cpus = possible < 0 ? 0 : (size_t)possible;
+	if (possible < 1)
+		return NULL;
+	*cpus = (size_t)possible;
 	return calloc(*cpus, bpf_map__value_size(program->interfaces));
 }
 
 void program_count(const struct program *program, unsigned int ifindex)
 {
 	size_t cpus;
-	cleanup_free char *zeros = new_values(program, &cpus);
+	char *zeros = new_values(program, &cpus);
 
-	if (zeros && cpus)
+	if (zeros)
 		bpf_map_update_elem(bpf_map__fd(program->interfaces), &ifindex,
 				    zeros, BPF_ANY);
+	free(zeros);
 }
 
 void program_forget(const struct program *program, unsigned int ifindex)
@@ -191,15 +193,14 @@ void program_read(const struct program *program, unsigned int ifindex,
 		  uint64_t *totals, size_t count)
 {
 	const size_t size = bpf_map__value_size(program->interfaces);
-	size_t cpus;
-	cleanup_free char *values = new_values(program, &cpus);
+	size_t cpus = 0;
+	char *values = new_values(program, &cpus);
 	uint64_t number;
 
 	memset(totals, 0, count * sizeof(*totals));
-	if (!values || !cpus ||
-	    bpf_map_lookup_elem(bpf_map__fd(program->interfaces), &ifindex,
-				values))
-		return;
+	if (!values || bpf_map_lookup_elem(bpf_map__fd(program->interfaces),
+					   &ifindex, values))
+		cpus = 0;
 	for (size_t cpu = 0; cpu < cpus; cpu++) {
 		for (size_t i = 0; i < count; i++) {
 			memcpy(&number,
@@ -208,4 +209,5 @@ void program_read(const struct program *program, unsigned int ifindex,
 			totals[i] += number;
 		}
 	}
+	free(values);
 }

@@ -110,8 +110,7 @@ $(BUILD)/bpf/%.bpf.o: bpf/%.bpf.c $(wildcard bpf/*.h vmlinux/*.h)
 	$(call say,CLANG)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CLANG) -target bpf -mcpu=v3 -O2 -g $(HERE) -Wall -Wextra -Werror \
-		-Wno-unused-parameter -Wno-unused-function -fno-jump-tables \
-		-I. -c -o $@ $<
+		-Wno-unused-parameter -fno-jump-tables -I. -c -o $@ $<
 	$(Q)$(LLVM_STRIP) -g $@
 
 $(BUILD)/bpf/%.skel.h: $(BUILD)/bpf/%.bpf.o

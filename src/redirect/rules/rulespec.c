@@ -41,12 +41,13 @@ int rulespec_split(const char *text, size_t length, struct rulespec *rulespec)
 	const size_t array_size = ((length + 1) / 2 + 1) * sizeof(char *);
 	const char *const end = text + length;
 	char **words = malloc(array_size + length + 1);
-	char *written = (char *)words + array_size;
+	char *written;
 	size_t count = 0;
 	int err = 0;
 
 	if (!words)
 		return -ENOMEM;
+	written = (char *)words + array_size;
 	while (!err) {
 		while (text < end && is_space(*text))
 			text++;

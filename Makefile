@@ -104,27 +104,16 @@ $(program): $(objects)
 
 ## The BPF programs, each with a skeleton
 
-# One source makes two: see bpf/steer.bpf.c.
-steer_programs := steer_plain steer_conntrack
-bpf_programs   := $(filter-out steer,$(patsubst bpf/%.bpf.c,%,\
-			$(wildcard bpf/*.bpf.c))) $(steer_programs)
-bpf_skeletons  := $(bpf_programs:%=$(BUILD)/bpf/%.skel.h)
-$(BUILD)/bpf/steer_conntrack.bpf.o: bpf_defines := -DSTEER_CONNTRACK
-
-define compile_bpf
-$(call say,CLANG)
-$(Q)mkdir -p $(@D)
-$(Q)$(CLANG) -target bpf -mcpu=v3 -O2 -g $(HERE) -Wall -Wextra -Werror \
-	-Wno-unused-parameter -fno-jump-tables -I. -MMD -MP \
-	$(bpf_defines) -c -o $@ $<
-$(Q)$(LLVM_STRIP) -g $@
-endef
+bpf_skeletons := $(patsubst bpf/%.bpf.c,$(BUILD)/bpf/%.skel.h,\
+			$(wildcard bpf/*.bpf.c))
 
 $(BUILD)/bpf/%.bpf.o: bpf/%.bpf.c
-	$(compile_bpf)
-
-$(BUILD)/bpf/steer_%.bpf.o: bpf/steer.bpf.c
-	$(compile_bpf)
+	$(call say,CLANG)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CLANG) -target bpf -mcpu=v3 -O2 -g $(HERE) -Wall -Wextra -Werror \
+		-Wno-unused-parameter -fno-jump-tables \
+		-I. -MMD -MP -c -o $@ $<
+	$(Q)$(LLVM_STRIP) -g $@
 
 $(BUILD)/bpf/%.skel.h: $(BUILD)/bpf/%.bpf.o
 	$(call say,SKEL)
@@ -197,4 +186,4 @@ include tests/fuzz/fuzz.mk tests/tests.mk tests/bench/bench.mk tests/lint.mk
 .DELETE_ON_ERROR:
 .SECONDARY:
 
--include $(objects:.o=.d) $(bpf_programs:%=$(BUILD)/bpf/%.bpf.d)
+-include $(objects:.o=.d) $(bpf_skeletons:.skel.h=.bpf.d)

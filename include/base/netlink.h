@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Talk to the kernel over netlink(7): dumps, changes and notifications, as much
- * of it as interfaces.c, routes.c and tc.c (rtnetlink(7)), conntrack_entries.c
- * (ctnetlink) and rule_watch.c (nf_tables) need.
+ * of it as the redirects need.
  */
 #ifndef BASE_NETLINK_H
 #define BASE_NETLINK_H
@@ -19,19 +18,19 @@ typedef int (*netlink_handler)(const struct nlmsghdr *message, void *context);
 int netlink_open(int protocol);
 
 /*
- * Ask @protocol for a dump with @request (the message with its header, its
- * length and type set) and hand each answer to @handler. What @request names
- * beside that the kernel may take for a filter, or not. A dump that was
- * disturbed by a change is asked for again, so that @handler may see entries
- * twice. Returns 0 or negative errno.
+ * Ask @protocol for a dump by a message of @type with @size bytes of @body, and
+ * hand each answer to @handler. What @body names the kernel may take for a
+ * filter, or not. A dump that was disturbed by a change is asked for again, so
+ * that @handler may see entries twice. Returns 0 or negative errno.
  */
-int netlink_dump(int protocol, struct nlmsghdr *request,
+int netlink_dump(int protocol, uint16_t type, const void *body, size_t size,
 		 netlink_handler handler, void *context);
 
 /*
- * Send @request (as above, and perhaps flags such as NLM_F_CREATE) on a socket
- * of netlink_open() and wait for its acknowledgement. Returns 0 or the negative
- * errno that the kernel answered.
+ * Send @request (the message with its header, its length and type set, and
+ * perhaps flags such as NLM_F_CREATE) on a socket of netlink_open() and wait
+ * for its acknowledgement. Returns 0 or the negative errno that the kernel
+ * answered.
  */
 int netlink_change(int fd, struct nlmsghdr *request);
 
@@ -46,9 +45,15 @@ int netlink_subscribe(int protocol, const unsigned int *groups, size_t count);
  */
 int netlink_drain(int fd);
 
-/* The attribute @type among those in @length bytes from @first, or NULL. */
-const struct rtattr *netlink_attribute(const struct rtattr *first,
-				       size_t length, unsigned short type);
+/* What follows the header of @message, or NULL if it is not of @type or has
+ * less than @size bytes of it. */
+const void *netlink_body(const struct nlmsghdr *message, uint16_t type,
+			 size_t size);
+
+/* The attribute @type among those behind the @size bytes of netlink_body(), or
+ * NULL. */
+const struct rtattr *netlink_attribute(const struct nlmsghdr *message,
+				       size_t size, unsigned short type);
 
 /* The attribute @type among those inside @parent; NULL also if @parent is. */
 const struct rtattr *netlink_nested(const struct rtattr *parent,

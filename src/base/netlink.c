@@ -13,6 +13,8 @@
 #define BUFFER_SIZE 32768
 /* A host where interfaces change at every moment still gets an answer. */
 #define DUMP_ATTEMPTS 5
+/* Enough for struct tcmsg, the longest of those asked with. */
+#define MAX_DUMP_BODY 32
 
 static int open_socket(int protocol, int flags)
 {
@@ -56,9 +58,17 @@ static int read_datagram(int fd, netlink_handler handler, void *context,
 	return 1;
 }
 
-int netlink_dump(int protocol, struct nlmsghdr *request,
+int netlink_dump(int protocol, uint16_t type, const void *body, size_t size,
 		 netlink_handler handler, void *context)
 {
+	struct {
+		struct nlmsghdr header;
+		char body[MAX_DUMP_BODY];
+	} request = {
+		.header = { .nlmsg_len = (uint32_t)NLMSG_LENGTH(size),
+			    .nlmsg_type = type,
+			    .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP },
+	};
 	cleanup_fd int fd = netlink_open(protocol);
 	const int on = 1;
 	bool interrupted;
@@ -66,13 +76,15 @@ int netlink_dump(int protocol, struct nlmsghdr *request,
 
 	if (fd < 0)
 		return fd;
+	if (size > sizeof(request.body))
+		return -EMSGSIZE;
+	memcpy(request.body, body, size);
 	/* So that a router does not send all its routes (4.20). */
 	if (protocol == NETLINK_ROUTE)
 		setsockopt(fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, &on,
 			   sizeof(on));
-	request->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
 	for (int attempt = 0; attempt < DUMP_ATTEMPTS; attempt++) {
-		if (send(fd, request, request->nlmsg_len, 0) < 0)
+		if (send(fd, &request, request.header.nlmsg_len, 0) < 0)
 			return -errno;
 		interrupted = false;
 		do {
@@ -141,8 +153,17 @@ int netlink_drain(int fd)
 	}
 }
 
-const struct rtattr *netlink_attribute(const struct rtattr *first,
-				       size_t length, unsigned short type)
+const void *netlink_body(const struct nlmsghdr *message, uint16_t type,
+			 size_t size)
+{
+	return message->nlmsg_type == type &&
+			       message->nlmsg_len >= NLMSG_LENGTH(size)
+		       ? NLMSG_DATA(message)
+		       : NULL;
+}
+
+static const struct rtattr *find_attribute(const void *first, size_t length,
+					   unsigned short type)
 {
 	for (const struct rtattr *attribute = first; RTA_OK(attribute, length);
 	     attribute = RTA_NEXT(attribute, length)) {
@@ -152,11 +173,22 @@ const struct rtattr *netlink_attribute(const struct rtattr *first,
 	return NULL;
 }
 
+const struct rtattr *netlink_attribute(const struct nlmsghdr *message,
+				       size_t size, unsigned short type)
+{
+	const size_t start = NLMSG_SPACE(size);
+
+	return message->nlmsg_len < start
+		       ? NULL
+		       : find_attribute((const char *)message + start,
+					message->nlmsg_len - start, type);
+}
+
 const struct rtattr *netlink_nested(const struct rtattr *parent,
 				    unsigned short type)
 {
-	return parent ? netlink_attribute(RTA_DATA(parent), RTA_PAYLOAD(parent),
-					  type)
+	return parent ? find_attribute(RTA_DATA(parent), RTA_PAYLOAD(parent),
+				       type)
 		      : NULL;
 }
 

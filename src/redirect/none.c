@@ -9,10 +9,8 @@ static int none_probe(const struct redirect_config *config,
 		      struct redirect **redirect, char *reason,
 		      size_t reason_size)
 {
-	(void)config;
+	(void)config, (void)reason, (void)reason_size;
 	*redirect = NULL;
-	(void)reason;
-	(void)reason_size;
 	return 0;
 }
 
@@ -20,8 +18,7 @@ static int none_open(const struct redirect_config *config,
 		     const struct listeners *listeners,
 		     struct redirect **redirect)
 {
-	(void)config;
-	(void)listeners;
+	(void)config, (void)listeners;
 	*redirect = malloc(sizeof(**redirect));
 	if (!*redirect)
 		return -ENOMEM;
@@ -29,13 +26,7 @@ static int none_open(const struct redirect_config *config,
 	return 0;
 }
 
-static int none_attach(struct redirect *redirect)
-{
-	(void)redirect;
-	return 0;
-}
-
-static int none_pause(struct redirect *redirect)
+static int none_change(struct redirect *redirect)
 {
 	(void)redirect;
 	return 0;
@@ -62,8 +53,8 @@ const struct redirect_ops redirect_none = {
 	.scope = LISTENER_LOOPBACK,
 	.probe = none_probe,
 	.open = none_open,
-	.attach = none_attach,
-	.pause = none_pause,
+	.attach = none_change,
+	.pause = none_change,
 	.detach = none_detach,
 	.close = none_close,
 	.remove_leftovers = none_remove_leftovers,

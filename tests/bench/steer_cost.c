@@ -170,7 +170,7 @@ static void report(struct bench *bench, const struct kind *kind)
 
 	for (size_t i = 0; i < ROUNDS; i++) {
 		empty[i] = measure(bench, bench->empty_fd, kind);
-		ours[i] = measure(bench, bench->steering.program_fd, kind);
+		ours[i] = measure(bench, bench->steering.program.fd, kind);
 	}
 	printf("\"%s\":{\"empty_ns\":%.0f,\"steer_ns\":%.0f}", kind->name,
 	       median(empty), median(ours));
@@ -203,25 +203,26 @@ static int load_empty(void)
 
 static void load_steering(struct bench *bench, enum steering_pin pin)
 {
-	const struct steer_switch enabled = { .enabled = 1 };
+	const struct program_switch enabled = { .enabled = 1 };
 
 	check("cannot load the steering program",
 	      steering_load(&bench->steering, SERVICE_PORT, pin));
 	check("cannot give it the listeners",
 	      steering_set_listeners(&bench->steering, &bench->listeners));
 	check("cannot switch it on",
-	      steering_switch(&bench->steering, &enabled));
-	*bench->steering.lease = UINT64_MAX;
-	steering_count(&bench->steering, bench->ifindex);
+	      program_switch(&bench->steering.program, &enabled));
+	*bench->steering.program.lease = UINT64_MAX;
+	program_count(&bench->steering.program, bench->ifindex);
 }
 
 /* A figure of a program that had nothing to do would be a fine one. */
 static void check_verdicts(const struct bench *bench)
 {
-	const struct steer_counters counters =
-		steering_read(&bench->steering, bench->ifindex);
+	uint64_t packets[STEER_VERDICTS];
 
-	if (!counters.packets[STEER_REFUSED])
+	program_read(&bench->steering.program, bench->ifindex, packets,
+		     STEER_VERDICTS);
+	if (!packets[STEER_REFUSED])
 		fail("no SYN got as far as bpf_sk_assign()", -EPROTO);
 }
 

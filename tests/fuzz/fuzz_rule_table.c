@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "redirect/rules/published.h"
+#include "redirect/rules/nft_text.h"
 #include "redirect/rules/rule_table.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -55,7 +55,7 @@ static void read_comments(const char *dump)
 /* The first byte chooses the question, the others are the text. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const struct host_address addresses[] = {
+	static const struct rule_address addresses[] = {
 		{ AF_INET, { 192, 0, 2, 1 } },
 		{ AF_INET, { 198, 51, 100, 1 } },
 		{ AF_INET6, { 0x20, 0x01, 0x0d, 0xb8, [15] = 1 } },
@@ -66,6 +66,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		.own_port = 21443,
 		.addresses = addresses,
 	};
+	char rule[RULE_TEXT_SIZE];
 	char *dump;
 
 	if (size == 0)
@@ -81,7 +82,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	ask(dump, "PREROUTING", &question);
 	ask(dump, "INPUT", &question);
 	read_comments(dump);
-	dnat_is_rule_for(dump, 443);
+	nft_text_publishes(dump, 443);
+	nft_text_drops_redirected(dump, 443, 21443, rule);
 	free(dump);
 	return 0;
 }

@@ -227,13 +227,20 @@ table inet filter {
 
 
 def test_rule_for_a_firewall_of_ones_own(network, product, shell, web):
-    """The policy drops what is redirected; with the rule it comes through,
-    and a stranger still cannot reach the port itself."""
+    """The policy would drop what is redirected, and no start does that; with
+    the rule it comes through, and a stranger still cannot reach the port
+    itself."""
     network.server.run("nft", RULES)
-    product.start("--iptables")
-    with pytest.raises(TimeoutError):
-        network.client.connect(Network.SERVER[4], 443, timeout=1.5)
+    refused = product.run("start", "--daemon", "--iptables")
+    assert refused.returncode == 1
+    assert "(tcp dport 443 accept) but not port 21443" in product.log_text()
+    assert "use --bpf" in product.log_text()
+    product.start()
+    assert "using BPF" in product.log_text()
+    network.client.connect(Network.SERVER[4], 443).close()
+    product.stop()
     shell.run(command("dist/README.md", "nft add rule"))
+    product.start("--iptables")
     for address in Network.SERVER.values():
         LongVisitor.through_the_proxy(network.client, address, web).close()
         with pytest.raises(TimeoutError):

@@ -225,3 +225,14 @@ def test_two_instances(network, server, product, program, tmp_path):
     wait_for_interfaces(second, ALWAYS | {"v0", "v1"})
     second.stop()
     second.wait_gone()
+
+
+def test_interface_is_not_for_iptables(product):
+    """A rule for iptables has no such patterns: nobody is to believe it did."""
+    refused = product.run("start", "--daemon", "--iptables",
+                          "--interface", "eth0")
+    assert refused.returncode == 1
+    assert "--iptables does not work here: --interface" in product.log_text()
+    product.start("--interface", "client*")
+    assert "redirect: bpf" in product.succeed("status").stdout
+    product.stop()

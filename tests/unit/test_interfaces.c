@@ -6,6 +6,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <errno.h>
+#include <net/if.h>
 #include <poll.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -31,14 +33,16 @@ static void test_what_fits(void **state)
 	struct interface virtual_function = { .name = "eth2", .master = 5 };
 
 	(void)state;
-	assert_int_equal(interface_judge(&ethernet, NULL, 0), INTERFACE_FITS);
-	assert_int_equal(interface_judge(&loopback, NULL, 0),
-			 INTERFACE_LOOPBACK);
-	assert_int_equal(interface_judge(&bridge_port, NULL, 0),
-			 INTERFACE_PORT);
-	assert_int_equal(interface_judge(&vrf_port, NULL, 0), INTERFACE_FITS);
-	assert_int_equal(interface_judge(&virtual_function, NULL, 0),
-			 INTERFACE_PORT);
+	assert_null(interface_objection(&ethernet, NULL, 0));
+	assert_string_equal(interface_objection(&loopback, NULL, 0),
+			    "loopback");
+	assert_string_equal(
+		interface_objection(&bridge_port, NULL, 0),
+		"a port of another interface, which sees its packets");
+	assert_null(interface_objection(&vrf_port, NULL, 0));
+	assert_string_equal(
+		interface_objection(&virtual_function, NULL, 0),
+		"a port of another interface, which sees its packets");
 }
 
 static void test_patterns_narrow(void **state)
@@ -49,17 +53,34 @@ static void test_patterns_narrow(void **state)
 	struct interface loopback = { .name = "lo", .loopback = true };
 
 	(void)state;
-	assert_int_equal(interface_judge(&ethernet, names, ARRAY_SIZE(names)),
-			 INTERFACE_FITS);
-	assert_int_equal(interface_judge(&tunnel, names, ARRAY_SIZE(names)),
-			 INTERFACE_NOT_NAMED);
+	assert_null(interface_objection(&ethernet, names, ARRAY_SIZE(names)));
+	assert_string_equal(
+		interface_objection(&tunnel, names, ARRAY_SIZE(names)),
+		"not named by --interface");
 	/* They only narrow. */
-	assert_int_equal(interface_judge(&loopback, all, 1),
-			 INTERFACE_LOOPBACK);
+	assert_string_equal(interface_objection(&loopback, all, 1), "loopback");
 }
 
-static const struct interface *find(const struct interface_list *list,
-				    const char *name)
+struct list {
+	struct interface items[1024];
+	size_t count;
+};
+
+/* One that a disturbed dump hands over twice is there once. */
+static int note(const struct interface *interface, void *context)
+{
+	struct list *list = context;
+	size_t i = 0;
+
+	while (i < list->count && list->items[i].ifindex != interface->ifindex)
+		i++;
+	assert_true(i < ARRAY_SIZE(list->items));
+	list->items[i] = *interface;
+	list->count += i == list->count;
+	return 0;
+}
+
+static const struct interface *find(const struct list *list, const char *name)
 {
 	for (size_t i = 0; i < list->count; i++) {
 		if (strcmp(list->items[i].name, name) == 0)
@@ -70,14 +91,14 @@ static const struct interface *find(const struct interface_list *list,
 
 static void test_list(void **state)
 {
-	struct interface_list list;
+	struct list list = { .count = 0 };
 
 	(void)state;
 	assert_int_equal(system("ip link add br0 type bridge; "
 				"ip link add v0 type veth peer name v1; "
 				"ip link set v0 master br0"),
 			 0);
-	assert_int_equal(interface_list_read(&list), 0);
+	assert_int_equal(interfaces_read(note, &list), 0);
 	assert_true(find(&list, "lo")->loopback);
 	assert_false(find(&list, "br0")->loopback);
 	assert_int_equal(find(&list, "v0")->master,
@@ -85,35 +106,40 @@ static void test_list(void **state)
 	assert_string_equal(find(&list, "v0")->master_kind, "bridge");
 	assert_int_equal(find(&list, "v1")->master, 0);
 	assert_string_equal(find(&list, "v1")->master_kind, "");
-	assert_ptr_equal(interface_list_find(&list, find(&list, "v1")->ifindex),
-			 find(&list, "v1"));
-	assert_null(interface_list_find(&list, 9999));
-	interface_list_free(&list);
-	assert_int_equal(list.count, 0);
-	interface_list_free(&list);
+	assert_int_equal(find(&list, "v1")->ifindex, if_nametoindex("v1"));
 }
 
 /* More than one datagram of them. */
 static void test_long_list(void **state)
 {
-	struct interface_list list;
+	struct list list = { .count = 0 };
 	size_t before;
 
 	(void)state;
-	assert_int_equal(interface_list_read(&list), 0);
+	assert_int_equal(interfaces_read(note, &list), 0);
 	before = list.count;
-	interface_list_free(&list);
 	assert_int_equal(system("for i in $(seq 100); do "
 				"echo link add x$i type veth peer name y$i; "
 				"done | ip -batch -"),
 			 0);
-	assert_int_equal(interface_list_read(&list), 0);
+	assert_int_equal(interfaces_read(note, &list), 0);
 	assert_int_equal(list.count, before + 200);
-	for (size_t i = 0; i < list.count; i++)
-		assert_ptr_equal(
-			interface_list_find(&list, list.items[i].ifindex),
-			&list.items[i]);
-	interface_list_free(&list);
+}
+
+static int refuse(const struct interface *interface, void *context)
+{
+	(void)interface;
+	++*(int *)context;
+	return -ENOSPC;
+}
+
+static void test_handler_ends_the_reading(void **state)
+{
+	int calls = 0;
+
+	(void)state;
+	assert_int_equal(interfaces_read(refuse, &calls), -ENOSPC);
+	assert_int_equal(calls, 1);
 }
 
 /* Changes are told, also when so many come that some are lost. */
@@ -154,6 +180,7 @@ int main(void)
 		cmocka_unit_test(test_patterns_narrow),
 		cmocka_unit_test(test_list),
 		cmocka_unit_test(test_long_list),
+		cmocka_unit_test(test_handler_ends_the_reading),
 		cmocka_unit_test(test_watch),
 	};
 

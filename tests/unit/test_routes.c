@@ -9,6 +9,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <sched.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,16 +25,19 @@ static void run(const char *command)
 }
 
 /* Each on a line of its own in @context. */
-static int note(const struct route_prefix *prefix, void *context)
+static int note(const struct host_prefix *prefix, void *context)
 {
+	const struct in6_addr *bytes = (const void *)&prefix->address;
+	const bool ipv4 = IN6_IS_ADDR_V4MAPPED(bytes);
 	char address[INET6_ADDRSTRLEN];
 	char *text = context;
 	const size_t length = strlen(text);
 
-	assert_non_null(inet_ntop(prefix->family, prefix->bytes, address,
+	assert_non_null(inet_ntop(ipv4 ? AF_INET : AF_INET6,
+				  &bytes->s6_addr[ipv4 ? 12 : 0], address,
 				  sizeof(address)));
 	snprintf(text + length, TEXT_SIZE - length, "%s/%u\n", address,
-		 prefix->length);
+		 prefix->length - (ipv4 ? 96 : 0));
 	return 0;
 }
 
@@ -77,7 +81,7 @@ static void test_local_routes(void **state)
 	assert_listed("192.0.2.1/32", false);
 }
 
-static int refuse(const struct route_prefix *prefix, void *context)
+static int refuse(const struct host_prefix *prefix, void *context)
 {
 	(void)prefix;
 	(void)context;

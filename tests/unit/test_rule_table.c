@@ -24,7 +24,7 @@
 /* 192.0.2.10, 10.88.0.1 and 2001:db8::10 are the host's. */
 static struct rule_question question(uint16_t port)
 {
-	static struct host_address addresses[3];
+	static struct rule_address addresses[3];
 
 	addresses[0].family = AF_INET;
 	inet_pton(AF_INET, "192.0.2.10", addresses[0].bytes);

@@ -39,6 +39,7 @@
 #include "listen/listener.h"
 #include "redirect/bpf/features.h"
 #include "redirect/bpf/interfaces.h"
+#include "redirect/bpf/destinations.h"
 #include "redirect/bpf/steering.h"
 #include "redirect/bpf/tc.h"
 
@@ -58,6 +59,7 @@ struct scene {
 	unsigned int ifindex;
 	struct listeners listeners;
 	struct steering steering;
+	struct destinations destinations;
 	struct tc_attachment attachment;
 	uint16_t client_port;
 };
@@ -251,12 +253,25 @@ static bool receive_segment(const struct scene *scene, struct tcphdr *tcp)
 	return false;
 }
 
-static uint64_t total(const struct steer_counters *counters)
+struct counts {
+	uint64_t packets[STEER_VERDICTS];
+};
+
+static struct counts read_counts(const struct scene *scene)
+{
+	struct counts counts;
+
+	program_read(&scene->steering.program, scene->ifindex, counts.packets,
+		     STEER_VERDICTS);
+	return counts;
+}
+
+static uint64_t total(const struct counts *counts)
 {
 	uint64_t packets = 0;
 
 	for (int i = 0; i < STEER_VERDICTS; i++)
-		packets += counters->packets[i];
+		packets += counts->packets[i];
 	return packets;
 }
 
@@ -264,13 +279,12 @@ static uint64_t total(const struct steer_counters *counters)
 static void expect(struct scene *scene, const struct packet *packet,
 		   enum steer_verdict verdict)
 {
-	struct steer_counters before =
-		steering_read(&scene->steering, scene->ifindex);
-	struct steer_counters after;
+	struct counts before = read_counts(scene);
+	struct counts after;
 
 	scene->client_port++;
 	send_packet(scene, packet);
-	after = steering_read(&scene->steering, scene->ifindex);
+	after = read_counts(scene);
 	assert_int_equal(total(&after) - total(&before),
 			 verdict == STEER_VERDICTS ? 0 : 1);
 	if (verdict != STEER_VERDICTS)
@@ -293,9 +307,9 @@ static struct packet syn(int family)
 
 static void set_enabled(const struct scene *scene, bool enabled)
 {
-	const struct steer_switch wanted = { .enabled = enabled };
+	const struct program_switch wanted = { .enabled = enabled };
 
-	assert_int_equal(steering_switch(&scene->steering, &wanted), 0);
+	assert_int_equal(program_switch(&scene->steering.program, &wanted), 0);
 }
 
 static const int families[] = { AF_INET, AF_INET6 };
@@ -439,6 +453,7 @@ static void test_mptcp(void **state)
 		{ cut, sizeof(cut), STEER_STEERED },
 	};
 	static const uint8_t ipv4_options[4] = { 1, 1, 1, 0 };
+	static const uint8_t ipv6_options[8] = { IPPROTO_TCP, 0, 1, 4 };
 
 	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
 		struct packet packet = syn(families[i]);
@@ -455,11 +470,13 @@ static void test_mptcp(void **state)
 		expect(*state, &packet, STEER_EXISTING_FLOW);
 		packet.linear = 0;
 		packet.payload = 0;
-		if (families[i] == AF_INET) {
-			packet.extension = ipv4_options;
-			packet.extension_size = sizeof(ipv4_options);
-			expect(*state, &packet, STEER_EXISTING_FLOW);
-		}
+		packet.extension = families[i] == AF_INET ? ipv4_options
+							  : ipv6_options;
+		packet.extension_size = families[i] == AF_INET
+						? sizeof(ipv4_options)
+						: sizeof(ipv6_options);
+		packet.next_header = IPPROTO_DSTOPTS;
+		expect(*state, &packet, STEER_EXISTING_FLOW);
 	}
 }
 
@@ -570,7 +587,9 @@ static void test_address_comes_and_goes(void **state)
 
 static void list_destinations(struct scene *scene)
 {
-	assert_int_equal(steering_list_destinations(&scene->steering), 0);
+	assert_int_equal(destinations_list(&scene->destinations,
+					   &scene->steering.program),
+			 0);
 }
 
 /* A packet to an address of ours, and one to @neighbours, of each family. */
@@ -592,14 +611,14 @@ static void test_shared_devices(void **state)
 {
 	static const char *const neighbours[] = { "192.0.2.3", "2001:db8::3" };
 	struct scene *scene = *state;
-	const struct steer_switch shared = { .enabled = 1,
-					     .shared_devices = 1 };
+	const struct program_switch shared = { .enabled = 1,
+					       .shared_devices = 1 };
 	struct packet neighbour = syn(AF_INET);
 
 	neighbour.destination = neighbours[0];
 	run("sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0");
 	list_destinations(scene);
-	assert_int_equal(steering_switch(&scene->steering, &shared), 0);
+	assert_int_equal(program_switch(&scene->steering.program, &shared), 0);
 	expect_only_listed(scene, neighbours);
 
 	run("ip address add 192.0.2.3/24 dev tap0");
@@ -636,8 +655,8 @@ static void test_local_routes(void **state)
 		{ "2001:db8:7::", "2001:db8:7::77", "2001:db8:7:1::77" },
 	};
 	struct scene *scene = *state;
-	const struct steer_switch shared = { .enabled = 1,
-					     .shared_devices = 1 };
+	const struct program_switch shared = { .enabled = 1,
+					       .shared_devices = 1 };
 
 	run("sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0; "
 	    "ip route add local 203.0.113.0/24 dev lo; "
@@ -645,7 +664,7 @@ static void test_local_routes(void **state)
 	    "ip -6 route add local 2001:db8:7::/48 dev lo; "
 	    "ip -6 route add local 2001:db8:7::77 dev lo table 7");
 	list_destinations(scene);
-	assert_int_equal(steering_switch(&scene->steering, &shared), 0);
+	assert_int_equal(program_switch(&scene->steering.program, &shared), 0);
 	expect_each(scene, within, STEER_STEERED);
 	run("ip route del local 203.0.113.0/24; "
 	    "ip route del local 203.0.113.77 table 7; "
@@ -664,10 +683,11 @@ static void test_marked_rules(void **state)
 	static const char *const elsewhere[] = { "203.0.113.1",
 						 "2001:db8:7::1" };
 	struct scene *scene = *state;
-	const struct steer_switch marked = { .enabled = 1, .marked_rules = 1 };
+	const struct program_switch marked = { .enabled = 1,
+					       .marked_rules = 1 };
 
 	list_destinations(scene);
-	assert_int_equal(steering_switch(&scene->steering, &marked), 0);
+	assert_int_equal(program_switch(&scene->steering.program, &marked), 0);
 	expect_only_listed(scene, elsewhere);
 	set_enabled(scene, true);
 }
@@ -685,9 +705,9 @@ static void test_switches(void **state)
 	set_enabled(scene, true);
 
 	/* The program's clock may be behind, by ticks of a slow machine. */
-	*scene->steering.lease = monotonic_ns() - NS_PER_S;
+	*scene->steering.program.lease = monotonic_ns() - NS_PER_S;
 	expect(scene, &ipv4, STEER_NOT_STEERING);
-	*scene->steering.lease = monotonic_ns() + 60 * NS_PER_S;
+	*scene->steering.program.lease = monotonic_ns() + 60 * NS_PER_S;
 	expect(scene, &ipv4, STEER_STEERED);
 
 	assert_int_equal(steering_set_listeners(&scene->steering, &only_ipv6),
@@ -892,7 +912,7 @@ static bool is_behind(const struct scene *scene)
 {
 	char text[80];
 
-	return tc_is_behind(&scene->attachment, scene->steering.program_id,
+	return tc_is_behind(&scene->attachment, scene->steering.program.id,
 			    text, sizeof(text));
 }
 
@@ -943,7 +963,7 @@ static void test_attaches_ahead_of_others(void **state)
 	assert_int_equal(tc_detach(&scene->attachment), 0);
 	foreign = attach_foreign(scene, TC_ACT_OK, false);
 	assert_int_equal(tc_attach(&scene->attachment, TC_TCX, scene->ifindex,
-				   scene->steering.program_fd, LISTEN_PORT),
+				   scene->steering.program.fd, LISTEN_PORT),
 			 0);
 	assert_false(is_behind(scene));
 	expect(scene, &packet, STEER_STEERED);
@@ -982,9 +1002,9 @@ static void test_no_link_layer(void **state)
 	scene->ifindex = if_nametoindex("tun0");
 	scene->no_link_layer = true;
 	run("ip link set tun0 up");
-	steering_count(&scene->steering, scene->ifindex);
+	program_count(&scene->steering.program, scene->ifindex);
 	assert_int_equal(tc_attach(&scene->attachment, tap.attachment.way,
-				   scene->ifindex, scene->steering.program_fd,
+				   scene->ifindex, scene->steering.program.fd,
 				   LISTEN_PORT),
 			 0);
 	for (size_t i = 0; i < ARRAY_SIZE(sources); i++) {
@@ -999,7 +1019,7 @@ static void test_no_link_layer(void **state)
 		expect(scene, &packet, STEER_VERDICTS);
 	}
 	assert_int_equal(tc_detach(&scene->attachment), 0);
-	steering_forget(&scene->steering, scene->ifindex);
+	program_forget(&scene->steering.program, scene->ifindex);
 	close(scene->tap_fd);
 	scene->tap_fd = tap.tap_fd;
 	scene->ifindex = tap.ifindex;
@@ -1034,15 +1054,15 @@ static void set_up(void **state, enum steering_pin pin, enum tc_way way)
 					LISTEN_PORT, true),
 			 0);
 	assert_int_equal(steering_load(&scene->steering, SERVICE_PORT, pin), 0);
-	steering_count(&scene->steering, scene->ifindex);
+	program_count(&scene->steering.program, scene->ifindex);
 	assert_int_equal(
 		steering_set_listeners(&scene->steering, &scene->listeners), 0);
 	assert_int_equal(tc_attach(&scene->attachment, way, scene->ifindex,
-				   scene->steering.program_fd, LISTEN_PORT),
+				   scene->steering.program.fd, LISTEN_PORT),
 			 0);
 	assert_true(
-		tc_is_attached(&scene->attachment, scene->steering.program_id));
-	*scene->steering.lease = monotonic_ns() + 60 * NS_PER_S;
+		tc_is_attached(&scene->attachment, scene->steering.program.id));
+	*scene->steering.program.lease = monotonic_ns() + 60 * NS_PER_S;
 	set_enabled(scene, true);
 	scene->client_port = 40000;
 }
@@ -1071,7 +1091,7 @@ static int tear_down(void **state)
 
 	assert_int_equal(tc_detach(&scene->attachment), 0);
 	assert_false(
-		tc_is_attached(&scene->attachment, scene->steering.program_id));
+		tc_is_attached(&scene->attachment, scene->steering.program.id));
 	steering_unload(&scene->steering);
 	listeners_close(&scene->listeners);
 	close(scene->tap_fd);

@@ -26,8 +26,8 @@
 #define OTHER	 21444
 
 static unsigned int ifindex;
-static struct steering program;
-static struct steering other_program;
+static struct steering own_steering;
+static struct steering other_steering;
 static int foreign_fd;
 
 static void run(const char *command)
@@ -65,16 +65,16 @@ static void attach(struct tc_attachment *attachment, enum tc_way way,
 		   const struct steering *steering, uint16_t instance)
 {
 	assert_int_equal(tc_attach(attachment, way, ifindex,
-				   steering->program_fd, instance),
+				   steering->program.fd, instance),
 			 0);
-	assert_true(tc_is_attached(attachment, steering->program_id));
+	assert_true(tc_is_attached(attachment, steering->program.id));
 }
 
 static void detach(struct tc_attachment *attachment,
 		   const struct steering *steering)
 {
 	assert_int_equal(tc_detach(attachment), 0);
-	assert_false(tc_is_attached(attachment, steering->program_id));
+	assert_false(tc_is_attached(attachment, steering->program.id));
 }
 
 static void test_handles(void **state)
@@ -103,9 +103,9 @@ static void test_clsact_is_made_and_removed(void **state)
 	struct tc_attachment attachment;
 
 	(void)state;
-	attach(&attachment, TC_CLSACT, &program, INSTANCE);
+	attach(&attachment, TC_CLSACT, &own_steering, INSTANCE);
 	assert_clsact(true);
-	detach(&attachment, &program);
+	detach(&attachment, &own_steering);
 	assert_clsact(false);
 }
 
@@ -115,8 +115,8 @@ static void test_clsact_of_others_stays(void **state)
 
 	(void)state;
 	run("tc qdisc add dev v0 clsact");
-	attach(&attachment, TC_CLSACT, &program, INSTANCE);
-	detach(&attachment, &program);
+	attach(&attachment, TC_CLSACT, &own_steering, INSTANCE);
+	detach(&attachment, &own_steering);
 	assert_clsact(true);
 	run("tc qdisc del dev v0 clsact");
 }
@@ -127,16 +127,16 @@ static void test_clsact_in_use_stays(void **state)
 	struct tc_attachment attachment;
 
 	(void)state;
-	attach(&attachment, TC_CLSACT, &program, INSTANCE);
+	attach(&attachment, TC_CLSACT, &own_steering, INSTANCE);
 	add_filter(BPF_TC_INGRESS, 1, 1);
-	detach(&attachment, &program);
+	detach(&attachment, &own_steering);
 	assert_clsact(true);
 	assert_shown("filter show dev v0 ingress", "foreign", true);
 	run("tc qdisc del dev v0 clsact");
 
-	attach(&attachment, TC_CLSACT, &program, INSTANCE);
+	attach(&attachment, TC_CLSACT, &own_steering, INSTANCE);
 	add_filter(BPF_TC_EGRESS, 1, 1);
-	detach(&attachment, &program);
+	detach(&attachment, &own_steering);
 	assert_clsact(true);
 	assert_shown("filter show dev v0 egress", "foreign", true);
 	run("tc qdisc del dev v0 clsact");
@@ -149,13 +149,13 @@ static void test_two_instances(void **state)
 	struct tc_attachment second;
 
 	(void)state;
-	attach(&first, TC_CLSACT, &program, INSTANCE);
-	attach(&second, TC_CLSACT, &other_program, OTHER);
-	assert_true(tc_is_attached(&first, program.program_id));
-	detach(&first, &program);
-	assert_true(tc_is_attached(&second, other_program.program_id));
+	attach(&first, TC_CLSACT, &own_steering, INSTANCE);
+	attach(&second, TC_CLSACT, &other_steering, OTHER);
+	assert_true(tc_is_attached(&first, own_steering.program.id));
+	detach(&first, &own_steering);
+	assert_true(tc_is_attached(&second, other_steering.program.id));
 	assert_clsact(true);
-	detach(&second, &other_program);
+	detach(&second, &other_steering);
 	assert_clsact(false);
 }
 
@@ -166,10 +166,10 @@ static void test_leftover_is_replaced(void **state)
 	struct tc_attachment attachment;
 
 	(void)state;
-	attach(&killed, TC_CLSACT, &other_program, INSTANCE);
-	attach(&attachment, TC_CLSACT, &program, INSTANCE);
-	assert_false(tc_is_attached(&killed, other_program.program_id));
-	detach(&attachment, &program);
+	attach(&killed, TC_CLSACT, &other_steering, INSTANCE);
+	attach(&attachment, TC_CLSACT, &own_steering, INSTANCE);
+	assert_false(tc_is_attached(&killed, other_steering.program.id));
+	detach(&attachment, &own_steering);
 	assert_clsact(false);
 }
 
@@ -179,9 +179,9 @@ static void test_leftover_is_removed(void **state)
 
 	(void)state;
 	assert_int_equal(tc_remove_leftover(ifindex, INSTANCE), 0);
-	attach(&killed, TC_CLSACT, &program, INSTANCE);
+	attach(&killed, TC_CLSACT, &own_steering, INSTANCE);
 	assert_int_equal(tc_remove_leftover(ifindex, OTHER), 0);
-	assert_true(tc_is_attached(&killed, program.program_id));
+	assert_true(tc_is_attached(&killed, own_steering.program.id));
 	assert_int_equal(tc_remove_leftover(ifindex, INSTANCE), 1);
 	assert_clsact(false);
 	assert_int_equal(tc_remove_leftover(ifindex, INSTANCE), 0);
@@ -205,20 +205,20 @@ static void test_filter_ahead_is_told(void **state)
 	char text[80];
 
 	(void)state;
-	attach(&attachment, TC_CLSACT, &program, INSTANCE);
-	assert_false(tc_is_behind(&attachment, program.program_id, text,
+	attach(&attachment, TC_CLSACT, &own_steering, INSTANCE);
+	assert_false(tc_is_behind(&attachment, own_steering.program.id, text,
 				  sizeof(text)));
 	add_filter(BPF_TC_INGRESS, 500, 1);
-	assert_false(tc_is_behind(&attachment, program.program_id, text,
+	assert_false(tc_is_behind(&attachment, own_steering.program.id, text,
 				  sizeof(text)));
 	add_filter(BPF_TC_INGRESS, 7, 1);
-	assert_true(tc_is_behind(&attachment, program.program_id, text,
+	assert_true(tc_is_behind(&attachment, own_steering.program.id, text,
 				 sizeof(text)));
 	assert_non_null(strstr(text, "foreign"));
 	assert_non_null(strstr(text, "pref 7"));
 	run("tc qdisc del dev v0 clsact");
 	/* Somebody took it all away: no error. */
-	detach(&attachment, &program);
+	detach(&attachment, &own_steering);
 }
 
 static void test_tcx(void **state)
@@ -231,22 +231,22 @@ static void test_tcx(void **state)
 	(void)state;
 	if (tc_best_way() != TC_TCX)
 		skip();
-	attach(&other, TC_TCX, &other_program, OTHER);
-	attach(&attachment, TC_TCX, &program, INSTANCE);
+	attach(&other, TC_TCX, &other_steering, OTHER);
+	attach(&attachment, TC_TCX, &own_steering, INSTANCE);
 	/* Whoever comes is first, but one of ours is in nobody's way. */
-	assert_false(tc_is_behind(&attachment, program.program_id, text,
+	assert_false(tc_is_behind(&attachment, own_steering.program.id, text,
 				  sizeof(text)));
-	assert_false(tc_is_behind(&other, other_program.program_id, text,
+	assert_false(tc_is_behind(&other, other_steering.program.id, text,
 				  sizeof(text)));
 	assert_int_equal(tc_attach(&foreign, TC_TCX, ifindex, foreign_fd, 0),
 			 0);
-	assert_true(tc_is_behind(&other, other_program.program_id, text,
+	assert_true(tc_is_behind(&other, other_steering.program.id, text,
 				 sizeof(text)));
 	assert_non_null(strstr(text, "foreign"));
 	assert_int_equal(tc_detach(&foreign), 0);
-	detach(&attachment, &program);
-	assert_true(tc_is_attached(&other, other_program.program_id));
-	detach(&other, &other_program);
+	detach(&attachment, &own_steering);
+	assert_true(tc_is_attached(&other, other_steering.program.id));
+	detach(&other, &other_steering);
 	assert_clsact(false);
 }
 
@@ -261,12 +261,13 @@ static void test_vanished_interface(void **state)
 			continue;
 		run("ip link add gone type veth peer name peer");
 		ifindex = if_nametoindex("gone");
-		attach(&attachment, ways[i], &program, INSTANCE);
+		attach(&attachment, ways[i], &own_steering, INSTANCE);
 		run("ip link del gone");
-		assert_false(tc_is_attached(&attachment, program.program_id));
+		assert_false(
+			tc_is_attached(&attachment, own_steering.program.id));
 		assert_int_equal(tc_detach(&attachment), 0);
 		assert_int_equal(tc_attach(&attachment, ways[i], ifindex,
-					   program.program_fd, INSTANCE),
+					   own_steering.program.fd, INSTANCE),
 				 -ENODEV);
 	}
 	ifindex = if_nametoindex("v0");
@@ -286,8 +287,8 @@ static int set_up(void **state)
 	run("ip link add v0 type veth peer name v1");
 	ifindex = if_nametoindex("v0");
 	features_raise_memlock();
-	assert_int_equal(steering_load(&program, 443, STEERING_NO_PIN), 0);
-	assert_int_equal(steering_load(&other_program, 443, STEERING_NO_PIN),
+	assert_int_equal(steering_load(&own_steering, 443, STEERING_NO_PIN), 0);
+	assert_int_equal(steering_load(&other_steering, 443, STEERING_NO_PIN),
 			 0);
 	foreign_fd = bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "foreign", "MIT",
 				   foreign, ARRAY_SIZE(foreign), NULL);
@@ -298,8 +299,8 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
 	(void)state;
-	steering_unload(&program);
-	steering_unload(&other_program);
+	steering_unload(&own_steering);
+	steering_unload(&other_steering);
 	close_fd_at(&foreign_fd);
 	return 0;
 }

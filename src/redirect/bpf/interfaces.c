@@ -1,127 +1,60 @@
 // SPDX-License-Identifier: MIT
 #include "redirect/bpf/interfaces.h"
 
-#include <errno.h>
 #include <fnmatch.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "base/netlink.h"
 
-#define LIST_GROWTH 16
-
-enum interface_fit interface_judge(const struct interface *interface,
-				   const char *const *patterns, size_t count)
+const char *interface_objection(const struct interface *interface,
+				const char *const *patterns, size_t count)
 {
 	if (interface->loopback)
-		return INTERFACE_LOOPBACK;
+		return "loopback";
 	if (interface->master && strcmp(interface->master_kind, "vrf") != 0)
-		return INTERFACE_PORT;
+		return "a port of another interface, which sees its packets";
 	for (size_t i = 0; i < count; i++) {
 		if (fnmatch(patterns[i], interface->name, 0) == 0)
-			return INTERFACE_FITS;
-	}
-	return count ? INTERFACE_NOT_NAMED : INTERFACE_FITS;
-}
-
-const char *interface_fit_text(enum interface_fit fit)
-{
-	switch (fit) {
-	case INTERFACE_FITS:
-		return "fits";
-	case INTERFACE_LOOPBACK:
-		return "loopback";
-	case INTERFACE_PORT:
-		return "a port of another interface, which sees its packets";
-	case INTERFACE_NOT_NAMED:
-		return "not named by --interface";
-	}
-	return "unknown";
-}
-
-/* A new entry, or the one that an interrupted dump has left. */
-static struct interface *take_entry(struct interface_list *list,
-				    unsigned int ifindex)
-{
-	struct interface *items;
-
-	for (size_t i = 0; i < list->count; i++) {
-		if (list->items[i].ifindex == ifindex)
-			return &list->items[i];
-	}
-	if (list->count % LIST_GROWTH == 0) {
-		items = reallocarray(list->items, list->count + LIST_GROWTH,
-				     sizeof(*items));
-		if (!items)
 			return NULL;
-		list->items = items;
 	}
-	return &list->items[list->count++];
+	return count ? "not named by --interface" : NULL;
 }
 
-static int add_interface(const struct nlmsghdr *message, void *context)
+struct reading {
+	interfaces_handler handler;
+	void *context;
+};
+
+static int hand_over(const struct nlmsghdr *message, void *context)
 {
-	const struct ifinfomsg *info = NLMSG_DATA(message);
-	const struct rtattr *first = IFLA_RTA(info);
-	const struct rtattr *kind;
-	struct interface *interface;
-	size_t length;
+	const size_t size = sizeof(struct ifinfomsg);
+	const struct ifinfomsg *info = netlink_body(message, RTM_NEWLINK, size);
+	const struct reading *reading = context;
+	struct interface interface;
 
-	if (message->nlmsg_type != RTM_NEWLINK ||
-	    message->nlmsg_len < NLMSG_LENGTH(sizeof(*info)))
+	if (!info)
 		return 0;
-	interface = take_entry(context, (unsigned int)info->ifi_index);
-	if (!interface)
-		return -ENOMEM;
-
-	length = message->nlmsg_len - NLMSG_LENGTH(sizeof(*info));
-	kind = netlink_nested(netlink_attribute(first, length, IFLA_LINKINFO),
-			      IFLA_INFO_SLAVE_KIND);
-	*interface = (struct interface){
+	interface = (struct interface){
 		.ifindex = (unsigned int)info->ifi_index,
 		.loopback = info->ifi_flags & IFF_LOOPBACK,
 		.master = netlink_u32(
-			netlink_attribute(first, length, IFLA_MASTER)),
+			netlink_attribute(message, size, IFLA_MASTER)),
 	};
-	netlink_text(netlink_attribute(first, length, IFLA_IFNAME),
-		     interface->name, sizeof(interface->name));
-	netlink_text(kind, interface->master_kind,
-		     sizeof(interface->master_kind));
-	return 0;
+	netlink_text(netlink_attribute(message, size, IFLA_IFNAME),
+		     interface.name, sizeof(interface.name));
+	netlink_text(
+		netlink_nested(netlink_attribute(message, size, IFLA_LINKINFO),
+			       IFLA_INFO_SLAVE_KIND),
+		interface.master_kind, sizeof(interface.master_kind));
+	return reading->handler(&interface, reading->context);
 }
 
-int interface_list_read(struct interface_list *list)
+int interfaces_read(interfaces_handler handler, void *context)
 {
-	struct {
-		struct nlmsghdr header;
-		struct ifinfomsg info;
-	} request = {
-		.header = { .nlmsg_len = sizeof(request),
-			    .nlmsg_type = RTM_GETLINK },
-		.info = { .ifi_family = AF_UNSPEC },
-	};
-	int err;
+	const struct ifinfomsg any = { .ifi_family = AF_UNSPEC };
+	struct reading reading = { .handler = handler, .context = context };
 
-	*list = (struct interface_list){ .count = 0 };
-	err = netlink_dump(NETLINK_ROUTE, &request.header, add_interface, list);
-	if (err)
-		interface_list_free(list);
-	return err;
-}
-
-void interface_list_free(struct interface_list *list)
-{
-	free(list->items);
-	*list = (struct interface_list){ .count = 0 };
-}
-
-const struct interface *interface_list_find(const struct interface_list *list,
-					    unsigned int ifindex)
-{
-	for (size_t i = 0; i < list->count; i++) {
-		if (list->items[i].ifindex == ifindex)
-			return &list->items[i];
-	}
-	return NULL;
+	return netlink_dump(NETLINK_ROUTE, RTM_GETLINK, &any, sizeof(any),
+			    hand_over, &reading);
 }

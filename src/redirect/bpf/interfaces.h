@@ -17,42 +17,23 @@ struct interface {
 	char master_kind[IFNAMSIZ];
 };
 
-struct interface_list {
-	struct interface *items;
-	size_t count;
-};
-
-enum interface_fit {
-	INTERFACE_FITS,
-	INTERFACE_LOOPBACK,
-	INTERFACE_PORT,
-	INTERFACE_NOT_NAMED,
-};
-
 /*
- * Should packets that come in on @interface be looked at? Not on loopback:
- * what the host sends to itself goes to its web server. Not on a port of a
- * bridge, bond, team, Open vSwitch or the like: its master sees the packet
- * again, and what was done on the port is undone on a bridge (br_netfilter).
- * But on a port of a VRF: that master has no ingress of its own. @patterns are
- * for fnmatch(3); none means all. Pure.
+ * Why packets that come in on @interface should not be looked at, for messages;
+ * NULL if they should. Not on loopback: what the host sends to itself goes to
+ * its web server. Not on a port of a bridge, bond, team, Open vSwitch or the
+ * like: its master sees the packet again, and what was done on the port is
+ * undone on a bridge (br_netfilter). But on a port of a VRF: that master has no
+ * ingress of its own. @patterns are for fnmatch(3); none means all. Pure.
  */
-enum interface_fit interface_judge(const struct interface *interface,
-				   const char *const *patterns, size_t count);
+const char *interface_objection(const struct interface *interface,
+				const char *const *patterns, size_t count);
 
-/* Why, for messages: "a port of another interface". */
-const char *interface_fit_text(enum interface_fit fit);
+/* What it returns below 0 ends the reading. */
+typedef int (*interfaces_handler)(const struct interface *interface,
+				  void *context);
 
-/*
- * All interfaces of this network namespace, each once. Returns 0 or negative
- * errno. The caller frees with interface_list_free(), which is safe on a list
- * of zeros.
- */
-int interface_list_read(struct interface_list *list);
-void interface_list_free(struct interface_list *list);
-
-/* The entry with that ifindex, or NULL. */
-const struct interface *interface_list_find(const struct interface_list *list,
-					    unsigned int ifindex);
+/* Hand each interface of this network namespace to @handler, some perhaps
+ * twice. Returns 0 or negative errno. */
+int interfaces_read(interfaces_handler handler, void *context);
 
 #endif

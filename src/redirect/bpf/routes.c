@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "redirect/bpf/routes.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <linux/fib_rules.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "base/netlink.h"
@@ -14,41 +16,36 @@ struct reading {
 
 static int hand_over_local(const struct nlmsghdr *message, void *context)
 {
-	const struct rtmsg *route = NLMSG_DATA(message);
+	const struct rtmsg *route =
+		netlink_body(message, RTM_NEWROUTE, sizeof(*route));
 	const struct reading *reading = context;
 	const struct rtattr *destination;
-	struct route_prefix prefix = { .family = AF_UNSPEC };
+	uint32_t size;
+	struct host_prefix prefix = { .length = 0 };
 
 	/* Kernels before 4.20 do not look for the type. */
-	if (message->nlmsg_type != RTM_NEWROUTE ||
-	    message->nlmsg_len < NLMSG_LENGTH(sizeof(*route)) ||
-	    route->rtm_type != RTN_LOCAL || !route->rtm_dst_len)
+	if (!route || route->rtm_type != RTN_LOCAL || !route->rtm_dst_len)
 		return 0;
-	destination = netlink_attribute(
-		RTM_RTA(route),
-		message->nlmsg_len - NLMSG_LENGTH(sizeof(*route)), RTA_DST);
-	if (!destination || RTA_PAYLOAD(destination) > sizeof(prefix.bytes))
+	size = route->rtm_family == AF_INET ? sizeof(struct in_addr)
+					    : sizeof(struct in6_addr);
+	destination = netlink_attribute(message, sizeof(*route), RTA_DST);
+	if (!destination || RTA_PAYLOAD(destination) != size)
 		return 0;
-	prefix.family = route->rtm_family;
-	prefix.length = route->rtm_dst_len;
-	memcpy(prefix.bytes, RTA_DATA(destination), RTA_PAYLOAD(destination));
+	prefix.length = route->rtm_dst_len + HOST_ADDRESS_BITS - size * 8;
+	if (size == sizeof(struct in_addr))
+		prefix.address.words[2] = htonl(0xffff);
+	memcpy((char *)(&prefix.address + 1) - size, RTA_DATA(destination),
+	       size);
 	return reading->handler(&prefix, reading->context);
 }
 
 static int list_family(sa_family_t family, struct reading *reading)
 {
-	struct {
-		struct nlmsghdr header;
-		struct rtmsg route;
-	} request = {
-		.header = { .nlmsg_len = sizeof(request),
-			    .nlmsg_type = RTM_GETROUTE },
-		.route = { .rtm_family = (unsigned char)family,
-			   .rtm_type = RTN_LOCAL },
-	};
+	const struct rtmsg wanted = { .rtm_family = (unsigned char)family,
+				      .rtm_type = RTN_LOCAL };
 
-	return netlink_dump(NETLINK_ROUTE, &request.header, hand_over_local,
-			    reading);
+	return netlink_dump(NETLINK_ROUTE, RTM_GETROUTE, &wanted,
+			    sizeof(wanted), hand_over_local, reading);
 }
 
 int routes_list_local(routes_handler handler, void *context)
@@ -62,32 +59,22 @@ int routes_list_local(routes_handler handler, void *context)
 /* A mask is there even if the mark that is asked for is 0. */
 static int find_mark(const struct nlmsghdr *message, void *context)
 {
-	const struct fib_rule_hdr *rule = NLMSG_DATA(message);
-	const size_t header = NLMSG_LENGTH(sizeof(*rule));
+	const size_t size = sizeof(struct fib_rule_hdr);
 	bool *found = context;
 
-	if (message->nlmsg_type == RTM_NEWRULE &&
-	    message->nlmsg_len >= header &&
-	    netlink_attribute((const struct rtattr *)(rule + 1),
-			      message->nlmsg_len - header, FRA_FWMASK))
+	if (netlink_body(message, RTM_NEWRULE, size) &&
+	    netlink_attribute(message, size, FRA_FWMASK))
 		*found = true;
 	return 0;
 }
 
 int routes_depend_on_marks(void)
 {
-	struct {
-		struct nlmsghdr header;
-		struct fib_rule_hdr rule;
-	} request = {
-		.header = { .nlmsg_len = sizeof(request),
-			    .nlmsg_type = RTM_GETRULE },
-		.rule = { .family = AF_UNSPEC },
-	};
+	const struct fib_rule_hdr any = { .family = AF_UNSPEC };
 	bool found = false;
-	int err;
+	int err = netlink_dump(NETLINK_ROUTE, RTM_GETRULE, &any, sizeof(any),
+			       find_mark, &found);
 
-	err = netlink_dump(NETLINK_ROUTE, &request.header, find_mark, &found);
 	/* A kernel without policy routing. */
 	if (err == -EOPNOTSUPP)
 		return 0;

@@ -3,20 +3,11 @@
 #ifndef REDIRECT_BPF_ROUTES_H
 #define REDIRECT_BPF_ROUTES_H
 
-#include <stdbool.h>
-#include <stdint.h>
-#include <sys/socket.h>
-
-/* All addresses whose first @length bits are those of @bytes. */
-struct route_prefix {
-	sa_family_t family;
-	uint8_t length;
-	/* Network byte order; of IPv4 the first four. */
-	uint8_t bytes[16];
-};
+#include <linux/types.h>
+#include "bpf/shared.h"
 
 /* What it returns below 0 ends the reading. */
-typedef int (*routes_handler)(const struct route_prefix *prefix, void *context);
+typedef int (*routes_handler)(const struct host_prefix *prefix, void *context);
 
 /*
  * Hand each destination of a route of type local, in all tables and both

@@ -26,8 +26,9 @@
  * from 49152 downwards. All our instances have the same, each its handle.
  */
 #define FILTER_PRIORITY 443
-/* Tells our filters from others' on that priority. */
-#define FILTER_PROGRAM "acme_alpn_steer"
+/* What our programs' names begin with: it tells our filters from others' on
+ * that priority. */
+#define OUR_PROGRAMS "acme_alpn_"
 
 #define HANDLE_MARK	   0x0a1c0000U
 #define HANDLE_MADE_CLSACT 0x00010000U
@@ -82,12 +83,16 @@ struct filter_census {
 	char ahead[64];
 };
 
+static bool is_our_program(const char *name)
+{
+	return strncmp(name, OUR_PROGRAMS, strlen(OUR_PROGRAMS)) == 0;
+}
+
 static bool is_our_filter(const struct tcmsg *filter, const char *kind,
 			  const char *program)
 {
 	return TC_H_MAJ(filter->tcm_info) >> 16 == FILTER_PRIORITY &&
-	       strcmp(kind, "bpf") == 0 &&
-	       strncmp(program, FILTER_PROGRAM, strlen(FILTER_PROGRAM)) == 0;
+	       strcmp(kind, "bpf") == 0 && is_our_program(program);
 }
 
 static void note_other(struct filter_census *census, uint32_t priority,
@@ -101,24 +106,19 @@ static void note_other(struct filter_census *census, uint32_t priority,
 
 static int count_filter(const struct nlmsghdr *message, void *context)
 {
-	const struct tcmsg *filter = NLMSG_DATA(message);
+	const struct tcmsg *filter =
+		netlink_body(message, RTM_NEWTFILTER, sizeof(*filter));
 	struct filter_census *census = context;
 	const struct rtattr *options;
-	const struct rtattr *first;
 	char kind[IFNAMSIZ];
 	char program[24];
-	size_t length;
 
 	/* Handle 0 stands for the chain of a priority, not for a filter. */
-	if (message->nlmsg_type != RTM_NEWTFILTER ||
-	    message->nlmsg_len < NLMSG_LENGTH(sizeof(*filter)) ||
-	    !filter->tcm_handle)
+	if (!filter || !filter->tcm_handle)
 		return 0;
-	first = TCA_RTA(filter);
-	length = message->nlmsg_len - NLMSG_LENGTH(sizeof(*filter));
-	netlink_text(netlink_attribute(first, length, TCA_KIND), kind,
-		     sizeof(kind));
-	options = netlink_attribute(first, length, TCA_OPTIONS);
+	netlink_text(netlink_attribute(message, sizeof(*filter), TCA_KIND),
+		     kind, sizeof(kind));
+	options = netlink_attribute(message, sizeof(*filter), TCA_OPTIONS);
 	netlink_text(netlink_nested(options, TCA_BPF_NAME), program,
 		     sizeof(program));
 
@@ -142,19 +142,14 @@ static int count_filter(const struct nlmsghdr *message, void *context)
 static int take_census(unsigned int ifindex, uint32_t direction,
 		       struct filter_census *census)
 {
-	struct {
-		struct nlmsghdr header;
-		struct tcmsg filter;
-	} request = {
-		.header = { .nlmsg_len = sizeof(request),
-			    .nlmsg_type = RTM_GETTFILTER },
-		.filter = { .tcm_family = AF_UNSPEC,
-			    .tcm_ifindex = (int)ifindex,
-			    .tcm_parent = TC_H_MAKE(TC_H_CLSACT, direction) },
+	const struct tcmsg wanted = {
+		.tcm_family = AF_UNSPEC,
+		.tcm_ifindex = (int)ifindex,
+		.tcm_parent = TC_H_MAKE(TC_H_CLSACT, direction),
 	};
 
-	return netlink_dump(NETLINK_ROUTE, &request.header, count_filter,
-			    census);
+	return netlink_dump(NETLINK_ROUTE, RTM_GETTFILTER, &wanted,
+			    sizeof(wanted), count_filter, census);
 }
 
 /* Delete the clsact qdisc on @ifindex if neither direction has a filter. */
@@ -301,7 +296,7 @@ static bool is_behind_tcx(unsigned int ifindex, uint32_t program_id, char *text,
 	for (int i = 0; i < count && ids[i] != program_id; i++) {
 		read_program_name(ids[i], name);
 		/* Another instance of ours lets the chain go on. */
-		if (strcmp(name, FILTER_PROGRAM) == 0)
+		if (is_our_program(name))
 			continue;
 		snprintf(text, size, "tcx program %s (id %u)", name, ids[i]);
 		return true;

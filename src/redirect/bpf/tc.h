@@ -35,8 +35,8 @@ enum tc_way tc_best_way(void);
 
 /*
  * A filter's handle: the instance it belongs to (its listening port) and
- * whether the clsact qdisc below it is of our making, so that whoever removes
- * the last filter of ours knows if the qdisc may go too. Pure.
+ * whether we made the clsact qdisc below it, so that the instance that removes
+ * our last filter knows if the qdisc may go too. Pure.
  */
 uint32_t tc_handle(uint16_t instance, bool made_clsact);
 bool tc_handle_is_of(uint32_t handle, uint16_t instance);

@@ -13,19 +13,16 @@
 #include "base/netlink.h"
 
 #define MESSAGE_TYPE(type) ((NFNL_SUBSYS_CTNETLINK << 8) | (type))
-#define HEADER_LENGTH	   NLMSG_SPACE(sizeof(struct nfgenmsg))
 
 /* The attribute @type of an entry, or NULL. */
 static const struct rtattr *entry_attribute(const struct nlmsghdr *message,
 					    unsigned short type)
 {
-	const char *start = (const char *)message + HEADER_LENGTH;
+	const size_t size = sizeof(struct nfgenmsg);
 
-	if (message->nlmsg_type != MESSAGE_TYPE(IPCTNL_MSG_CT_NEW) ||
-	    message->nlmsg_len < HEADER_LENGTH)
+	if (!netlink_body(message, MESSAGE_TYPE(IPCTNL_MSG_CT_NEW), size))
 		return NULL;
-	return netlink_attribute((const struct rtattr *)start,
-				 message->nlmsg_len - HEADER_LENGTH, type);
+	return netlink_attribute(message, size, type);
 }
 
 /* The first byte of the attribute's value, 0 if there is none. */
@@ -107,7 +104,8 @@ static int delete_entry(int fd, const struct nlmsghdr *entry)
 	union {
 		struct nlmsghdr header;
 		char bytes[256];
-	} request = { .header = { .nlmsg_len = HEADER_LENGTH } };
+	} request = { .header = { .nlmsg_len = NLMSG_SPACE(
+					  sizeof(struct nfgenmsg)) } };
 	struct nlmsghdr *header = &request.header;
 
 	header->nlmsg_type = MESSAGE_TYPE(IPCTNL_MSG_CT_DELETE);
@@ -145,15 +143,8 @@ static int delete_if_ended(const struct nlmsghdr *message, void *context)
 
 int conntrack_entries_delete_ended(sa_family_t family, uint16_t listen_port)
 {
-	struct {
-		struct nlmsghdr header;
-		struct nfgenmsg message;
-	} request = {
-		.header = { .nlmsg_len = sizeof(request),
-			    .nlmsg_type = MESSAGE_TYPE(IPCTNL_MSG_CT_GET) },
-		.message = { .nfgen_family = (uint8_t)family,
-			     .version = NFNETLINK_V0 },
-	};
+	const struct nfgenmsg wanted = { .nfgen_family = (uint8_t)family,
+					 .version = NFNETLINK_V0 };
 	struct deletion deletion = { .listen_port = listen_port };
 	cleanup_fd int fd = netlink_open(NETLINK_NETFILTER);
 	int err;
@@ -161,7 +152,7 @@ int conntrack_entries_delete_ended(sa_family_t family, uint16_t listen_port)
 	if (fd < 0)
 		return fd;
 	deletion.fd = fd;
-	err = netlink_dump(NETLINK_NETFILTER, &request.header, delete_if_ended,
-			   &deletion);
+	err = netlink_dump(NETLINK_NETFILTER, MESSAGE_TYPE(IPCTNL_MSG_CT_GET),
+			   &wanted, sizeof(wanted), delete_if_ended, &deletion);
 	return err ? err : deletion.err;
 }

@@ -2,12 +2,12 @@
 /*
  * What conntrack remembers of redirected connections that have ended.
  *
- * An ended connection's entry stays for up to two minutes (TIME_WAIT), and with
- * it the translation of its ports. While packets are tracked that does no harm:
- * a client that takes the same port again begins with a SYN, and the entry is
- * replaced. But when our hold (conntrack_hold.h) is all that keeps tracking on,
- * the entries outlive it, nobody sees that SYN, and the next start, which turns
- * tracking on again, would translate the middle of an innocent connection.
+ * An ended connection's entry, with the translation of its ports, stays for up
+ * to two minutes (TIME_WAIT). While packets are tracked that does no harm: a
+ * client that uses the same port again begins with a SYN, which replaces the
+ * entry. But if only our hold (conntrack_hold.h) keeps tracking on, the entries
+ * outlive it, that SYN is not seen, and the next start, which turns tracking on
+ * again, would translate packets of a running connection.
  */
 #ifndef REDIRECT_IPTABLES_CONNTRACK_ENTRIES_H
 #define REDIRECT_IPTABLES_CONNTRACK_ENTRIES_H

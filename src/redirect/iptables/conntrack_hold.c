@@ -51,9 +51,9 @@ int conntrack_hold_rule(const char *name, struct rulespec *rule)
 {
 	char text[160];
 	/*
-	 * The match asks for connection tracking. Packets in state INVALID
-	 * have no connection and never reach a nat table; and without a target
-	 * nothing would happen to them either.
+	 * The match switches connection tracking on. Packets in state INVALID
+	 * never reach a nat table, and without a target nothing would happen to
+	 * them.
 	 */
 	int length = snprintf(text, sizeof(text),
 			      "-m conntrack --ctstate INVALID "
@@ -65,10 +65,9 @@ int conntrack_hold_rule(const char *name, struct rulespec *rule)
 
 /*
  * A kernel without ctnetlink (module nf_conntrack_netlink; all distributions
- * have it) keeps the entries until they expire. To hold on for so long would
- * make every such host pay, with two minutes more of a process and its rule,
- * for the rare client that uses a port again around the next start: it is told
- * to whoever looks, and accepted.
+ * have it) keeps the entries until they expire, after two minutes. Waiting that
+ * long is not worth it for the rare client that uses the same port again around
+ * the next start.
  */
 int conntrack_hold_remove(struct xtables *xtables, const struct rulespec *rule,
 			  uint16_t listen_port)
@@ -79,7 +78,7 @@ int conntrack_hold_remove(struct xtables *xtables, const struct rulespec *rule,
 		log_debug("conntrack remembers ended connections to port %u "
 			  "for two minutes more: %s",
 			  listen_port, error_text(err));
-	return xtables_delete_all(xtables, rule->words);
+	return xtables_delete_all(xtables, rule);
 }
 
 int conntrack_hold_open(struct conntrack_hold *hold)
@@ -88,8 +87,8 @@ int conntrack_hold_open(struct conntrack_hold *hold)
 	int err;
 
 	*hold = CONNTRACK_HOLD_NONE;
-	/* The pid tells a reader whose it is; it alone would not do: two
-	 * containers on the host's network can have the same. */
+	/* The pid is for a human reader. It is not enough: two containers on
+	 * the host's network can have the same. */
 	if (getrandom(&unique, sizeof(unique), 0) != sizeof(unique))
 		return -errno;
 	snprintf(hold->name, sizeof(hold->name),
@@ -136,10 +135,8 @@ int conntrack_hold_claim(const char *name)
 	return own_name(name, SWEEPER_SUFFIX);
 }
 
-/*
- * A connection that is never accepted: it is refused, or hangs up, when the
- * last process that has the listening socket closes it.
- */
+/* A connection that is never accepted is refused, or hung up, when the last
+ * process that has the listening socket closes it. */
 int conntrack_hold_wait(const char *name)
 {
 	cleanup_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);

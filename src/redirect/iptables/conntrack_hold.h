@@ -2,16 +2,16 @@
 /*
  * A rule that does nothing but keep connection tracking switched on.
  *
- * The kernel tracks connections only as long as a rule asks for it. If ours is
- * the only one that does, deleting it switches tracking off, the addresses of
- * redirected connections are no longer translated back, and each is reset with
- * its next packet. The hold stays until the last of them has ended.
+ * The kernel tracks connections only as long as a rule needs it. If ours is the
+ * only one, deleting it switches tracking off, the addresses of redirected
+ * connections are no longer translated back, and each is reset at its next
+ * packet. The hold stays until the last of them has ended.
  *
- * An instance that was killed cannot take its hold away. So that others can
- * tell, two abstract Unix sockets are bound to the hold's name, which is also
- * the rule's comment: one that the supervisor has, one that its workers have
- * too. Such names live in the network namespace, as the rule does, and go with
- * the last process that has them, whatever number that had.
+ * An instance that was killed cannot remove its hold. So that others can tell,
+ * two abstract Unix sockets are bound to the hold's name, which is also the
+ * rule's comment: the supervisor has one, its workers have the other too. Such
+ * names live in the network namespace, as the rule does, and vanish with the
+ * last process that has the socket.
  */
 #ifndef REDIRECT_IPTABLES_CONNTRACK_HOLD_H
 #define REDIRECT_IPTABLES_CONNTRACK_HOLD_H
@@ -26,10 +26,8 @@
 #define CONNTRACK_HOLD_PREFIX	 RULESPEC_COMMENT " hold "
 #define CONNTRACK_HOLD_NAME_SIZE 64
 
-/*
- * A socket that is closed still has packets under way: the last data, its
- * acknowledgement, a FIN sent again. They need the translation as well.
- */
+/* A closed socket still has packets under way, which need the translation too:
+ * the last data, its acknowledgement, a FIN sent again. */
 #define CONNTRACK_HOLD_AFTER_CLOSE ((struct timespec){ .tv_sec = 2 })
 
 struct conntrack_hold {
@@ -46,11 +44,11 @@ struct conntrack_hold {
 				  .worker_socket = -1 })
 
 enum conntrack_hold_state {
-	/* Nobody is left: the rule is to go. */
+	/* No process is left: the rule should be removed. */
 	CONNTRACK_HOLD_ABANDONED,
 	/* Workers still relay, but their supervisor is gone. */
 	CONNTRACK_HOLD_ORPHANED,
-	/* The supervisor lives and will see to it. Also what cannot be told. */
+	/* The supervisor lives and will remove it. Also if we cannot tell. */
 	CONNTRACK_HOLD_OWNED,
 };
 

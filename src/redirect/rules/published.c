@@ -1,114 +1,39 @@
 // SPDX-License-Identifier: MIT
 #include "redirect/rules/published.h"
 
-#include <ctype.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "base/memory.h"
-#include "base/spawn.h"
-#include "redirect/rules/input_firewall.h"
+#include "redirect/rules/nft_text.h"
+#include "redirect/rules/rule_check.h"
 
-#define LONGEST_WORD 64
-
-/* The next word of @text, and behind it; commas and brackets part words. */
-static const char *next_word(const char *text, char word[static LONGEST_WORD])
+/* A REDIRECT to @own_port is ours and publishes nothing. */
+static struct rule_check translation_check(uint16_t port, uint16_t own_port)
 {
-	static const char separators[] = " \t,{}\"";
-	size_t length;
-
-	text += strspn(text, separators);
-	length = strcspn(text, separators);
-	snprintf(word, LONGEST_WORD, "%.*s", (int)length, text);
-	return text + length;
+	return (struct rule_check){
+		.table = "nat",
+		.chain = "PREROUTING",
+		.question = { .port = port,
+			      .original_port = port,
+			      .own_port = own_port },
+		.verdict = RULE_TRANSLATE,
+	};
 }
 
-/* "443", or a range: "400:500" (iptables), "400-500" (nft). */
-static bool word_covers(const char *word, uint16_t port)
-{
-	char *end;
-	unsigned long first = strtoul(word, &end, 10);
-	unsigned long last = first;
-
-	if (end == word)
-		return false;
-	if (*end == ':' || *end == '-')
-		last = strtoul(end + 1, &end, 10);
-	return *end == '\0' && first <= port && port <= last;
-}
-
-bool dnat_is_rule_for(const char *line, uint16_t port)
-{
-	bool changes_destination = false;
-	bool covers_port = false;
-	bool in_ports = false;
-	bool negated = false;
-	char word[LONGEST_WORD];
-
-	while (line = next_word(line, word), *word) {
-		if (strcmp(word, "acme-alpn-proxy") == 0)
-			return false;
-		if (strcasecmp(word, "dnat") == 0 ||
-		    strcasecmp(word, "redirect") == 0)
-			changes_destination = true;
-		/* What follows is ports, until a word that is none. */
-		if (strcmp(word, "dport") == 0 ||
-		    strcmp(word, "--dport") == 0 ||
-		    strcmp(word, "--dports") == 0) {
-			in_ports = true;
-			negated = false;
-		} else if (in_ports && strcmp(word, "!=") == 0) {
-			negated = true;
-		} else if (in_ports && (strcmp(word, "map") == 0 ||
-					strcmp(word, "vmap") == 0)) {
-			/* "map { 443 : 10.0.0.2, 444 : 10.0.0.3 }" */
-			continue;
-		} else if (in_ports && strcmp(word, ":") == 0) {
-			line = next_word(line, word);
-		} else if (in_ports && word[0] == '@') {
-			/* What is in it is told elsewhere: perhaps ours. */
-			covers_port = true;
-		} else if (in_ports && isdigit((unsigned char)word[0])) {
-			covers_port |= word_covers(word, port) != negated;
-		} else {
-			in_ports = false;
-		}
-	}
-	return changes_destination && covers_port;
-}
-
-static bool find_in_output(char *output, uint16_t port,
-			   char rule[static DNAT_RULE_SIZE])
-{
-	char *rest = output;
-	char *line;
-
-	while ((line = strsep(&rest, "\n"))) {
-		if (dnat_is_rule_for(line, port)) {
-			line += strspn(line, " \t");
-			snprintf(rule, DNAT_RULE_SIZE, "%s", line);
-			return true;
-		}
-	}
-	return false;
-}
-
-static bool find_in_nftables(uint16_t port, char rule[static DNAT_RULE_SIZE])
-{
-	char program[] = "nft", numeric[] = "-n", list[] = "list";
-	char ruleset[] = "ruleset";
-	char *const argv[] = { program, numeric, list, ruleset, NULL };
-	cleanup_free char *path = spawn_find(program);
-	cleanup_free char *output = NULL;
-
-	return path && spawn_wait(path, argv, &output) == 0 && output &&
-	       find_in_output(output, port, rule);
-}
-
-bool dnat_find(uint16_t port, char rule[static DNAT_RULE_SIZE])
+bool published_find(uint16_t port, char rule[static RULE_TEXT_SIZE])
 {
 	/* No port is our own's here: with BPF we have no rule. */
-	return find_in_nftables(port, rule) ||
-	       nat_check_port(port, 0, true, rule) > 0;
+	const struct rule_check check = translation_check(port, 0);
+	cleanup_free char *ruleset = rule_check_list_nft();
+
+	return (ruleset && nft_text_find_publishing(ruleset, port, rule)) ||
+	       rule_check_host(&check, true, rule) > 0;
+}
+
+int published_in_dump(sa_family_t family, const char *rules,
+		      uint16_t service_port, uint16_t listen_port,
+		      char rule[static RULE_TEXT_SIZE])
+{
+	const struct rule_check check =
+		translation_check(service_port, listen_port);
+
+	return rule_check_dump(&check, family, rules, rule);
 }

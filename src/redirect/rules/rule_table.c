@@ -15,7 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/memory.h"
 #include "redirect/rules/rulespec.h"
 
 /* In this order, so that the weakest of a rule's matches is the least. */
@@ -23,6 +22,7 @@ enum certainty {
 	NEVER,
 	PERHAPS,
 	ALWAYS,
+	NOT_UNDERSTOOD,
 };
 
 /* A line of the dump, as far as the question needs it. */
@@ -54,13 +54,14 @@ static enum certainty always_if(bool condition)
 	return condition ? ALWAYS : NEVER;
 }
 
-/* Is @item one of the comma-separated items of @list? */
-static bool list_has(const char *list, const char *item)
+/* Is @item one of those that @separator parts @list into? */
+static bool is_among(const char *list, char separator, const char *item)
 {
-	size_t length = strlen(item);
+	const char separators[] = { separator, '\0' };
+	const size_t length = strlen(item);
 
 	for (;;) {
-		size_t next = strcspn(list, ",");
+		size_t next = strcspn(list, separators);
 
 		if (next == length && strncmp(list, item, length) == 0)
 			return true;
@@ -68,6 +69,17 @@ static bool list_has(const char *list, const char *item)
 			return false;
 		list += next + 1;
 	}
+}
+
+static bool list_has(const char *list, const char *item)
+{
+	return is_among(list, ',', item);
+}
+
+/* "-p|--protocol" */
+static bool is_any(const char *word, const char *alternatives)
+{
+	return is_among(alternatives, '|', word);
 }
 
 /* "443", "400:500", "80,443,8000:8100" */
@@ -86,26 +98,6 @@ static enum certainty match_ports(const char *list, uint16_t port)
 			return NEVER;
 		list = end + 1;
 	}
-}
-
-static enum certainty match_protocol(const char *value,
-				     const struct rule_question *question)
-{
-	(void)question;
-	return always_if(strcmp(value, "tcp") == 0 || strcmp(value, "6") == 0 ||
-			 strcmp(value, "all") == 0);
-}
-
-static enum certainty match_port(const char *value,
-				 const struct rule_question *question)
-{
-	return match_ports(value, question->port);
-}
-
-static enum certainty match_original_port(const char *value,
-					  const struct rule_question *question)
-{
-	return match_ports(value, question->original_port);
 }
 
 static bool same_prefix(const uint8_t *one, const uint8_t *other,
@@ -152,64 +144,34 @@ static enum certainty match_destination(const char *value,
 	return hits == question->address_count ? ALWAYS : PERHAPS;
 }
 
-/* Visitors do not come in over loopback. */
-static enum certainty match_interface(const char *value,
-				      const struct rule_question *question)
-{
-	(void)question;
-	return strcmp(value, "lo") == 0 ? NEVER : PERHAPS;
-}
-
-static enum certainty
-match_destination_type(const char *value, const struct rule_question *question)
-{
-	(void)question;
-	return always_if(list_has(value, "LOCAL"));
-}
-
-static enum certainty match_source_type(const char *value,
-					const struct rule_question *question)
-{
-	(void)question;
-	return list_has(value, "LOCAL") ? NEVER : PERHAPS;
-}
-
-static enum certainty match_state(const char *value,
-				  const struct rule_question *question)
-{
-	bool redirected = question->port != question->original_port;
-
-	return always_if(list_has(value, "NEW") ||
-			 (redirected && list_has(value, "DNAT")));
-}
-
-static enum certainty match_comment(const char *value,
-				    const struct rule_question *question)
-{
-	(void)value;
-	(void)question;
-	return ALWAYS;
-}
-
 /* Matches with one value. A module's name (-m) alone restricts nothing. */
-static const struct {
-	const char *option;
-	enum certainty (*match)(const char *value,
-				const struct rule_question *question);
-} matches[] = {
-	{ "-p", match_protocol },
-	{ "-d", match_destination },
-	{ "-i", match_interface },
-	{ "-m", match_comment },
-	{ "--comment", match_comment },
-	{ "--dport", match_port },
-	{ "--dports", match_port },
-	{ "--dst-type", match_destination_type },
-	{ "--src-type", match_source_type },
-	{ "--ctstate", match_state },
-	{ "--state", match_state },
-	{ "--ctorigdstport", match_original_port },
-};
+static enum certainty match(const char *option, const char *value,
+			    const struct rule_question *question)
+{
+	const bool redirected = question->port != question->original_port;
+
+	if (is_any(option, "-m|--comment"))
+		return ALWAYS;
+	if (is_any(option, "-p"))
+		return always_if(is_any(value, "tcp|6|all"));
+	if (is_any(option, "-d"))
+		return match_destination(value, question);
+	if (is_any(option, "--dport|--dports"))
+		return match_ports(value, question->port);
+	if (is_any(option, "--ctorigdstport"))
+		return match_ports(value, question->original_port);
+	if (is_any(option, "--ctstate|--state"))
+		return always_if(list_has(value, "NEW") ||
+				 (redirected && list_has(value, "DNAT")));
+	if (is_any(option, "--dst-type"))
+		return always_if(list_has(value, "LOCAL"));
+	/* Visitors do not come in over loopback, and not from this host. */
+	if (is_any(option, "--src-type"))
+		return list_has(value, "LOCAL") ? NEVER : PERHAPS;
+	if (is_any(option, "-i"))
+		return is_any(value, "lo") ? NEVER : PERHAPS;
+	return NOT_UNDERSTOOD;
+}
 
 /* Of a connection's first packet only SYN is set. */
 static enum certainty match_flags(const char *mask, const char *set)
@@ -228,6 +190,7 @@ static enum certainty match_option(char *const **words,
 {
 	const char *option = (*words)[0];
 	const char *value = (*words)[1];
+	enum certainty certainty;
 
 	if (!value)
 		return PERHAPS;
@@ -235,13 +198,11 @@ static enum certainty match_option(char *const **words,
 		*words += 2;
 		return match_flags(value, **words);
 	}
-	for (size_t i = 0; i < ARRAY_SIZE(matches); i++) {
-		if (strcmp(option, matches[i].option) == 0) {
-			*words += 1;
-			return matches[i].match(value, question);
-		}
-	}
-	return PERHAPS;
+	certainty = match(option, value, question);
+	if (certainty == NOT_UNDERSTOOD)
+		return PERHAPS;
+	*words += 1;
+	return certainty;
 }
 
 /* Where the packet goes: "-j TARGET [--to-ports PORT] ..." */
@@ -271,8 +232,7 @@ static struct rule read_rule(char *const *words,
 			negated = true;
 			continue;
 		}
-		if (strcmp(words[0], "-j") == 0 ||
-		    strcmp(words[0], "-g") == 0) {
+		if (is_any(words[0], "-j|-g")) {
 			read_target(words, &rule);
 			break;
 		}
@@ -301,18 +261,25 @@ static const char *next_line(const char *line)
 	return *line ? line + 1 : line;
 }
 
-/* The first line from @line on that appends to @chain, or NULL. */
-static const char *find_rule(const char *line, const char *chain)
+/* The first line from @line on that is "@action @chain ...", or NULL. */
+static const char *find_line(const char *line, const char *action,
+			     const char *chain)
 {
-	size_t length = strlen(chain);
+	const size_t length = strlen(chain);
 
 	for (; *line; line = next_line(line)) {
-		if (strncmp(line, "-A ", 3) == 0 &&
+		if (strncmp(line, action, 2) == 0 && line[2] == ' ' &&
 		    strncmp(line + 3, chain, length) == 0 &&
 		    line[3 + length] == ' ')
 			return line;
 	}
 	return NULL;
+}
+
+/* The first that appends a rule. */
+static const char *find_rule(const char *line, const char *chain)
+{
+	return find_line(line, "-A", chain);
 }
 
 /*
@@ -364,33 +331,25 @@ enum step {
 	STEP_LEAVE_CHAIN,
 };
 
-static bool is_translation(const struct rule *rule,
-			   const struct rule_question *question)
-{
-	if (strcmp(rule->target, "REDIRECT") == 0)
-		return rule->to_port != question->own_port;
-	return strcmp(rule->target, "DNAT") == 0 ||
-	       strcmp(rule->target, "NETMAP") == 0;
-}
-
 /* Returns an enum step or negative errno. */
 static int follow_rule(struct walk *walk, const struct rule *rule,
 		       const char *line)
 {
-	bool certain = rule->certainty == ALWAYS;
+	const bool certain = rule->certainty == ALWAYS;
+	const bool ours = rule->target && is_any(rule->target, "REDIRECT") &&
+			  rule->to_port == walk->question->own_port;
 	int result;
 
 	if (rule->certainty == NEVER || !rule->target)
 		return STEP_NEXT_RULE;
-	if (is_translation(rule, walk->question))
+	if (is_any(rule->target, "REDIRECT|DNAT|NETMAP") && !ours)
 		return decide(walk, RULE_TRANSLATE, line);
-	if (strcmp(rule->target, "RETURN") == 0)
+	if (is_any(rule->target, "RETURN"))
 		return certain ? STEP_LEAVE_CHAIN : STEP_NEXT_RULE;
-	if (strcmp(rule->target, "ACCEPT") == 0)
+	if (is_any(rule->target, "ACCEPT"))
 		return certain ? decide(walk, RULE_ACCEPT, line)
 			       : STEP_NEXT_RULE;
-	if (strcmp(rule->target, "DROP") == 0 ||
-	    strcmp(rule->target, "REJECT") == 0)
+	if (is_any(rule->target, "DROP|REJECT"))
 		return certain ? decide(walk, RULE_DROP, line) : STEP_NEXT_RULE;
 
 	/* A chain of the user's, or a target that lets the packet go on. */
@@ -435,14 +394,10 @@ static int walk_chain(struct walk *walk, const char *chain,
 /* "-P INPUT DROP" */
 static void apply_policy(struct walk *walk, const char *chain)
 {
-	size_t length = strlen(chain);
+	const char *line = find_line(walk->dump, "-P", chain);
 
-	for (const char *line = walk->dump; *line; line = next_line(line)) {
-		if (strncmp(line, "-P ", 3) == 0 &&
-		    strncmp(line + 3, chain, length) == 0 &&
-		    strncmp(line + 3 + length, " DROP", 5) == 0)
-			decide(walk, RULE_DROP, line);
-	}
+	if (line && strncmp(line + 3 + strlen(chain), " DROP", 5) == 0)
+		decide(walk, RULE_DROP, line);
 }
 
 int rule_table_ask(const char *dump, const char *chain,

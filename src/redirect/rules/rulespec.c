@@ -7,84 +7,58 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Where rulespec_split() is in its text, and where it writes to. */
-struct splitter {
-	const char *next;
-	const char *end;
-	char *written;
-};
-
 static bool is_space(char character)
 {
 	return character && strchr(" \t\n\r\f\v", character);
 }
 
-/* Copy up to @quote, and step behind it. */
-static int copy_quoted(struct splitter *splitter, char quote)
+/* Copy the word at *@text to *@written, terminate it, and step behind both. */
+static int copy_word(const char **text, const char *end, char **written)
 {
-	while (splitter->next < splitter->end) {
-		char character = *splitter->next++;
+	char quote = '\0';
 
-		if (character == quote)
-			return 0;
-		if (character == '\\' && quote == '"') {
-			if (splitter->next == splitter->end)
+	for (; *text < end && (quote || !is_space(**text)); ++*text) {
+		const char character = **text;
+
+		if (character == '\\' && quote != '\'') {
+			if (++*text == end)
 				return -EINVAL;
-			character = *splitter->next++;
+			*(*written)++ = **text;
+		} else if (quote ? character == quote
+				 : character == '"' || character == '\'') {
+			quote = quote ? '\0' : character;
+		} else {
+			*(*written)++ = character;
 		}
-		*splitter->written++ = character;
 	}
-	return -EINVAL;
-}
-
-/* Copy one word, which begins here, and terminate it. */
-static int copy_word(struct splitter *splitter)
-{
-	while (splitter->next < splitter->end && !is_space(*splitter->next)) {
-		char character = *splitter->next++;
-		int err = 0;
-
-		if (character == '"' || character == '\'')
-			err = copy_quoted(splitter, character);
-		else if (character != '\\')
-			*splitter->written++ = character;
-		else if (splitter->next < splitter->end)
-			*splitter->written++ = *splitter->next++;
-		else
-			err = -EINVAL;
-		if (err)
-			return err;
-	}
-	*splitter->written++ = '\0';
-	return 0;
+	*(*written)++ = '\0';
+	return quote ? -EINVAL : 0;
 }
 
 int rulespec_split(const char *text, size_t length, struct rulespec *rulespec)
 {
 	/* Each word but the last has at least one separator behind it. */
-	size_t most_words = (length + 1) / 2;
-	size_t array_size = (most_words + 1) * sizeof(char *);
-	struct splitter splitter = { .next = text, .end = text + length };
+	const size_t array_size = ((length + 1) / 2 + 1) * sizeof(char *);
+	const char *const end = text + length;
 	char **words = malloc(array_size + length + 1);
+	char *written;
 	size_t count = 0;
+	int err = 0;
 
 	if (!words)
 		return -ENOMEM;
-	splitter.written = (char *)words + array_size;
-
-	for (;;) {
-		int err;
-
-		while (splitter.next < splitter.end && is_space(*splitter.next))
-			splitter.next++;
-		if (splitter.next == splitter.end)
+	written = (char *)words + array_size;
+	while (!err) {
+		while (text < end && is_space(*text))
+			text++;
+		if (text == end)
 			break;
-		words[count++] = splitter.written;
-		err = copy_word(&splitter);
-		if (err) {
-			free(words);
-			return err;
-		}
+		words[count++] = written;
+		err = copy_word(&text, end, &written);
+	}
+	if (err) {
+		free(words);
+		return err;
 	}
 	words[count] = NULL;
 	*rulespec = (struct rulespec){ .words = words, .count = count };

@@ -12,7 +12,7 @@
 
 /* How long iptables waits for another that changes the same tables. */
 #define LOCK_WAIT_SECONDS "30"
-/* Of a rule that somebody puts back whenever we delete it. */
+/* Something else may put the rule back whenever we delete it. */
 #define MAX_DELETIONS 1000
 
 /* iptables(8) does not list its exit codes; these are xtables.h's. */
@@ -34,6 +34,21 @@ int xtables_find(struct xtables *xtables, sa_family_t family)
 		return 0;
 	snprintf(xtables->message, sizeof(xtables->message), "not installed");
 	return -ENOENT;
+}
+
+const char *xtables_advice(const struct xtables *xtables)
+{
+	return xtables->family == AF_INET6
+		       ? "; ACME_ALPN_PROXY_DISABLEV6=y leaves IPv6 out"
+		       : "";
+}
+
+int xtables_complain(const struct xtables *xtables, const char *what, int err)
+{
+	log_error("cannot %s: %s: %s%s", what, xtables->name,
+		  xtables->message[0] ? xtables->message : error_text(err),
+		  xtables_advice(xtables));
+	return err;
 }
 
 void xtables_release(struct xtables *xtables)
@@ -75,33 +90,27 @@ static int errno_from(int status, const char *output)
 }
 
 /*
- * Run "-t TABLE ACTION [CHAIN] [RULE]". Returns the exit status 0 or 1, the
+ * Run "-t @table @action [@chain] [@rule]". Returns the exit status 0 or 1, the
  * latter also for a rule that is not there, or negative errno.
  */
-static int run(struct xtables *xtables, const char *const *arguments,
-	       char *const *words, char **output)
+static int run(struct xtables *xtables, const char *table, const char *action,
+	       const char *chain, const struct rulespec *rule, char **output)
 {
+	const char *const first[] = {
+		xtables->name, "-w",  LOCK_WAIT_SECONDS, "-t", table,
+		action,	       chain,
+	};
+	const size_t count = ARRAY_SIZE(first) - !chain;
+	const size_t words = rule ? rule->count : 0;
 	cleanup_free char *said = NULL;
-	cleanup_free char **argv = NULL;
-	size_t count = 0;
-	size_t used = 0;
+	cleanup_free char **argv = calloc(count + words + 1, sizeof(*argv));
 	int status;
 
-	while (words && words[count])
-		count++;
-	for (size_t i = 0; arguments[i]; i++)
-		count++;
-	argv = calloc(count + 4, sizeof(*argv));
 	if (!argv)
 		return -ENOMEM;
-
-	argv[used++] = (char *)xtables->name;
-	argv[used++] = (char *)"-w";
-	argv[used++] = (char *)LOCK_WAIT_SECONDS;
-	for (size_t i = 0; arguments[i]; i++)
-		argv[used++] = (char *)arguments[i];
-	for (size_t i = 0; words && words[i]; i++)
-		argv[used++] = words[i];
+	memcpy(argv, first, count * sizeof(*argv));
+	if (rule)
+		memcpy(argv + count, rule->words, words * sizeof(*argv));
 
 	status = spawn_wait(xtables->path, argv, &said);
 	if (status < 0)
@@ -120,8 +129,7 @@ static int run(struct xtables *xtables, const char *const *arguments,
 
 int xtables_list(struct xtables *xtables, const char *table, char **rules)
 {
-	const char *const arguments[] = { "-t", table, "-S", NULL };
-	int status = run(xtables, arguments, NULL, rules);
+	int status = run(xtables, table, "-S", NULL, NULL, rules);
 
 	if (status == 0)
 		return 0;
@@ -132,33 +140,38 @@ int xtables_list(struct xtables *xtables, const char *table, char **rules)
 	return status;
 }
 
-static int run_rule(struct xtables *xtables, const char *action,
-		    char *const *words)
+int xtables_open(struct xtables *xtables, sa_family_t family, const char *table,
+		 char **rules)
 {
-	const char *const arguments[] = { "-t", "nat", action, "PREROUTING",
-					  NULL };
+	int err = xtables_find(xtables, family);
 
-	return run(xtables, arguments, words, NULL);
+	return err ? err : xtables_list(xtables, table, rules);
 }
 
-int xtables_has(struct xtables *xtables, char *const *words)
+static int run_rule(struct xtables *xtables, const char *action,
+		    const struct rulespec *rule)
 {
-	int status = run_rule(xtables, "-C", words);
+	return run(xtables, "nat", action, "PREROUTING", rule, NULL);
+}
+
+int xtables_has(struct xtables *xtables, const struct rulespec *rule)
+{
+	int status = run_rule(xtables, "-C", rule);
 
 	return status < 0 ? status : status == 0;
 }
 
-int xtables_append(struct xtables *xtables, char *const *words)
+int xtables_append(struct xtables *xtables, const struct rulespec *rule)
 {
-	int status = run_rule(xtables, "-A", words);
+	int status = run_rule(xtables, "-A", rule);
 
 	return status > 0 ? -EIO : status;
 }
 
-int xtables_delete_all(struct xtables *xtables, char *const *words)
+int xtables_delete_all(struct xtables *xtables, const struct rulespec *rule)
 {
 	for (int i = 0; i < MAX_DELETIONS; i++) {
-		int status = run_rule(xtables, "-D", words);
+		int status = run_rule(xtables, "-D", rule);
 
 		if (status != 0)
 			return status > 0 ? 0 : status;

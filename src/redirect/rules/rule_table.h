@@ -15,8 +15,11 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+/* Enough for a rule's text in a message; longer ones are cut. */
+#define RULE_TEXT_SIZE 256
+
 /* An address of this host. */
-struct host_address {
+struct rule_address {
 	/* AF_INET or AF_INET6 */
 	sa_family_t family;
 	/* Network byte order; 4 or 16 bytes of it. */
@@ -32,7 +35,7 @@ struct rule_question {
 	/* A REDIRECT to this port is our own and takes nothing away. */
 	uint16_t own_port;
 	/* What the client may have connected to. */
-	const struct host_address *addresses;
+	const struct rule_address *addresses;
 	size_t address_count;
 };
 

@@ -1,26 +1,27 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
 /*
- * What the steering program and its loader share. Needs the __uN types, from
- * vmlinux.h there and <linux/types.h> here.
+ * What the programs and their loader share. Needs the __uN types: from
+ * vmlinux.h in the kernel's half, from <linux/types.h> in ours.
  */
-#ifndef STEER_H
-#define STEER_H
+#ifndef BPF_SHARED_H
+#define BPF_SHARED_H
 
-struct steer_config {
+/* Fixed when a program is loaded. */
+struct program_config {
 	/* Added to bpf_ktime_get_ns() it is the processes' CLOCK_MONOTONIC,
 	 * which a time namespace may have set. */
 	__s64 clock_offset_ns;
 	/* Network byte order. */
 	__u16 service_port;
 	/* Not 0: with the conntrack pin, past INPUT rules that do not accept
-	 * the port (see bpf/pin.bpf.h). */
+	 * the port (see bpf/pin_conntrack.bpf.h). */
 	__u16 past_firewall;
 	/* Not 0: the kernel has bpf_ktime_get_coarse_ns() (5.11). */
 	__u32 coarse_clock;
 };
 
 /* Written by the supervisor alone. */
-struct steer_switch {
+struct program_switch {
 	/* Steer SYNs. */
 	__u32 enabled;
 	/*
@@ -37,20 +38,27 @@ struct steer_switch {
 	__u32 marked_rules;
 };
 
-/* An address of this host, IPv4 as ::ffff:a.b.c.d. Network byte order. */
-struct steer_address {
+/* An address, IPv4 as ::ffff:a.b.c.d. Network byte order. */
+struct host_address {
 	__u32 words[4];
 };
 
-#define STEER_ADDRESS_BITS 128
+#define HOST_ADDRESS_BITS 128
 
 /* All addresses that begin with so many bits of this one. */
-struct steer_prefix {
+struct host_prefix {
 	__u32 length;
-	struct steer_address address;
+	struct host_address address;
 };
 
-#define STEER_DESTINATIONS 16384
+#define HOST_DESTINATIONS 16384
+
+/* The program's own: the destination that it last found to be this host, and
+ * until when it need not ask again. */
+struct host_memory {
+	struct host_address destination;
+	__u64 until_ns;
+};
 
 /* Keys of the listeners' map. */
 enum steer_listener {
@@ -80,20 +88,13 @@ enum steer_verdict {
 	STEER_VERDICTS,
 };
 
-struct steer_counters {
-	__u64 packets[STEER_VERDICTS];
-};
-
 /* Of one interface on one CPU. */
 struct steer_interface {
-	struct steer_counters counters;
-	/* The program's own: the destination that it last found to be this
-	 * host, and until when it need not ask again. */
-	struct steer_address here;
-	__u64 here_until_ns;
+	__u64 packets[STEER_VERDICTS];
+	struct host_memory known;
 };
 
-/* Interfaces that can be counted; the others are steered uncounted. */
-#define STEER_COUNTED_INTERFACES 4096
+/* Interfaces that can be counted; the others are served uncounted. */
+#define COUNTED_INTERFACES 4096
 
 #endif

@@ -1,35 +1,21 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
 /*
- * Keep a flow that is about to be steered from being carried off by NAT, and
- * notice when it was.
+ * Keep NAT from redirecting a flow that is about to be steered.
  *
- * A port published by a container engine is a DNAT rule in PREROUTING, behind
- * TC ingress. It would take the steered SYN along to the container, where the
- * socket on it is of no use: the SYN is dropped, and the client hangs.
- *
- * With STEER_CONNTRACK the flow gets a conntrack entry of ours first. An entry
- * that is confirmed is never NATed, so that the packet stays. The entry also
- * tells at the next SYN of that flow whether the first one was answered.
+ * The flow gets a conntrack entry of ours first: the kernel never applies NAT
+ * to an entry that is confirmed already, so the packet stays here. At the
+ * flow's next SYN the entry also tells whether the first one was answered.
+ * Needs kfuncs (kernel 6.0) and the right to use them (CAP_SYS_ADMIN).
  *
  * A container's packets are forwarded, so that the INPUT rules in front of it
  * may well drop the port, and with it what is steered. Where the user wants it
  * (past_firewall) the entry pretends to have seen a reply: to the rules, the
  * flow is one of the established ones that such a firewall accepts.
- *
- * Without it there is no way to keep the flow, but a memory of steered SYNs
- * shows when one is sent again without a trace of the first in the kernel:
- * that one is passed, and the client only waits for a second.
  */
-#ifndef PIN_BPF_H
-#define PIN_BPF_H
+#ifndef PIN_CONNTRACK_BPF_H
+#define PIN_CONNTRACK_BPF_H
 
-/*
- * static enum steer_verdict pin_flow(skb, flow, size, sequence, now):
- * STEER_STEERED if the flow may be steered, else why it must be passed.
- * Called only when the kernel has no socket for @flow.
- */
-
-#ifdef STEER_CONNTRACK
+#include "bpf/steer.bpf.h"
 
 #define TCP_CONNTRACK_SYN_SENT	1
 #define TCP_CONNTRACK_TIME_WAIT 7
@@ -89,7 +75,7 @@ static __always_inline bool is_tracked(struct __sk_buff *skb)
 
 enum entry_kind {
 	ENTRY_NONE,
-	/* Neither NATed nor at its end: as good as one of ours. */
+	/* Alive and without NAT, so it serves as well as one of ours. */
 	ENTRY_PLAIN,
 	ENTRY_NAT,
 	/* Of a flow that has ended. It has expired now: the SYN would replace
@@ -137,7 +123,7 @@ static __always_inline bool insert_entry(struct __sk_buff *skb,
 	if (!fresh)
 		return false;
 	bpf_ct_set_timeout(fresh, PIN_TIMEOUT_MS);
-	if (steer_config.past_firewall)
+	if (config.past_firewall)
 		bpf_ct_set_status(fresh, IPS_SEEN_REPLY);
 	entry = bpf_ct_insert_entry(fresh);
 	if (!entry)
@@ -174,84 +160,5 @@ static __always_inline enum steer_verdict pin_flow(struct __sk_buff *skb,
 		return STEER_REFUSED;
 	return STEER_STEERED;
 }
-
-#else /* !STEER_CONNTRACK */
-
-/*
- * Each flow has one place in the memory, and gives it up to the next that has
- * the same: with 1000 new flows a second, the SYN that is sent again after a
- * second has lost its place in one of 65 cases, and the client waits for its
- * third. This costs a tenth of what a hash table with an order of age does.
- */
-#define REMEMBERED_SYNS 65536
-/* Clients send a SYN again after a second (RFC 6298, 2.1); a copy made by the
- * network comes earlier. */
-#define SENT_AGAIN_NS	500000000ull
-
-/* One word, so that two CPUs cannot write half of it each. */
-union steered_syn {
-	struct {
-		/* Of the flow and its sequence number. */
-		__u32 digest;
-		__u32 ticks;
-	};
-	__u64 word;
-};
-
-/* What 32 bits of ticks are made of; they begin anew after 52 days. */
-#define NS_PER_TICK	(1 << 20)
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, REMEMBERED_SYNS);
-	__type(key, __u32);
-	__type(value, __u64);
-} steered_syns SEC(".maps");
-
-/* Spread over all its bits; multiplied by 2^64 divided by the golden ratio. */
-static __always_inline __u64 digest_of(const struct bpf_sock_tuple *flow,
-				       __u32 size, __be32 sequence)
-{
-	const __u32 *words = (const void *)flow;
-	__u64 digest = sequence;
-
-	for (__u32 i = 0; i < size / sizeof(*words); i++) {
-		digest = (digest ^ words[i]) * 0x9e3779b97f4a7c15ull;
-		digest ^= digest >> 32;
-	}
-	return digest;
-}
-
-/*
- * The kernel has no socket for the flow, so a SYN seen before was dropped, or
- * answered by a cookie and the answer lost. In both cases the client has seen
- * nothing yet, and whoever answers now is right.
- */
-static __always_inline enum steer_verdict pin_flow(struct __sk_buff *skb,
-						   struct bpf_sock_tuple *flow,
-						   __u32 size, __be32 sequence,
-						   __u64 now)
-{
-	const __u64 digest = digest_of(flow, size, sequence);
-	const __u32 ticks = (__u32)(now / NS_PER_TICK);
-	union steered_syn seen;
-	__u32 key = (__u32)(digest >> 32) % REMEMBERED_SYNS;
-	__u64 *place;
-
-	place = bpf_map_lookup_elem(&steered_syns, &key);
-	if (!place)
-		return STEER_STEERED;
-	seen.word = *place;
-	if (seen.digest == (__u32)digest)
-		return ticks - seen.ticks < SENT_AGAIN_NS / NS_PER_TICK
-			       ? STEER_STEERED
-			       : STEER_UNANSWERED;
-	seen.digest = (__u32)digest;
-	seen.ticks = ticks;
-	*place = seen.word;
-	return STEER_STEERED;
-}
-
-#endif /* STEER_CONNTRACK */
 
 #endif

@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <sys/socket.h>
 
+#include "redirect/rules/rulespec.h"
+
 /* Enough for the one line that iptables says when something is wrong. */
 #define XTABLES_MESSAGE_SIZE 256
 
@@ -25,20 +27,30 @@ struct xtables {
 int xtables_find(struct xtables *xtables, sa_family_t family);
 void xtables_release(struct xtables *xtables);
 
+/* What to add to a message when IPv6 alone is the trouble; "" otherwise. */
+const char *xtables_advice(const struct xtables *xtables);
+/* Log that we cannot do @what because of @err, in the program's own words where
+ * it had some, and return @err. */
+int xtables_complain(const struct xtables *xtables, const char *what, int err);
+
 /*
  * "-t @table -S": all chains and rules, in an allocated string. Returns 0 or
  * negative errno with ->message set, as all below.
  */
 int xtables_list(struct xtables *xtables, const char *table, char **rules);
 
+/* Both; on any error too, xtables_release() is due. */
+int xtables_open(struct xtables *xtables, sa_family_t family, const char *table,
+		 char **rules);
+
 /* Is the rule in the nat table's PREROUTING? 1, 0, or negative errno. */
-int xtables_has(struct xtables *xtables, char *const *words);
-int xtables_append(struct xtables *xtables, char *const *words);
+int xtables_has(struct xtables *xtables, const struct rulespec *rule);
+int xtables_append(struct xtables *xtables, const struct rulespec *rule);
 
 /*
  * Delete the rule as often as it is there; -EBUSY if it is there again each
  * time. Returns 0 also if it never was.
  */
-int xtables_delete_all(struct xtables *xtables, char *const *words);
+int xtables_delete_all(struct xtables *xtables, const struct rulespec *rule);
 
 #endif

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/* Do the host's INPUT rules keep new connections out? */
+#ifndef REDIRECT_RULES_INPUT_FIREWALL_H
+#define REDIRECT_RULES_INPUT_FIREWALL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "redirect/rules/rule_table.h"
+
+/*
+ * Do the rules that iptables and, if @ipv6, ip6tables list drop new connections
+ * to @port? Returns 1 with the rule or policy that drops them in @rule, 0 if
+ * not or not for certain, or -ENOMEM.
+ */
+int input_firewall_drops(uint16_t port, bool ipv6,
+			 char rule[static RULE_TEXT_SIZE]);
+
+/*
+ * Do they accept new connections to @service_port but drop them once they are
+ * redirected to @listen_port? @rules is the dump of @family's filter table.
+ * Returns as above.
+ */
+int input_firewall_drops_redirected(sa_family_t family, const char *rules,
+				    uint16_t service_port, uint16_t listen_port,
+				    char rule[static RULE_TEXT_SIZE]);
+
+/* The same of the rules that nft lists; false also if it cannot be told. The
+ * rule is the one that accepts @service_port. */
+bool input_firewall_of_nft_drops_redirected(uint16_t service_port,
+					    uint16_t listen_port,
+					    char rule[static RULE_TEXT_SIZE]);
+
+#endif

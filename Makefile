@@ -164,7 +164,7 @@ modules_of_fuzz_options	   := src/command/options.c
 modules_of_fuzz_proxy_header := src/proxy/proxy_header.c
 modules_of_fuzz_rulespec   := src/redirect/rules/rulespec.c
 modules_of_fuzz_status_report := src/command/common.c src/status/socket.c src/instance/pidfile.c \
-				 src/supervisor/confinement.c
+				 $(addprefix src/supervisor/,confinement.c privileges.c landlock.c seccomp.c)
 modules_of_fuzz_rule_table := src/redirect/rules/rule_table.c \
 			      src/redirect/rules/rulespec.c src/redirect/rules/published.c \
 			      src/redirect/rules/input_firewall.c src/redirect/rules/xtables.c

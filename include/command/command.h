@@ -31,9 +31,6 @@ int command_run(const struct options *options);
 /* What the options say of the redirect; strings stay the options'. */
 struct redirect_config redirect_config_of(const struct options *options);
 
-/* CAP_NET_ADMIN is in effect, which every redirect needs. */
-bool have_network_rights(void);
-
 /* One clear message for a pidfile that cannot be used. */
 void report_pidfile_error(const char *path, int negative_errno);
 

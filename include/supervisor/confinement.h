@@ -52,7 +52,8 @@ struct confinement_settings {
  */
 int confine(const struct confinement_settings *settings);
 
-/* The name of the lowest bit in @bits, for logs and status. */
+/* The name of the lowest bit in @bits, for logs and status. "" if there is
+ * none. */
 const char *confinement_name(unsigned int bits);
 
 #endif

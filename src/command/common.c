@@ -2,9 +2,6 @@
 #include "command/command.h"
 
 #include <errno.h>
-#include <linux/capability.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "base/log.h"
 
@@ -19,19 +16,6 @@ struct redirect_config redirect_config_of(const struct options *options)
 		.past_firewall = options->past_firewall,
 		.rulespec = options->rulespec,
 	};
-}
-
-bool have_network_rights(void)
-{
-	struct __user_cap_header_struct header = {
-		.version = _LINUX_CAPABILITY_VERSION_3,
-	};
-	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
-
-	if (syscall(SYS_capget, &header, data) < 0)
-		return false;
-	return data[CAP_TO_INDEX(CAP_NET_ADMIN)].effective &
-	       CAP_TO_MASK(CAP_NET_ADMIN);
 }
 
 void report_pidfile_error(const char *path, int negative_errno)

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/caps.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -293,7 +295,7 @@ static int examine(const struct options *options,
 {
 	int err;
 
-	if (options->redirect != REDIRECT_NONE && !have_network_rights()) {
+	if (options->redirect != REDIRECT_NONE && !caps_have(CAP_NET_ADMIN)) {
 		log_error("must be root (or have CAP_NET_ADMIN) to redirect "
 			  "port %u",
 			  options->service_port);

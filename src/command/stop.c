@@ -2,11 +2,13 @@
 #include "command/command.h"
 
 #include <errno.h>
+#include <linux/capability.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/caps.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -188,7 +190,7 @@ int command_stop(const struct options *options)
 	int code;
 	int err;
 
-	if (!have_network_rights() && options->redirect != REDIRECT_NONE) {
+	if (!caps_have(CAP_NET_ADMIN) && options->redirect != REDIRECT_NONE) {
 		log_error("must be root (or have CAP_NET_ADMIN) to stop");
 		return EXIT_CODE_FAILED;
 	}

@@ -14,6 +14,7 @@
 #include "base/notify.h"
 #include "base/stop_signals.h"
 #include "supervisor/pool.h"
+#include "supervisor/privileges.h"
 #include "supervisor/status_server.h"
 
 /* Whatever it waits for, the supervisor looks after all else as often. */
@@ -423,7 +424,7 @@ static int set_up_confinement(struct supervisor *supervisor)
 
 	if (geteuid() != 0)
 		return 0;
-	err = worker_find_user(user, &confinement->uid, &confinement->gid);
+	err = privileges_find_user(user, &confinement->uid, &confinement->gid);
 	if (err)
 		log_error("user %s %s: name one with --user, or a number", user,
 			  err == -ENOENT ? "does not exist" : "has all rights");

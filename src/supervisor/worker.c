@@ -3,11 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <nss.h>
 #include <poll.h>
-#include <pwd.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -17,42 +14,6 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/memory.h"
-
-/* A number needs no /etc/passwd, which a container from scratch has not. */
-static bool read_id(const char *name, uid_t *id)
-{
-	unsigned long value;
-	char *end;
-
-	if (*name < '0' || *name > '9')
-		return false;
-	errno = 0;
-	value = strtoul(name, &end, 10);
-	/* The last number means "none" (setresuid(2)). */
-	if (errno || *end || value >= (uid_t)-1)
-		return false;
-	*id = (uid_t)value;
-	return true;
-}
-
-int worker_find_user(const char *name, uid_t *uid, gid_t *gid)
-{
-	const struct passwd *entry;
-
-	if (read_id(name, uid)) {
-		*gid = *uid;
-		return *uid ? 0 : -EPERM;
-	}
-
-	/* See backend_resolve(): no NSS modules of another C library. */
-	__nss_configure_lookup("passwd", "files");
-	entry = getpwnam(name);
-	if (!entry)
-		return -ENOENT;
-	*uid = entry->pw_uid;
-	*gid = entry->pw_gid;
-	return *uid ? 0 : -EPERM;
-}
 
 static int compare_fds(const void *left, const void *right)
 {

@@ -31,10 +31,6 @@ struct worker {
 	int control_fd;
 };
 
-/* The ids of user @name, or of the user with that number; 0, -ENOENT, or -EPERM
- * if that is root. */
-int worker_find_user(const char *name, uid_t *uid, gid_t *gid);
-
 /* Fork a worker. 0 or negative errno. PROXY_READY follows on control_fd. */
 int worker_start(struct worker *worker, const struct worker_settings *settings);
 

@@ -62,7 +62,7 @@ struct options {
 	unsigned int listen_port;
 	unsigned int drain_timeout_ms;
 	unsigned int hello_timeout_ms;
-	/* Of all workers together; 0: as many as descriptors allow. */
+	/* Of all workers together; UINT_MAX: as many as descriptors allow. */
 	unsigned int max_connections;
 	/* 0: one for each core that we may run on. */
 	unsigned int workers;

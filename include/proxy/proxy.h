@@ -31,7 +31,7 @@ struct proxy_config {
 	/* How long an orphan's connections have when it drains. */
 	unsigned int drain_timeout_ms;
 	/* Connections at one time; beyond it, new ones wait in the backlog or
-	 * go to another worker. */
+	 * go to another worker. UINT_MAX: as many as descriptors allow. */
 	unsigned int max_connections;
 };
 
@@ -77,6 +77,9 @@ enum proxy_message {
 	/* supervisor -> worker: the descriptor with it is the log's from now
 	 * on. */
 	PROXY_LOG_FILE = 'L',
+	/* supervisor -> worker: the descriptor with it is a connected socket
+	 * that was handed over: take it as if it had been accepted. */
+	PROXY_TAKE = 'K',
 	/* worker -> supervisor: the loop runs, attach the redirect. */
 	PROXY_READY = 'R',
 	/* worker -> supervisor: no listener is open any more. */

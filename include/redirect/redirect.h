@@ -36,6 +36,13 @@ struct redirect_config {
 	bool past_firewall;
 	/* ACME_ALPN_PROXY_RULESPEC, or NULL for the default rule. */
 	const char *rulespec;
+	/*
+	 * Filled in by the supervisor before open(): gives a connected socket
+	 * to a worker, which takes it as if it had accepted it. @fd stays the
+	 * redirect's. 0, or negative errno: no worker can take it now.
+	 */
+	int (*hand_over)(void *hand_over_context, int fd);
+	void *hand_over_context;
 };
 
 /* Where a redirect is attached, and what became of packets for the service
@@ -96,7 +103,8 @@ struct redirect_ops {
 	/*
 	 * A descriptor that is readable when what the redirect depends on
 	 * changes (interfaces, rules), or -1; and what to do then, and every
-	 * second or so. Both NULL where there is nothing to watch.
+	 * second or so, from attach to close. Both NULL where there is nothing
+	 * to watch.
 	 */
 	int (*event_fd)(const struct redirect *redirect);
 	int (*handle_event)(struct redirect *redirect);
@@ -109,6 +117,13 @@ struct redirect_ops {
 	 * of the supervisor.
 	 */
 	volatile uint64_t *(*lease)(const struct redirect *redirect);
+
+	/*
+	 * NULL, or what is called twice a second and more between attach and
+	 * stop, with whether any worker is @well: for a redirect that needs the
+	 * supervisor to be alive as well.
+	 */
+	void (*renew)(struct redirect *redirect, bool well);
 
 	/*
 	 * NULL, or a descriptor that each worker keeps open, by which others

@@ -2,6 +2,7 @@
 #include "command/options.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -408,6 +409,7 @@ static void set_defaults(struct options *options,
 		.listen_port = 21443,
 		.drain_timeout_ms = 180000,
 		.hello_timeout_ms = 3000,
+		.max_connections = UINT_MAX,
 		.workers = 1,
 	};
 	if (pidfile && *pidfile)

@@ -28,8 +28,6 @@
 #define OTHER_TIMEOUT_MS 30000
 /* Enough for 100,000 connections; more would only cost memory. */
 #define MAX_DESCRIPTORS 262144
-/* For each connection: the client's, the backend's, and a share of pipes. */
-#define DESCRIPTORS_SPARE 64
 
 /* Whom to tell that the redirect is in place. */
 struct caller {
@@ -246,29 +244,16 @@ static int become_instance(const struct options *options,
 	}
 }
 
-/* Descriptors are what bounds the connections. Returns the limit. */
-static unsigned int raise_descriptor_limit(void)
+/* Descriptors are what bounds the connections of each worker. */
+static void raise_descriptor_limit(void)
 {
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return 1024;
-	if (limit.rlim_max > MAX_DESCRIPTORS)
-		limit.rlim_cur = MAX_DESCRIPTORS;
-	else
-		limit.rlim_cur = limit.rlim_max;
+		return;
+	limit.rlim_cur = limit.rlim_max < MAX_DESCRIPTORS ? limit.rlim_max
+							  : MAX_DESCRIPTORS;
 	setrlimit(RLIMIT_NOFILE, &limit);
-	return (unsigned int)limit.rlim_cur;
-}
-
-/* What one process can have open. */
-static unsigned int connection_limit(void)
-{
-	unsigned int descriptors = raise_descriptor_limit();
-
-	return descriptors > 2 * DESCRIPTORS_SPARE
-		       ? (descriptors - DESCRIPTORS_SPARE) / 2
-		       : descriptors / 4;
 }
 
 /* One worker for each core, if that is wished; none without a connection. */
@@ -284,7 +269,7 @@ static unsigned int worker_count(const struct options *options)
 	}
 	if (count > WORKER_POOL_MAXIMUM)
 		count = WORKER_POOL_MAXIMUM;
-	if (options->max_connections && count > options->max_connections)
+	if (count > options->max_connections)
 		count = options->max_connections;
 	return count;
 }
@@ -344,7 +329,8 @@ static int prepare(const struct options *options,
 	if (err)
 		return err;
 	err = recover(&settings->redirect, settings->pidfile,
-		      settings->ops != &redirect_none);
+		      settings->ops != &redirect_none,
+		      SUPERVISOR_GRACE_MS + SUPERVISOR_CLOSE_MS);
 	if (!err)
 		err = check_fallback(options, settings);
 	if (err)
@@ -363,14 +349,14 @@ static int start(const struct options *options, struct caller *caller)
 {
 	struct pidfile pidfile = { .fd = -1 };
 	struct supervisor_settings settings = {
-		.options = options,
+		.user = options->user,
 		.redirect = redirect_config_of(options),
 		.proxy = {
 			.domains = options->domains,
 			.hello_timeout_ms = options->hello_timeout_ms,
 			.grace_ms = SUPERVISOR_GRACE_MS,
 			.drain_timeout_ms = options->drain_timeout_ms,
-			.max_connections = connection_limit(),
+			.max_connections = options->max_connections,
 		},
 		.worker_count = worker_count(options),
 		.pidfile = &pidfile,
@@ -388,6 +374,7 @@ static int start(const struct options *options, struct caller *caller)
 		return err;
 	}
 	log_domains(&options->domains);
+	raise_descriptor_limit();
 	return supervisor_run(&settings);
 }
 

@@ -17,6 +17,7 @@
 #include "instance/pidfile.h"
 #include "instance/recovery.h"
 #include "status/report.h"
+#include "supervisor/supervisor.h"
 
 /* The grace, and an iptables that waits long for its lock. */
 #define STOP_TIMEOUT_MS 90000
@@ -27,7 +28,8 @@ static int clean_up(const struct options *options, struct pidfile *pidfile)
 	const struct redirect_config config = redirect_config_of(options);
 	int err;
 
-	err = recover(&config, pidfile, options->redirect != REDIRECT_NONE);
+	err = recover(&config, pidfile, options->redirect != REDIRECT_NONE,
+		      SUPERVISOR_GRACE_MS + SUPERVISOR_CLOSE_MS);
 	/* A pidfile that stays tells the next attempt that work is left. */
 	if (err) {
 		close_fd_at(&pidfile->fd);

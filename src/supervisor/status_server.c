@@ -9,10 +9,13 @@
 #include "base/log.h"
 #include "status/report.h"
 
-void status_server_open(struct status_server *server, const char *pidfile)
+void status_server_open(struct status_server *server,
+			const struct status_source *source)
 {
+	const char *pidfile = source->supervisor->pidfile->path;
 	int fd;
 
+	server->source = *source;
 	server->since = time(NULL);
 	fd = status_socket_path(pidfile, server->path, sizeof(server->path));
 	if (!fd)
@@ -67,9 +70,9 @@ static void fill_workers(const struct worker_pool *pool,
 }
 
 static void fill(const struct status_server *server,
-		 const struct status_source *source,
 		 struct status_report *report)
 {
+	const struct status_source *source = &server->source;
 	const struct supervisor_settings *settings = source->supervisor;
 
 	*report = (struct status_report){
@@ -113,16 +116,16 @@ void status_server_watch_fds(struct status_server *server,
 		fds[1 + i] = (struct pollfd){ .fd = server->watchers[i] };
 }
 
-static void answer(struct status_server *server,
-		   const struct status_source *source)
+static void answer(struct status_server *server)
 {
-	const struct supervisor_settings *settings = source->supervisor;
+	const struct status_source *source = &server->source;
+	const struct redirect_ops *ops = source->supervisor->ops;
 	int *watcher = &server->watchers[server->next_watcher];
 	struct status_report report;
 
-	fill(server, source, &report);
-	if (settings->ops->interfaces)
-		report.interface_count = (uint32_t)settings->ops->interfaces(
+	fill(server, &report);
+	if (ops->interfaces)
+		report.interface_count = (uint32_t)ops->interfaces(
 			source->redirect, report.interfaces,
 			STATUS_REPORT_INTERFACES);
 	close_fd_at(watcher);
@@ -134,22 +137,20 @@ static void answer(struct status_server *server,
 }
 
 void status_server_serve(struct status_server *server,
-			 const struct pollfd fds[static STATUS_SERVER_FDS],
-			 const struct status_source *source)
+			 const struct pollfd fds[static STATUS_SERVER_FDS])
 {
 	for (size_t i = 0; i < STATUS_SERVER_WATCHERS; i++)
 		if (fds[1 + i].revents)
 			close_fd_at(&server->watchers[i]);
 	if (fds[0].revents & POLLIN)
-		answer(server, source);
+		answer(server);
 }
 
-void status_server_tell(struct status_server *server,
-			const struct status_source *source, uint32_t left_ms)
+void status_server_tell(struct status_server *server, uint32_t left_ms)
 {
 	struct status_report report;
 
-	fill(server, source, &report);
+	fill(server, &report);
 	report.drain_left_ms = left_ms;
 	for (size_t i = 0; i < STATUS_SERVER_WATCHERS; i++)
 		send_or_leave(&server->watchers[i], &report);

@@ -87,16 +87,10 @@ __attribute__((noreturn)) static void
 run_worker(const struct worker_settings *settings, pid_t supervisor,
 	   int control_fd)
 {
-	struct proxy_environment environment = {
-		.config = settings->config,
-		.listeners = *settings->listeners,
-		.control_fd = control_fd,
-		.counters = settings->counters,
-		.lease = settings->lease,
-		.drain_when_orphaned = settings->drain_when_orphaned,
-	};
+	struct proxy_environment environment = settings->proxy;
 	int err;
 
+	environment.control_fd = control_fd;
 	leave_terminal();
 	/* The hook runner waits for the end of file on this one. */
 	log_settings.echo_fd = -1;
@@ -128,7 +122,7 @@ run_worker(const struct worker_settings *settings, pid_t supervisor,
 			  error_text(err));
 		_exit(EXIT_FAILURE);
 	}
-	atomic_store(&settings->counters->confinement, (unsigned int)err);
+	atomic_store(&environment.counters->confinement, (unsigned int)err);
 	err = proxy_run(&environment);
 	if (err)
 		log_error("worker: %s", error_text(err));
@@ -175,8 +169,7 @@ int worker_receive(const struct worker *worker, int timeout_ms)
 	return -EPIPE;
 }
 
-static int send_message(const struct worker *worker, enum proxy_message message,
-			int fd)
+int worker_send(const struct worker *worker, enum proxy_message message, int fd)
 {
 	int err;
 
@@ -187,16 +180,6 @@ static int send_message(const struct worker *worker, enum proxy_message message,
 		log_debug("worker %d does not listen: %s", worker->pid,
 			  error_text(err));
 	return err;
-}
-
-int worker_send(const struct worker *worker, enum proxy_message message)
-{
-	return send_message(worker, message, -1);
-}
-
-int worker_send_log_file(const struct worker *worker)
-{
-	return send_message(worker, PROXY_LOG_FILE, log_settings.fd);
 }
 
 int worker_reap(struct worker *worker)

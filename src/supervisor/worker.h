@@ -13,13 +13,11 @@
 #include "supervisor/confinement.h"
 
 struct worker_settings {
-	const struct proxy_config *config;
-	const struct listeners *listeners;
-	struct proxy_counters *counters;
-	volatile uint64_t *lease;
+	/* For the proxy; its counters and its control_fd are each worker's
+	 * own. */
+	struct proxy_environment proxy;
 	/* See redirect_ops.worker_fd, or -1. */
 	int redirect_fd;
-	bool drain_when_orphaned;
 	const struct pidfile *pidfile;
 	struct confinement_settings confinement;
 };
@@ -40,12 +38,10 @@ int worker_start(struct worker *worker, const struct worker_settings *settings);
  */
 int worker_receive(const struct worker *worker, int timeout_ms);
 
-/* Send a message. 0 or negative errno; a dead worker is noticed by
- * worker_receive(). */
-int worker_send(const struct worker *worker, enum proxy_message message);
-
-/* Let it log where this process does now: 0 or negative errno. */
-int worker_send_log_file(const struct worker *worker);
+/* Send a message, and @fd unless it is -1. 0 or negative errno (-EAGAIN: its
+ * queue is full); a dead worker is noticed by worker_receive(). */
+int worker_send(const struct worker *worker, enum proxy_message message,
+		int fd);
 
 /*
  * Forget a worker that has died or must: SIGKILL, reap, close. Returns its

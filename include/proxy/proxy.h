@@ -7,14 +7,14 @@
 #ifndef PROXY_PROXY_H
 #define PROXY_PROXY_H
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "base/address.h"
+#include "base/clock.h"
 #include "hello/domain_list.h"
 #include "listen/listener.h"
-#include "base/clock.h"
+#include "proxy/counters.h"
 
 struct proxy_config {
 	/* Takes the connections that offer ALPN acme-tls/1. */
@@ -33,38 +33,6 @@ struct proxy_config {
 	/* Connections at one time; beyond it, new ones wait in the backlog or
 	 * go to another worker. UINT_MAX: as many as descriptors allow. */
 	unsigned int max_connections;
-};
-
-/*
- * One page shared by supervisor and one worker. Every field has one writer, the
- * worker; the supervisor only reads, and sums up. It is how the root process
- * learns of the traffic without reading a byte that a stranger sent.
- */
-struct proxy_counters {
-	/* CLOCK_MONOTONIC in ns of the worker's last turn; at most 1 s old in
-	 * a worker that is well. */
-	atomic_uint_least64_t heartbeat_ns;
-	/* Bits of enum confinement (confinement.h) in force in the worker. */
-	atomic_uint confinement;
-	/* Accepted and not yet closed, in whatever state. */
-	atomic_uint_least64_t open_connections;
-	atomic_uint_least64_t accepted;
-	/* By verdict. */
-	atomic_uint_least64_t to_alpn;
-	atomic_uint_least64_t to_fallback;
-	/* Sent to the fallback because the hello did not come in time. */
-	atomic_uint_least64_t hello_timeouts;
-	/* Challenges sent to the fallback because of their domain. */
-	atomic_uint_least64_t other_domains;
-	/* Closed because no address of the backend took the connection. */
-	atomic_uint_least64_t alpn_unreachable;
-	atomic_uint_least64_t fallback_unreachable;
-	/* Ended by a reset from either side, which was passed on. */
-	atomic_uint_least64_t resets;
-	atomic_uint_least64_t bytes_from_clients;
-	atomic_uint_least64_t bytes_to_clients;
-	/* Times that accept() paused for want of descriptors or by the cap. */
-	atomic_uint_least64_t accept_pauses;
 };
 
 /* Between supervisor and worker, see control.h. */

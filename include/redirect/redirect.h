@@ -45,26 +45,29 @@ struct redirect_config {
 	void *hand_over_context;
 };
 
-/* Where a redirect is attached, and what became of packets for the service
- * port there. */
+/*
+ * What became of packets for the service port: X(name, text). All that tells of
+ * it is made from this; the manual has the same list, and says what is meant.
+ */
+#define REDIRECT_COUNTERS(X)                      \
+	X(steered, "steered")                     \
+	X(cookies, "SYN cookies")                 \
+	X(not_local, "not local")                 \
+	X(not_steering, "not steering")           \
+	X(existing_flow, "existing flow")         \
+	X(container_flow, "container's own flow") \
+	X(unanswered, "unanswered")               \
+	X(refused, "refused")
+
+/* Where a redirect is attached, and what it counted there. */
 struct redirect_interface {
 	char name[16];
 	/* "tcx" or "clsact" */
 	char attached_by[8];
 	uint32_t ifindex;
-	/* SYNs assigned to a listener, and ACKs that complete a SYN cookie. */
-	uint64_t steered;
-	uint64_t cookies;
-	/* Left alone: the destination is another host; steering is paused or
-	 * no listener is there; the flow exists already; it is a published
-	 * container's own flow; its first SYN was steered and never answered;
-	 * the kernel refused to keep or to assign it. */
-	uint64_t not_local;
-	uint64_t not_steering;
-	uint64_t existing_flow;
-	uint64_t container_flow;
-	uint64_t unanswered;
-	uint64_t refused;
+#define REDIRECT_COUNTER(name, text) uint64_t name;
+	REDIRECT_COUNTERS(REDIRECT_COUNTER)
+#undef REDIRECT_COUNTER
 };
 
 /* Each strategy's own state begins with this. */

@@ -18,7 +18,6 @@
 
 #include <poll.h>
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 #include "proxy/proxy.h"
@@ -120,10 +119,8 @@ int worker_pool_hand_over(struct worker_pool *pool, int fd);
 /* Tell all to close what is left and end. */
 void worker_pool_terminate(struct worker_pool *pool);
 
-/* The sum of one of their counters: worker_pool_sum(pool, accepted). */
-#define worker_pool_sum(pool, counter) \
-	worker_pool_sum_at(pool, offsetof(struct proxy_counters, counter))
-uint64_t worker_pool_sum_at(const struct worker_pool *pool, size_t offset);
+/* What they and those before them counted, all together. */
+struct proxy_totals worker_pool_totals(const struct worker_pool *pool);
 
 /* Bits of enum confinement that are in force in all that run. */
 unsigned int worker_pool_confinement(const struct worker_pool *pool);

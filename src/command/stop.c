@@ -85,7 +85,7 @@ static void show_progress(const struct status_report *report, uint64_t left_ms)
 	if (report->drain_left_ms < left_ms)
 		left_ms = report->drain_left_ms;
 	fprintf(stderr, "\rconnections left: %llu, seconds left: %llu\x1b[K",
-		(unsigned long long)report->open_connections,
+		(unsigned long long)report->totals.open_connections,
 		(unsigned long long)(left_ms + 999) / 1000);
 }
 

@@ -346,17 +346,13 @@ void worker_pool_terminate(struct worker_pool *pool)
 	}
 }
 
-uint64_t worker_pool_sum_at(const struct worker_pool *pool, size_t offset)
+struct proxy_totals worker_pool_totals(const struct worker_pool *pool)
 {
-	uint64_t sum = 0;
+	struct proxy_totals totals = { 0 };
 
-	for (unsigned int i = 0; i < pool->count; i++) {
-		const char *page = (const char *)pool->members[i].counters;
-
-		sum += atomic_load(
-			(const atomic_uint_least64_t *)(page + offset));
-	}
-	return sum;
+	for (unsigned int i = 0; i < pool->count; i++)
+		proxy_totals_add(&totals, pool->members[i].counters);
+	return totals;
 }
 
 unsigned int worker_pool_confinement(const struct worker_pool *pool)

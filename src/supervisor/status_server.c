@@ -29,24 +29,6 @@ void status_server_open(struct status_server *server,
 	server->fd = fd;
 }
 
-static void fill_counters(const struct worker_pool *pool,
-			  struct status_report *report)
-{
-	report->open_connections = worker_pool_sum(pool, open_connections);
-	report->accepted = worker_pool_sum(pool, accepted);
-	report->to_alpn = worker_pool_sum(pool, to_alpn);
-	report->to_fallback = worker_pool_sum(pool, to_fallback);
-	report->hello_timeouts = worker_pool_sum(pool, hello_timeouts);
-	report->other_domains = worker_pool_sum(pool, other_domains);
-	report->alpn_unreachable = worker_pool_sum(pool, alpn_unreachable);
-	report->fallback_unreachable =
-		worker_pool_sum(pool, fallback_unreachable);
-	report->resets = worker_pool_sum(pool, resets);
-	report->bytes_from_clients = worker_pool_sum(pool, bytes_from_clients);
-	report->bytes_to_clients = worker_pool_sum(pool, bytes_to_clients);
-	report->accept_pauses = worker_pool_sum(pool, accept_pauses);
-}
-
 static void fill_workers(const struct worker_pool *pool,
 			 struct status_report *report)
 {
@@ -58,12 +40,8 @@ static void fill_workers(const struct worker_pool *pool,
 	for (unsigned int i = 0; i < pool->count; i++) {
 		const struct pool_member *member = &pool->members[i];
 
-		report->workers[i] = (struct status_worker){
-			.pid = member->worker.pid,
-			.open_connections = atomic_load(
-				&member->counters->open_connections),
-			.accepted = atomic_load(&member->counters->accepted),
-		};
+		report->workers[i].pid = member->worker.pid;
+		proxy_totals_add(&report->workers[i].counted, member->counters);
 		if (!report->worker_pid)
 			report->worker_pid = member->worker.pid;
 	}
@@ -91,7 +69,7 @@ static void fill(const struct status_server *server,
 	strcpy(report->redirect, settings->ops->name);
 	strcpy(report->alpn, settings->proxy.alpn.text);
 	strcpy(report->fallback, settings->proxy.fallback.text);
-	fill_counters(source->pool, report);
+	report->totals = worker_pool_totals(source->pool);
 	fill_workers(source->pool, report);
 }
 

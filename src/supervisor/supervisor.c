@@ -280,20 +280,19 @@ static void close_listeners(struct supervisor *supervisor)
 
 static void report_drain(struct supervisor *supervisor, uint64_t left_ns)
 {
-	const uint64_t open =
-		worker_pool_sum(&supervisor->pool, open_connections);
+	const unsigned long long open =
+		worker_pool_totals(&supervisor->pool).open_connections;
 
 	status_server_tell(&supervisor->status,
 			   (uint32_t)(left_ns / NS_PER_MS));
 	if (supervisor->told++ % PROGRESS_PER_LINE)
 		return;
 	notify("STATUS=the redirect is gone; waiting for %llu connections",
-	       (unsigned long long)open);
+	       open);
 	if (open)
 		log_info("waiting for %llu connections to end, closing them "
 			 "in %llu s",
-			 (unsigned long long)open,
-			 (unsigned long long)(left_ns / NS_PER_S));
+			 open, (unsigned long long)(left_ns / NS_PER_S));
 }
 
 static void drain(struct supervisor *supervisor)
@@ -311,8 +310,8 @@ static void drain(struct supervisor *supervisor)
 	}
 	if (worker_pool_running(pool)) {
 		log_warning("closing %llu connections that have not ended",
-			    (unsigned long long)worker_pool_sum(
-				    pool, open_connections));
+			    (unsigned long long)worker_pool_totals(pool)
+				    .open_connections);
 		worker_pool_terminate(pool);
 	}
 	enter(supervisor, PHASE_ENDING, SUPERVISOR_CLOSE_MS);
@@ -406,13 +405,14 @@ static void turn(struct supervisor *supervisor)
 
 static void report_end(const struct supervisor *supervisor)
 {
-	const struct worker_pool *pool = &supervisor->pool;
+	const struct proxy_totals totals =
+		worker_pool_totals(&supervisor->pool);
 
 	log_info("done: %llu connections, %llu to the ACME responder, %llu to "
 		 "the web server",
-		 (unsigned long long)worker_pool_sum(pool, accepted),
-		 (unsigned long long)worker_pool_sum(pool, to_alpn),
-		 (unsigned long long)worker_pool_sum(pool, to_fallback));
+		 (unsigned long long)totals.accepted,
+		 (unsigned long long)totals.to_alpn,
+		 (unsigned long long)totals.to_fallback);
 }
 
 /* At start only: those who replace the first worker are confined like it. */

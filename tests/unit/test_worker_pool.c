@@ -129,9 +129,9 @@ static void sums_up_the_counters(void **state)
 		atomic_store(&counters->accept_pauses, 10u);
 		atomic_store(&counters->confinement, 1u << i | 16u);
 	}
-	assert_int_equal(worker_pool_sum(pool, accepted), 7);
-	assert_int_equal(worker_pool_sum(pool, accept_pauses), 30);
-	assert_int_equal(worker_pool_sum(pool, resets), 0);
+	assert_int_equal(worker_pool_totals(pool).accepted, 7);
+	assert_int_equal(worker_pool_totals(pool).accept_pauses, 30);
+	assert_int_equal(worker_pool_totals(pool).resets, 0);
 	assert_int_equal(worker_pool_confinement(pool), 16);
 }
 
@@ -147,8 +147,8 @@ static void takes_in_who_died(void **state)
 	assert_int_equal(worker_pool_receive(pool, PATIENCE_MS), 1);
 	assert_int_equal(worker_pool_running(pool), 2);
 	assert_int_equal(pool->members[1].worker.pid, 0);
-	assert_int_equal(worker_pool_sum(pool, open_connections), 0);
-	assert_int_equal(worker_pool_sum(pool, accepted), 9);
+	assert_int_equal(worker_pool_totals(pool).open_connections, 0);
+	assert_int_equal(worker_pool_totals(pool).accepted, 9);
 	assert_int_equal(worker_pool_receive(pool, 0), 0);
 }
 

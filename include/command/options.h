@@ -17,19 +17,31 @@
 
 #define OPTIONS_MAX_INTERFACES 32
 
+/*
+ * The operations, once: X(ENUMERATOR, name, help), each done by the function
+ * command_name() of command.h. Those without help are asked for by options.
+ */
+#define OPERATIONS(X)                                                        \
+	X(START, start, "put the redirect in place and serve until stopped") \
+	X(STOP, stop, "take the redirect away; what is open goes on")        \
+	X(STATUS, status, "say whether it runs (exit code 3: no)")           \
+	X(RUN, run, "start, run the command after --, stop; its exit code")  \
+	X(HELP, help, NULL)                                                  \
+	X(VERSION, version, NULL)
+
 enum operation {
-	OPERATION_START,
-	OPERATION_STOP,
-	OPERATION_STATUS,
-	OPERATION_RUN,
-	OPERATION_HELP,
-	OPERATION_VERSION,
+#define OPERATION(enumerator, name, help) OPERATION_##enumerator,
+	OPERATIONS(OPERATION)
+#undef OPERATION
 };
 
 enum redirect_choice {
 	/* iptables where it is there, else BPF. */
 	REDIRECT_AUTOMATIC,
+	/* In the order of --redirect's words. */
 	REDIRECT_BPF,
+	REDIRECT_HANDOFF,
+	REDIRECT_STEER,
 	REDIRECT_IPTABLES,
 	REDIRECT_NONE,
 };
@@ -68,7 +80,7 @@ struct options {
 	unsigned int workers;
 	/* stop --wait: how long for the drain; 0 without --wait. */
 	unsigned int wait_ms;
-	/* Only with REDIRECT_BPF. */
+	/* Only with REDIRECT_BPF and REDIRECT_STEER. */
 	bool past_firewall;
 	bool disable_ipv6;
 	bool daemon;

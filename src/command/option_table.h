@@ -13,7 +13,8 @@
 enum option_kind {
 	/* Sets a bool. */
 	OPTION_FLAG,
-	/* Sets enum redirect_choice to @value, or to what its argument names. */
+	/* Sets enum redirect_choice to @value; with an argument, like
+	 * OPTION_CHOICE. */
 	OPTION_REDIRECT,
 	/* Sets enum operation to @value, whatever else is said. */
 	OPTION_OPERATION,
@@ -39,12 +40,17 @@ enum option_kind {
 };
 
 struct option_description {
+	/* Of the options from this one on, in help; or NULL: as before. */
+	const char *heading;
 	const char *name;
 	/* One more name, or NULL. */
 	const char *alias;
 	/* What help shows for the argument, or NULL if there is none. */
 	const char *argument;
 	const char *help;
+	/* Bits (1 << enum operation) of those that take it. */
+	unsigned int operations;
+	/* Of what it sets in struct options. */
 	size_t offset;
 	enum option_kind kind;
 	unsigned int value;
@@ -52,12 +58,13 @@ struct option_description {
 
 struct operation_description {
 	const char *name;
-	enum operation operation;
+	/* NULL: asked for by an option, and no word of the command line. */
 	const char *help;
 };
 
 extern const struct option_description option_table[];
 extern const size_t option_count;
+/* By enum operation. */
 extern const struct operation_description operation_table[];
 extern const size_t operation_count;
 

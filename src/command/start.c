@@ -179,6 +179,8 @@ choose_redirect(const struct options *options,
 	static const struct redirect_ops *const chosen[] = {
 		[REDIRECT_AUTOMATIC] = &redirect_iptables,
 		[REDIRECT_BPF] = &redirect_bpf,
+		[REDIRECT_HANDOFF] = &redirect_bpf,
+		[REDIRECT_STEER] = &redirect_bpf,
 		[REDIRECT_IPTABLES] = &redirect_iptables,
 		[REDIRECT_NONE] = &redirect_none,
 	};

@@ -10,12 +10,20 @@
 #define ARCHITECTURE "arm64"
 #endif
 
-int command_version(void)
+int command_version(const struct options *options)
 {
+	(void)options;
 	printf("acme-alpn-proxy %s\n"
 	       "%s, %s, libbpf %u.%u\n"
 	       "redirects: bpf (Linux 5.10 or newer), iptables, none\n",
 	       VERSION, ARCHITECTURE, LINKAGE, libbpf_major_version(),
 	       libbpf_minor_version());
+	return EXIT_CODE_DONE;
+}
+
+int command_help(const struct options *options)
+{
+	(void)options;
+	options_print_help(stdout);
 	return EXIT_CODE_DONE;
 }

@@ -29,6 +29,6 @@ int start_instance(const struct options *options);
 struct redirect_config redirect_config_of(const struct options *options);
 
 /* One clear message for a pidfile that cannot be used. */
-void report_pidfile_error(const char *path, int negative_errno);
+void report_pidfile_error(const char *path, int err);
 
 #endif

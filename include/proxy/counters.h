@@ -22,9 +22,9 @@
 	X(to_alpn, counter, "connections", "to the ACME responder")   \
 	X(to_fallback, counter, "connections", "to the web server")   \
 	X(hello_timeouts, counter, "connections",                     \
-	  "to the web server after the hello timeout")                \
+	  "of these after the hello timeout")                         \
 	X(other_domains, counter, "connections",                      \
-	  "to the web server with a challenge for another domain")    \
+	  "of these challenges for other domains")                    \
 	X(alpn_unreachable, counter, "connections",                   \
 	  "closed, the ACME responder unreachable")                   \
 	X(fallback_unreachable, counter, "connections",               \

@@ -45,7 +45,7 @@ struct supervisor_settings {
 
 /*
  * Serve until told to stop and drained. The caller holds the stop signals (see
- * stop_signals.h). Returns 0, or negative errno after everything was undone and
+ * base/signals.h). Returns 0, or negative errno after everything was undone and
  * the reason logged.
  */
 int supervisor_run(struct supervisor_settings *settings);

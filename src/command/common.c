@@ -18,33 +18,32 @@ struct redirect_config redirect_config_of(const struct options *options)
 	};
 }
 
-void report_pidfile_error(const char *path, int negative_errno)
+void report_pidfile_error(const char *path, int err)
 {
-	switch (negative_errno) {
+	const char *what = error_text(err);
+
+	switch (err) {
 	case -ELOOP:
-		log_error("pidfile %s is a symbolic link: remove it, or name "
-			  "another in ACME_ALPN_PROXY_PIDFILE",
-			  path);
+		what = "is a symbolic link";
 		break;
 	case -EINVAL:
-		log_error("pidfile %s holds something else than a process id: "
-			  "remove it, or name another in "
-			  "ACME_ALPN_PROXY_PIDFILE",
-			  path);
+		what = "holds something else than a process id";
 		break;
 	case -EPERM:
-		log_error("pidfile %s belongs to another user: remove it, or "
-			  "name another in ACME_ALPN_PROXY_PIDFILE",
-			  path);
+		what = "belongs to another user";
 		break;
 	case -EACCES:
 		log_error("pidfile %s: permission denied: be root, or name "
 			  "another in ACME_ALPN_PROXY_PIDFILE",
 			  path);
-		break;
+		return;
 	default:
 		log_error("pidfile %s: %s (ACME_ALPN_PROXY_PIDFILE names "
 			  "another)",
-			  path, error_text(negative_errno));
+			  path, what);
+		return;
 	}
+	log_error("pidfile %s %s: remove it, or name another in "
+		  "ACME_ALPN_PROXY_PIDFILE",
+		  path, what);
 }

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -17,7 +16,8 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/log_file.h"
-#include "base/stop_signals.h"
+#include "base/signals.h"
+#include "base/spawn.h"
 #include "command/fallback_check.h"
 #include "instance/recovery.h"
 #include "supervisor/pool.h"
@@ -113,14 +113,11 @@ static int wait_for_daemon(pid_t child, int notify_fd)
 	if (length == 1)
 		return EXIT_CODE_DONE;
 
-	while (waitpid(child, &status, 0) < 0) {
-		if (errno != EINTR)
-			return EXIT_CODE_FAILED;
-	}
-	if (WIFEXITED(status))
-		return WEXITSTATUS(status);
+	status = spawn_reap(child);
+	if (status >= 0 && status <= SPAWN_SIGNALED)
+		return status;
 	log_error("killed by signal %d before the redirect was in place",
-		  WTERMSIG(status));
+		  status - SPAWN_SIGNALED);
 	return EXIT_CODE_FAILED;
 }
 
@@ -217,7 +214,7 @@ static int become_instance(const struct options *options,
 	int signal_number;
 	int err;
 
-	stop_signals_hold(NULL);
+	signals_hold(NULL);
 	for (;;) {
 		err = pidfile_acquire(pidfile, options->pidfile, &holder);
 		if (!err)
@@ -238,7 +235,7 @@ static int become_instance(const struct options *options,
 					  : "starting");
 			return -ETIMEDOUT;
 		}
-		signal_number = stop_signals_wait(20);
+		signal_number = signals_wait(20);
 		if (signal_number) {
 			log_error("signal %d: not started", signal_number);
 			return -EINTR;

@@ -13,7 +13,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "base/stop_signals.h"
+#include "base/signals.h"
 #include "instance/pidfile.h"
 #include "instance/recovery.h"
 #include "status/report.h"
@@ -178,10 +178,10 @@ static int acquire_undisturbed(struct pidfile *pidfile, const char *path,
 {
 	int err;
 
-	stop_signals_hold(NULL);
+	signals_hold(NULL);
 	err = pidfile_acquire(pidfile, path, holder);
 	if (err)
-		stop_signals_release();
+		signals_release();
 	return err;
 }
 

@@ -12,7 +12,7 @@
 #include "base/log.h"
 #include "base/log_file.h"
 #include "base/notify.h"
-#include "base/stop_signals.h"
+#include "base/signals.h"
 #include "supervisor/pool.h"
 #include "supervisor/privileges.h"
 #include "supervisor/status_server.h"
@@ -57,15 +57,13 @@ struct supervisor {
 	struct worker_settings worker;
 	struct worker_pool pool;
 	int signal_fd;
-	/* Readable when the log file was rotated. */
-	int rotation_fd;
 	struct status_server status;
 	/* New flows come to the listeners now. */
 	bool attached;
 	/* SIGQUIT: connections are not waited for. */
 	bool at_once;
-	/* The only ones that a worker may connect to. */
-	uint16_t backend_ports[2];
+	/* Whoever sends more than one signal has been told. */
+	bool repeated;
 };
 
 /* The phase has something to do now, and so long until it must end. */
@@ -171,30 +169,12 @@ static void stop(struct supervisor *supervisor, int err)
 	notify("STOPPING=1\nSTATUS=taking the redirect away");
 }
 
-static void read_signal(struct supervisor *supervisor)
-{
-	const int signal_number = stop_signals_read(supervisor->signal_fd);
-
-	if (!signal_number)
-		return;
-	if (signal_number == SIGQUIT)
-		supervisor->at_once = true;
-	if (supervisor->phase == PHASE_SERVING) {
-		log_info("signal %d: stopping", signal_number);
-		stop(supervisor, 0);
-	} else if (signal_number != SIGQUIT) {
-		log_info("signal %d: already stopping; SIGQUIT ends the "
-			 "remaining connections now",
-			 signal_number);
-	}
-}
-
 /* After a rotation, all that we log goes to the new file. */
 static void follow_rotation(struct supervisor *supervisor)
 {
 	int err;
 
-	if (!log_file_asked(supervisor->rotation_fd) || !log_settings.path)
+	if (!log_settings.path)
 		return;
 	err = log_file_reopen();
 	if (err) {
@@ -204,6 +184,27 @@ static void follow_rotation(struct supervisor *supervisor)
 	}
 	log_info("log file opened again");
 	worker_pool_send_log_file(&supervisor->pool);
+}
+
+static void read_signal(struct supervisor *supervisor)
+{
+	const int signal_number = signals_read(supervisor->signal_fd, NULL);
+
+	if (signal_number == SIGQUIT)
+		supervisor->at_once = true;
+	if (!signal_number) {
+		return;
+	} else if (signal_number == SIGUSR1) {
+		follow_rotation(supervisor);
+	} else if (supervisor->phase == PHASE_SERVING) {
+		log_info("signal %d: stopping", signal_number);
+		stop(supervisor, 0);
+	} else if (signal_number != SIGQUIT && !supervisor->repeated) {
+		supervisor->repeated = true;
+		log_info("signal %d: already stopping; SIGQUIT ends the "
+			 "remaining connections now",
+			 signal_number);
+	}
 }
 
 /*
@@ -342,7 +343,6 @@ static int time_to_wait(const struct supervisor *supervisor)
 enum {
 	FD_REDIRECT,
 	FD_SIGNAL,
-	FD_ROTATION,
 	FD_STATUS,
 	FD_WORKERS = FD_STATUS + STATUS_SERVER_FDS,
 };
@@ -359,8 +359,6 @@ static void turn(struct supervisor *supervisor)
 						: -1,
 				  .events = POLLIN },
 		[FD_SIGNAL] = { .fd = supervisor->signal_fd, .events = POLLIN },
-		[FD_ROTATION] = { .fd = supervisor->rotation_fd,
-				  .events = POLLIN },
 	};
 	unsigned int died;
 	int err = 0;
@@ -376,7 +374,6 @@ static void turn(struct supervisor *supervisor)
 	if (err && supervisor->phase == PHASE_SERVING)
 		stop(supervisor, err);
 	read_signal(supervisor);
-	follow_rotation(supervisor);
 	died = worker_pool_receive(pool, 0);
 	worker_pool_kill_hung(pool);
 	status_server_serve(&supervisor->status, fds + FD_STATUS);
@@ -474,7 +471,7 @@ static void allow_backend(struct supervisor *supervisor,
 		&supervisor->worker.confinement;
 
 	if (!backend_is_unix(backend))
-		supervisor->backend_ports[confinement->port_count++] =
+		confinement->ports[confinement->port_count++] =
 			endpoint_port(&backend->addresses[0]);
 	else if (backend_has_path(backend))
 		confinement->unix_paths = true;
@@ -490,7 +487,6 @@ static int set_up_confinement(struct supervisor *supervisor)
 	const char *user = settings->user;
 	int err;
 
-	confinement->ports = supervisor->backend_ports;
 	allow_backend(supervisor, &settings->proxy.alpn);
 	allow_backend(supervisor, &settings->proxy.fallback);
 
@@ -505,25 +501,21 @@ static int set_up_confinement(struct supervisor *supervisor)
 
 static int open_signals(struct supervisor *supervisor)
 {
-	int err = 0;
-
-	supervisor->signal_fd = stop_signals_open();
-	supervisor->rotation_fd = log_file_watch();
-	if (supervisor->signal_fd < 0)
-		err = supervisor->signal_fd;
-	else if (supervisor->rotation_fd < 0)
-		err = supervisor->rotation_fd;
-	if (err)
-		log_error("cannot listen for signals: %s", error_text(err));
-	return err;
+	supervisor->signal_fd = signals_open(SIGUSR1);
+	if (supervisor->signal_fd >= 0)
+		return 0;
+	log_error("cannot listen for signals: %s",
+		  error_text(supervisor->signal_fd));
+	return supervisor->signal_fd;
 }
 
 /* A stop that came while all this was prepared: nothing is in place yet. */
 static int stopped_already(const struct supervisor *supervisor)
 {
-	int signal_number = stop_signals_read(supervisor->signal_fd);
+	int signal_number = signals_read(supervisor->signal_fd, NULL);
 
-	if (!signal_number)
+	/* Nor is there a worker to tell of a rotation. */
+	if (!signal_number || signal_number == SIGUSR1)
 		return 0;
 	log_error("signal %d: not started", signal_number);
 	return -EINTR;
@@ -539,7 +531,6 @@ static void release(struct supervisor *supervisor)
 	pidfile_release(supervisor->settings->pidfile);
 	listeners_close(&supervisor->worker.proxy.listeners);
 	close_fd_at(&supervisor->signal_fd);
-	close_fd_at(&supervisor->rotation_fd);
 }
 
 static int start(struct supervisor *supervisor)

@@ -139,7 +139,7 @@ static unsigned int confine_like_a_worker(void)
 	const struct confinement_settings settings = {
 		.uid = NOBODY,
 		.gid = NOBODY,
-		.ports = &world.backend_port,
+		.ports = { world.backend_port },
 		.port_count = 1,
 		.unix_paths = world.unix_paths,
 		.unix_names = world.unix_names,

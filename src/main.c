@@ -52,6 +52,13 @@ static int finish_output(int code)
 	return EXIT_CODE_FAILED;
 }
 
+int command_help(const struct options *options)
+{
+	(void)options;
+	options_print_help(stdout);
+	return EXIT_CODE_DONE;
+}
+
 static int (*const commands[])(const struct options *options) = {
 #define COMMAND(enumerator, name, help) command_##name,
 	OPERATIONS(COMMAND)

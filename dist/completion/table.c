@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "command/option_table.h"
+#include "command/options.h"
 
 static void print_option(const struct option_description *option)
 {

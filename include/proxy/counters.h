@@ -16,24 +16,27 @@
  * a gauge can go down. The first two are told of each worker as well. The
  * manual has the same list.
  */
-#define PROXY_COUNTERS(X)                                             \
-	X(open_connections, gauge, "connections", "open now")         \
-	X(accepted, counter, "connections", "accepted")               \
-	X(to_alpn, counter, "connections", "to the ACME responder")   \
-	X(to_fallback, counter, "connections", "to the web server")   \
-	X(hello_timeouts, counter, "connections",                     \
-	  "of these after the hello timeout")                         \
-	X(other_domains, counter, "connections",                      \
-	  "of these challenges for other domains")                    \
-	X(alpn_unreachable, counter, "connections",                   \
-	  "closed, the ACME responder unreachable")                   \
-	X(fallback_unreachable, counter, "connections",               \
-	  "closed, the web server unreachable")                       \
-	X(resets, counter, "connections",                             \
-	  "reset by one side, and so for the other")                  \
-	X(bytes_from_clients, counter, "bytes", "bytes from clients") \
-	X(bytes_to_clients, counter, "bytes", "bytes to clients")     \
-	X(accept_pauses, counter, "times",                            \
+#define PROXY_COUNTERS(X)                                              \
+	X(open_connections, gauge, "connections", "open now")          \
+	X(accepted, counter, "connections", "accepted")                \
+	X(handed_over, counter, "connections", "of these handed over") \
+	X(handed_over_refused, counter, "connections",                 \
+	  "handed over, and not taken")                                \
+	X(to_alpn, counter, "connections", "to the ACME responder")    \
+	X(to_fallback, counter, "connections", "to the web server")    \
+	X(hello_timeouts, counter, "connections",                      \
+	  "of these after the hello timeout")                          \
+	X(other_domains, counter, "connections",                       \
+	  "of these challenges for other domains")                     \
+	X(alpn_unreachable, counter, "connections",                    \
+	  "closed, the ACME responder unreachable")                    \
+	X(fallback_unreachable, counter, "connections",                \
+	  "closed, the web server unreachable")                        \
+	X(resets, counter, "connections",                              \
+	  "reset by one side, and so for the other")                   \
+	X(bytes_from_clients, counter, "bytes", "bytes from clients")  \
+	X(bytes_to_clients, counter, "bytes", "bytes to clients")      \
+	X(accept_pauses, counter, "times",                             \
 	  "times paused: out of descriptors, or at the limit of connections")
 
 #define PROXY_COUNTERS_OF_EACH_WORKER 2

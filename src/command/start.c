@@ -80,15 +80,10 @@ static int open_log(const struct options *options, struct caller *caller)
 static int tell_caller(void *context)
 {
 	struct caller *caller = context;
-	cleanup_fd int null_fd = -1;
 
 	log_settings.echo_fd = -1;
-	if (caller->detach) {
-		null_fd = open_null();
-		for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
-			if (fd != log_settings.fd)
-				dup2(null_fd, fd);
-	}
+	if (caller->detach)
+		detach_standard_fds(log_settings.fd);
 	if (caller->notify_fd >= 0 && write(caller->notify_fd, "", 1) < 0) {
 		log_error("the process that started us is gone: stopping");
 		return -EPIPE;

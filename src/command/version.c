@@ -20,10 +20,3 @@ int command_version(const struct options *options)
 	       libbpf_minor_version());
 	return EXIT_CODE_DONE;
 }
-
-int command_help(const struct options *options)
-{
-	(void)options;
-	options_print_help(stdout);
-	return EXIT_CODE_DONE;
-}

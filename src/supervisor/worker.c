@@ -50,20 +50,6 @@ static void close_all_but(int *kept, size_t count)
 }
 
 /*
- * Numbers 0 to 2 must be taken by something harmless: whatever a library
- * prints there in despair would go to a visitor's socket otherwise.
- */
-static void detach_standard_fds(void)
-{
-	cleanup_fd int null_fd = open_null();
-
-	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
-		if (fd != log_settings.fd && null_fd >= 0)
-			dup2(null_fd, fd);
-	}
-}
-
-/*
  * The terminal's signals are for the supervisor, which then tells us: in a
  * session of our own, not even Ctrl-Z keeps us from serving. SIGTERM is the
  * proxy's own.
@@ -94,7 +80,7 @@ run_worker(const struct worker_settings *settings, pid_t supervisor,
 	leave_terminal();
 	/* The hook runner waits for the end of file on this one. */
 	log_settings.echo_fd = -1;
-	detach_standard_fds();
+	detach_standard_fds(log_settings.fd);
 	int kept[] = { STDIN_FILENO,
 		       STDOUT_FILENO,
 		       STDERR_FILENO,

@@ -37,6 +37,12 @@ static bool enter_removed_root(void)
 
 int confine(const struct confinement_settings *settings)
 {
+	static const unsigned int landlock_bits[] = {
+		[LANDLOCKED_FILES] = CONFINED_FILES,
+		[LANDLOCKED_PORTS] = CONFINED_FILES | CONFINED_PORTS,
+		[LANDLOCKED_PROCESSES] = CONFINED_FILES | CONFINED_PORTS |
+					 CONFINED_PROCESSES,
+	};
 	unsigned int in_force = 0;
 	int err;
 
@@ -48,7 +54,8 @@ int confine(const struct confinement_settings *settings)
 	if (err)
 		return err;
 	in_force |= CONFINED_USER | CONFINED_CAPABILITIES;
-	in_force |= landlock_restrict(settings);
+	in_force |= landlock_bits[landlock_restrict(
+		settings->ports, settings->port_count, settings->unix_names)];
 	if (seccomp_restrict(settings->unix_paths || settings->unix_names))
 		in_force |= CONFINED_CALLS;
 	return (int)in_force;

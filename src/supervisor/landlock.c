@@ -43,13 +43,12 @@ struct port_attributes {
 	uint64_t port;
 };
 
-static int restrict_ports(int ruleset,
-			  const struct confinement_settings *settings)
+static int restrict_ports(int ruleset, const uint16_t *ports, size_t count)
 {
-	for (size_t i = 0; i < settings->port_count; i++) {
+	for (size_t i = 0; i < count; i++) {
 		const struct port_attributes rule = {
 			.allowed_access = LANDLOCK_ACCESS_NET_CONNECT_TCP,
-			.port = settings->ports[i],
+			.port = ports[i],
 		};
 
 		if (syscall(SYS_landlock_add_rule, ruleset,
@@ -61,17 +60,16 @@ static int restrict_ports(int ruleset,
 
 /* Everything that Landlock of this ABI can forbid. Returns the size that the
  * structure has there. */
-static size_t handle_all(long abi, const struct confinement_settings *settings,
+static size_t handle_all(long abi, bool unix_names,
 			 struct ruleset_attributes *handled)
 {
 	*handled = (struct ruleset_attributes){
 		.handled_access_fs = (LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1,
 		.handled_access_net = LANDLOCK_ACCESS_NET_BIND_TCP |
 				      LANDLOCK_ACCESS_NET_CONNECT_TCP,
-		.scoped = LANDLOCK_SCOPE_SIGNAL |
-			  (settings->unix_names
-				   ? 0
-				   : LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET),
+		.scoped =
+			LANDLOCK_SCOPE_SIGNAL |
+			(unix_names ? 0 : LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET),
 	};
 	if (abi >= LANDLOCK_ABI_REFER)
 		handled->handled_access_fs |= LANDLOCK_ACCESS_FS_REFER;
@@ -89,10 +87,10 @@ static size_t handle_all(long abi, const struct confinement_settings *settings,
 }
 
 /* No rule for files at all: none can be opened. */
-unsigned int landlock_restrict(const struct confinement_settings *settings)
+enum landlock_reach landlock_restrict(const uint16_t *ports, size_t port_count,
+				      bool unix_names)
 {
 	struct ruleset_attributes handled;
-	unsigned int in_force = CONFINED_FILES;
 	cleanup_fd int ruleset = -1;
 	size_t size;
 	long abi;
@@ -100,18 +98,17 @@ unsigned int landlock_restrict(const struct confinement_settings *settings)
 	abi = syscall(SYS_landlock_create_ruleset, NULL, 0,
 		      LANDLOCK_CREATE_RULESET_VERSION);
 	if (abi < 1)
-		return 0;
-	size = handle_all(abi, settings, &handled);
+		return LANDLOCKED_NOTHING;
+	size = handle_all(abi, unix_names, &handled);
 	ruleset = (int)syscall(SYS_landlock_create_ruleset, &handled, size, 0);
 	if (ruleset < 0)
-		return 0;
-	if (abi >= LANDLOCK_ABI_PORTS && restrict_ports(ruleset, settings) < 0)
-		return 0;
+		return LANDLOCKED_NOTHING;
+	if (abi >= LANDLOCK_ABI_PORTS &&
+	    restrict_ports(ruleset, ports, port_count) < 0)
+		return LANDLOCKED_NOTHING;
 	if (syscall(SYS_landlock_restrict_self, ruleset, 0) < 0)
-		return 0;
-	if (abi >= LANDLOCK_ABI_PORTS)
-		in_force |= CONFINED_PORTS;
+		return LANDLOCKED_NOTHING;
 	if (abi >= LANDLOCK_ABI_SCOPES)
-		in_force |= CONFINED_PROCESSES;
-	return in_force;
+		return LANDLOCKED_PROCESSES;
+	return abi >= LANDLOCK_ABI_PORTS ? LANDLOCKED_PORTS : LANDLOCKED_FILES;
 }

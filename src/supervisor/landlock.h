@@ -3,13 +3,24 @@
 #ifndef SUPERVISOR_LANDLOCK_H
 #define SUPERVISOR_LANDLOCK_H
 
-#include "supervisor/confinement.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
-/*
- * No file, no port but those of @settings, no process but itself, as far as the
- * kernel can forbid it. Needs privileges_drop() before. Returns which of
- * CONFINED_FILES, CONFINED_PORTS and CONFINED_PROCESSES are in force.
- */
-unsigned int landlock_restrict(const struct confinement_settings *settings);
+/* How much the kernel can forbid: each with what is before it. */
+enum landlock_reach {
+	LANDLOCKED_NOTHING,
+	/* No file can be opened (5.13). */
+	LANDLOCKED_FILES,
+	/* Of TCP ports, none but @ports can be connected to (6.7). */
+	LANDLOCKED_PORTS,
+	/* No other process can be sent a signal, nor, unless @unix_names, be
+	 * reached by an abstract socket (6.12). */
+	LANDLOCKED_PROCESSES,
+};
+
+/* Needs privileges_drop() before. Returns what is in force. */
+enum landlock_reach landlock_restrict(const uint16_t *ports, size_t port_count,
+				      bool unix_names);
 
 #endif

@@ -41,9 +41,10 @@ int privileges_find_user(const char *name, uid_t *uid, gid_t *gid)
 
 	/* See backend_resolve(): no NSS modules of another C library. */
 	__nss_configure_lookup("passwd", "files");
+	errno = 0;
 	entry = getpwnam(name);
 	if (!entry)
-		return -ENOENT;
+		return errno == EMFILE || errno == ENFILE ? -errno : -ENOENT;
 	*uid = entry->pw_uid;
 	*gid = entry->pw_gid;
 	return *uid ? 0 : -EPERM;

@@ -5,8 +5,8 @@
 
 #include <sys/types.h>
 
-/* The ids of user @name, or of the user with that number; 0, -ENOENT, or -EPERM
- * if that is root. */
+/* The ids of user @name, or of the user with that number; 0; -ENOENT; -EPERM
+ * if that is root; -EMFILE or -ENFILE if it cannot be looked up. */
 int privileges_find_user(const char *name, uid_t *uid, gid_t *gid);
 
 /*

@@ -10,12 +10,12 @@
 #include "status/report.h"
 
 void status_server_open(struct status_server *server,
-			const struct status_source *source)
+			struct status_source source)
 {
-	const char *pidfile = source->supervisor->pidfile->path;
+	const char *pidfile = source.pool->settings->pidfile->path;
 	int fd;
 
-	server->source = *source;
+	server->source = source;
 	server->since = time(NULL);
 	fd = status_socket_path(pidfile, server->path, sizeof(server->path));
 	if (!fd)
@@ -51,24 +51,24 @@ static void fill(const struct status_server *server,
 		 struct status_report *report)
 {
 	const struct status_source *source = &server->source;
-	const struct supervisor_settings *settings = source->supervisor;
+	const struct proxy_environment *proxy = &source->pool->settings->proxy;
+	const struct proxy_config *config = proxy->config;
 
 	*report = (struct status_report){
 		.version = STATUS_REPORT_VERSION,
 		.size = sizeof(*report),
 		.pid = getpid(),
 		.since = server->since,
-		.service_port = settings->redirect.service_port,
-		.listen_port = settings->redirect.listen_port,
-		.ipv4 = source->listeners->ipv4 >= 0,
-		.ipv6 = source->listeners->ipv6 >= 0,
-		.alpn_proxy_protocol = settings->proxy.alpn.proxy_protocol,
-		.fallback_proxy_protocol =
-			settings->proxy.fallback.proxy_protocol,
+		.service_port = source->config->service_port,
+		.listen_port = source->config->listen_port,
+		.ipv4 = proxy->listeners.ipv4 >= 0,
+		.ipv6 = proxy->listeners.ipv6 >= 0,
+		.alpn_proxy_protocol = config->alpn.proxy_protocol,
+		.fallback_proxy_protocol = config->fallback.proxy_protocol,
 	};
-	strcpy(report->redirect, settings->ops->name);
-	strcpy(report->alpn, settings->proxy.alpn.text);
-	strcpy(report->fallback, settings->proxy.fallback.text);
+	strcpy(report->redirect, source->redirect->ops->name);
+	strcpy(report->alpn, config->alpn.text);
+	strcpy(report->fallback, config->fallback.text);
 	report->totals = worker_pool_totals(source->pool);
 	fill_workers(source->pool, report);
 }
@@ -97,7 +97,7 @@ void status_server_watch_fds(struct status_server *server,
 static void answer(struct status_server *server)
 {
 	const struct status_source *source = &server->source;
-	const struct redirect_ops *ops = source->supervisor->ops;
+	const struct redirect_ops *ops = source->redirect->ops;
 	int *watcher = &server->watchers[server->next_watcher];
 	struct status_report report;
 

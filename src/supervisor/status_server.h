@@ -8,8 +8,8 @@
 #include <stdint.h>
 
 #include "base/address.h"
+#include "redirect/redirect.h"
 #include "supervisor/pool.h"
-#include "supervisor/supervisor.h"
 
 /* Of those who asked, so many may stay to see a drain. */
 #define STATUS_SERVER_WATCHERS 4
@@ -18,8 +18,7 @@
 
 /* Where the answer comes from. */
 struct status_source {
-	const struct supervisor_settings *supervisor;
-	const struct listeners *listeners;
+	const struct redirect_config *config;
 	const struct redirect *redirect;
 	const struct worker_pool *pool;
 };
@@ -49,7 +48,7 @@ struct status_server {
  * to must outlive the server.
  */
 void status_server_open(struct status_server *server,
-			const struct status_source *source);
+			struct status_source source);
 
 /* Fill in what is to be waited for. */
 void status_server_watch_fds(struct status_server *server,

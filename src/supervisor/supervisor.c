@@ -436,14 +436,12 @@ static int announce(struct supervisor *supervisor)
 	int err;
 
 	report_confinement(&supervisor->pool);
-	status_server_open(
-		&supervisor->status,
-		&(struct status_source){
-			.supervisor = settings,
-			.listeners = &supervisor->worker.proxy.listeners,
-			.redirect = supervisor->redirect,
-			.pool = &supervisor->pool,
-		});
+	status_server_open(&supervisor->status,
+			   (struct status_source){
+				   .config = &settings->redirect,
+				   .redirect = supervisor->redirect,
+				   .pool = &supervisor->pool,
+			   });
 	err = pidfile_publish(settings->pidfile);
 	if (err) {
 		log_error("cannot write %s: %s", settings->pidfile->path,
@@ -493,9 +491,11 @@ static int set_up_confinement(struct supervisor *supervisor)
 	if (geteuid() != 0)
 		return 0;
 	err = privileges_find_user(user, &confinement->uid, &confinement->gid);
-	if (err)
+	if (err == -ENOENT || err == -EPERM)
 		log_error("user %s %s: name one with --user, or a number", user,
 			  err == -ENOENT ? "does not exist" : "has all rights");
+	else if (err)
+		log_error("cannot look up user %s: %s", user, error_text(err));
 	return err;
 }
 
@@ -510,11 +510,12 @@ static int open_signals(struct supervisor *supervisor)
 }
 
 /* A stop that came while all this was prepared: nothing is in place yet. */
-static int stopped_already(const struct supervisor *supervisor)
+static int stopped_already(struct supervisor *supervisor)
 {
 	int signal_number = signals_read(supervisor->signal_fd, NULL);
 
-	/* Nor is there a worker to tell of a rotation. */
+	if (signal_number == SIGUSR1)
+		follow_rotation(supervisor);
 	if (!signal_number || signal_number == SIGUSR1)
 		return 0;
 	log_error("signal %d: not started", signal_number);

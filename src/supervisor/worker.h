@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #include "instance/pidfile.h"
+#include "proxy/messages.h"
 #include "proxy/proxy.h"
 #include "supervisor/confinement.h"
 

@@ -52,6 +52,19 @@ static int finish_output(int code)
 	return EXIT_CODE_FAILED;
 }
 
+int command_help(const struct options *options)
+{
+	(void)options;
+	options_print_help(stdout);
+	return EXIT_CODE_DONE;
+}
+
+static int (*const commands[])(const struct options *options) = {
+#define COMMAND(enumerator, name, help) command_##name,
+	OPERATIONS(COMMAND)
+#undef COMMAND
+};
+
 int main(int argc, char *argv[])
 {
 	char error[OPTIONS_ERROR_SIZE];
@@ -68,20 +81,5 @@ int main(int argc, char *argv[])
 	log_settings.json = options.log_format == LOG_FORMAT_JSON;
 	log_settings.priorities = log_file_is_journal();
 
-	switch (options.operation) {
-	case OPERATION_START:
-		return command_start(&options);
-	case OPERATION_STOP:
-		return command_stop(&options);
-	case OPERATION_STATUS:
-		return finish_output(command_status(&options));
-	case OPERATION_RUN:
-		return command_run(&options);
-	case OPERATION_HELP:
-		options_print_help(stdout);
-		return finish_output(EXIT_CODE_DONE);
-	case OPERATION_VERSION:
-		return finish_output(command_version());
-	}
-	return EXIT_CODE_USAGE;
+	return finish_output(commands[options.operation](&options));
 }

@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "command/option_table.h"
+#include "command/options.h"
 
 static void print_option(const struct option_description *option)
 {
@@ -47,8 +47,9 @@ static void print_option(const struct option_description *option)
 int main(void)
 {
 	for (size_t i = 0; i < operation_count; i++)
-		printf("operation\t%s\t%s\n", operation_table[i].name,
-		       operation_table[i].help);
+		if (operation_table[i].help)
+			printf("operation\t%s\t%s\n", operation_table[i].name,
+			       operation_table[i].help);
 	for (size_t i = 0; i < option_count; i++)
 		print_option(&option_table[i]);
 	return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;

@@ -70,6 +70,12 @@ int address_split(const char *text, struct address_parts *parts);
  */
 int backend_resolve(const char *text, struct backend *backend);
 
+/*
+ * The address of a socket of this host, "/path" or "@name", that is not longer
+ * than what it goes into. Returns its length.
+ */
+socklen_t unix_address(const char *name, struct sockaddr_un *address);
+
 /* Is it a socket of this host, by whatever name? */
 bool backend_is_unix(const struct backend *backend);
 

@@ -17,4 +17,11 @@ int steal_fd(int *fd);
  */
 int open_null(void);
 
+/*
+ * Let go of descriptors 0 to 2 but for @kept. Something harmless takes their
+ * place: whatever a library prints there in despair would go to a visitor's
+ * socket otherwise.
+ */
+void detach_standard_fds(int kept);
+
 #endif

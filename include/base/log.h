@@ -79,6 +79,6 @@ void log_event(enum log_level level, const char *message,
 void log_tell_left_out(void);
 
 /* The text of a negative errno, for messages: error_text(-ENOENT). */
-const char *error_text(int negative_errno);
+const char *error_text(int err);
 
 #endif

@@ -28,10 +28,4 @@ void log_file_replace(int fd);
 /* Is standard error the journal's? See JOURNAL_STREAM in systemd.exec(5). */
 bool log_file_is_journal(void);
 
-/* A non-blocking signalfd(2) for SIGUSR1, which asks for log_file_reopen(), or
- * negative errno. */
-int log_file_watch(void);
-/* Has it come since the last call? */
-bool log_file_asked(int fd);
-
 #endif

@@ -3,11 +3,11 @@
 #ifndef BASE_SPAWN_H
 #define BASE_SPAWN_H
 
-#include <stddef.h>
+#include <sys/types.h>
 
 /*
- * Output kept; what is longer is read and dropped. Large enough for the nat
- * table of a Kubernetes node with thousands of services.
+ * So much of each stream is kept, and the rest dropped. Large enough for the
+ * nat table of a Kubernetes node with thousands of services.
  */
 #define SPAWN_OUTPUT_SIZE (16u << 20)
 
@@ -25,11 +25,18 @@ char *spawn_find(const char *name);
  * to @output if not NULL: an allocated, terminated string that the caller
  * frees, set also when the program failed; NULL if it was never run.
  *
- * Returns the exit status (128 + signal if killed), or negative errno if it
+ * Returns the exit status (see spawn_reap()), or negative errno if it
  * could not be run; -ETIMEDOUT if it was killed after a minute; -ECHILD if the
  * caller ignores SIGCHLD, which loses the exit status. Descriptors 0 to 2 must
  * be open.
  */
 int spawn_wait(const char *path, char *const argv[], char **output);
+
+/* The exit status of a process that a signal ended, but for its number: as the
+ * shell counts. */
+#define SPAWN_SIGNALED 128
+
+/* Wait for the end of @child: its exit status, or negative errno. */
+int spawn_reap(pid_t child);
 
 #endif

@@ -3,8 +3,6 @@
 #ifndef COMMAND_COMMAND_H
 #define COMMAND_COMMAND_H
 
-#include <stdbool.h>
-
 #include "command/options.h"
 #include "redirect/redirect.h"
 
@@ -18,23 +16,19 @@ enum exit_code {
 	EXIT_CODE_ALREADY_RUNNING = 4,
 };
 
-int command_start(const struct options *options);
-/* The same, but tells whether the instance that serves is another's. */
+/* command_start(), command_stop(), ... as the command line names them. */
+#define COMMAND(enumerator, name, help) \
+	int command_##name(const struct options *options);
+OPERATIONS(COMMAND)
+#undef COMMAND
+
+/* As command_start(), but tells whether the instance that serves is another's. */
 int start_instance(const struct options *options);
-int command_stop(const struct options *options);
-int command_status(const struct options *options);
-/* Print the version and what this build has. */
-int command_version(void);
-/* The exit code is the command's, or EXIT_CODE_FAILED. */
-int command_run(const struct options *options);
 
 /* What the options say of the redirect; strings stay the options'. */
 struct redirect_config redirect_config_of(const struct options *options);
 
-/* CAP_NET_ADMIN is in effect, which every redirect needs. */
-bool have_network_rights(void);
-
 /* One clear message for a pidfile that cannot be used. */
-void report_pidfile_error(const char *path, int negative_errno);
+void report_pidfile_error(const char *path, int err);
 
 #endif

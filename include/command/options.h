@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The command line and the environment, as one declarative table.
+ * The command line and the environment, as declarative tables.
  *
  * Pure: reads its arguments, writes its result, does no I/O.
  */
@@ -17,19 +17,31 @@
 
 #define OPTIONS_MAX_INTERFACES 32
 
+/*
+ * The operations, once: X(ENUMERATOR, name, help), each done by the function
+ * command_name() of command.h. Those without help are asked for by options.
+ */
+#define OPERATIONS(X)                                                        \
+	X(START, start, "put the redirect in place and serve until stopped") \
+	X(STOP, stop, "take the redirect away; what is open goes on")        \
+	X(STATUS, status, "say whether it runs (exit code 3: no)")           \
+	X(RUN, run, "start, run the command after --, stop; its exit code")  \
+	X(HELP, help, NULL)                                                  \
+	X(VERSION, version, NULL)
+
 enum operation {
-	OPERATION_START,
-	OPERATION_STOP,
-	OPERATION_STATUS,
-	OPERATION_RUN,
-	OPERATION_HELP,
-	OPERATION_VERSION,
+#define OPERATION(enumerator, name, help) OPERATION_##enumerator,
+	OPERATIONS(OPERATION)
+#undef OPERATION
 };
 
 enum redirect_choice {
 	/* iptables where it is there, else BPF. */
 	REDIRECT_AUTOMATIC,
+	/* In the order of --redirect's words. */
 	REDIRECT_BPF,
+	REDIRECT_HANDOFF,
+	REDIRECT_STEER,
 	REDIRECT_IPTABLES,
 	REDIRECT_NONE,
 };
@@ -62,13 +74,13 @@ struct options {
 	unsigned int listen_port;
 	unsigned int drain_timeout_ms;
 	unsigned int hello_timeout_ms;
-	/* Of all workers together; 0: as many as descriptors allow. */
+	/* Of all workers together; UINT_MAX: as many as descriptors allow. */
 	unsigned int max_connections;
 	/* 0: one for each core that we may run on. */
 	unsigned int workers;
 	/* stop --wait: how long for the drain; 0 without --wait. */
 	unsigned int wait_ms;
-	/* Only with REDIRECT_BPF. */
+	/* Only with REDIRECT_BPF and REDIRECT_STEER. */
 	bool past_firewall;
 	bool disable_ipv6;
 	bool daemon;
@@ -79,6 +91,67 @@ struct options {
 	/* run: what comes after "--", NULL-terminated. */
 	char *const *command;
 };
+
+/* What an option does. */
+enum option_kind {
+	/* Sets a bool. */
+	OPTION_FLAG,
+	/* Sets enum redirect_choice to @value; with an argument, like
+	 * OPTION_CHOICE. */
+	OPTION_REDIRECT,
+	/* Sets enum operation to @value, whatever else is said. */
+	OPTION_OPERATION,
+	/* Sets a const char *. */
+	OPTION_TEXT,
+	/* The same; see address_split(). */
+	OPTION_ADDRESS,
+	/* Sets an enum: to @value for the first of the words of @argument,
+	 * which | separates, and to the next ones for the others. */
+	OPTION_CHOICE,
+	/* Appends to interfaces[]. */
+	OPTION_INTERFACE,
+	/* Appends to domains. */
+	OPTION_DOMAIN,
+	/* Sets an unsigned int from 1 to @value. */
+	OPTION_NUMBER,
+	/* The same, or "auto" for 0. */
+	OPTION_NUMBER_OR_AUTO,
+	/* Seconds, decimals allowed, kept in ms; up to @value seconds. */
+	OPTION_SECONDS,
+	/* The same with an optional "=SEC"; alone it means the most. */
+	OPTION_OPTIONAL_SECONDS,
+};
+
+struct option_description {
+	/* Of the options from this one on, in help; or NULL: as before. */
+	const char *heading;
+	const char *name;
+	/* One more name, or NULL. */
+	const char *alias;
+	/* What help shows for the argument, or NULL if there is none. */
+	const char *argument;
+	const char *help;
+	/* Bits (1 << enum operation) of those that take it. */
+	unsigned int operations;
+	/* Of what it sets in struct options. */
+	size_t offset;
+	enum option_kind kind;
+	unsigned int value;
+};
+
+struct operation_description {
+	const char *name;
+	/* NULL: asked for by an option, and no word of the command line. */
+	const char *help;
+};
+
+/* Every option and operation, once: what parsing, --help and the shells'
+ * completion are made from. */
+extern const struct option_description option_table[];
+extern const size_t option_count;
+/* By enum operation. */
+extern const struct operation_description operation_table[];
+extern const size_t operation_count;
 
 /* Room for options_parse()'s message. */
 #define OPTIONS_ERROR_SIZE 256

@@ -36,28 +36,38 @@ struct redirect_config {
 	bool past_firewall;
 	/* ACME_ALPN_PROXY_RULESPEC, or NULL for the default rule. */
 	const char *rulespec;
+	/*
+	 * Filled in by the supervisor before open(): gives a connected socket
+	 * to a worker, which takes it as if it had accepted it. @fd stays the
+	 * redirect's. 0, or negative errno: no worker can take it now.
+	 */
+	int (*hand_over)(void *hand_over_context, int fd);
+	void *hand_over_context;
 };
 
-/* Where a redirect is attached, and what became of packets for the service
- * port there. */
+/*
+ * What became of packets for the service port: X(name, text). All that tells of
+ * it is made from this; the manual has the same list, and says what is meant.
+ */
+#define REDIRECT_COUNTERS(X)                      \
+	X(steered, "steered")                     \
+	X(cookies, "SYN cookies")                 \
+	X(not_local, "not local")                 \
+	X(not_steering, "not steering")           \
+	X(existing_flow, "existing flow")         \
+	X(container_flow, "container's own flow") \
+	X(unanswered, "unanswered")               \
+	X(refused, "refused")
+
+/* Where a redirect is attached, and what it counted there. */
 struct redirect_interface {
 	char name[16];
 	/* "tcx" or "clsact" */
 	char attached_by[8];
 	uint32_t ifindex;
-	/* SYNs assigned to a listener, and ACKs that complete a SYN cookie. */
-	uint64_t steered;
-	uint64_t cookies;
-	/* Left alone: the destination is another host; steering is paused or
-	 * no listener is there; the flow exists already; it is a published
-	 * container's own flow; its first SYN was steered and never answered;
-	 * the kernel refused to keep or to assign it. */
-	uint64_t not_local;
-	uint64_t not_steering;
-	uint64_t existing_flow;
-	uint64_t container_flow;
-	uint64_t unanswered;
-	uint64_t refused;
+#define REDIRECT_COUNTER(name, text) uint64_t name;
+	REDIRECT_COUNTERS(REDIRECT_COUNTER)
+#undef REDIRECT_COUNTER
 };
 
 /* Each strategy's own state begins with this. */
@@ -96,7 +106,8 @@ struct redirect_ops {
 	/*
 	 * A descriptor that is readable when what the redirect depends on
 	 * changes (interfaces, rules), or -1; and what to do then, and every
-	 * second or so. Both NULL where there is nothing to watch.
+	 * second or so, from attach to close. Both NULL where there is nothing
+	 * to watch.
 	 */
 	int (*event_fd)(const struct redirect *redirect);
 	int (*handle_event)(struct redirect *redirect);
@@ -109,6 +120,13 @@ struct redirect_ops {
 	 * of the supervisor.
 	 */
 	volatile uint64_t *(*lease)(const struct redirect *redirect);
+
+	/*
+	 * NULL, or what is called twice a second and more between attach and
+	 * stop, with whether any worker is @well: for a redirect that needs the
+	 * supervisor to be alive as well.
+	 */
+	void (*renew)(struct redirect *redirect, bool well);
 
 	/*
 	 * NULL, or a descriptor that each worker keeps open, by which others

@@ -17,18 +17,18 @@
 #include <sys/types.h>
 
 #include "base/address.h"
+#include "proxy/counters.h"
 #include "redirect/redirect.h"
 
-#define STATUS_REPORT_VERSION	 3
+#define STATUS_REPORT_VERSION	 4
 #define STATUS_REPORT_INTERFACES 64
 #define STATUS_REPORT_WORKERS	 64
 
 struct status_worker {
 	/* 0 while it is being replaced. */
 	int32_t pid;
-	/* Connections of this place among the workers, whoever held it. */
-	uint64_t open_connections;
-	uint64_t accepted;
+	/* By this place among the workers, whoever held it. */
+	struct proxy_totals counted;
 };
 
 struct status_report {
@@ -57,19 +57,8 @@ struct status_report {
 	uint8_t alpn_proxy_protocol;
 	uint8_t fallback_proxy_protocol;
 
-	/* See struct proxy_counters; of all workers together. */
-	uint64_t open_connections;
-	uint64_t accepted;
-	uint64_t to_alpn;
-	uint64_t to_fallback;
-	uint64_t hello_timeouts;
-	uint64_t other_domains;
-	uint64_t alpn_unreachable;
-	uint64_t fallback_unreachable;
-	uint64_t resets;
-	uint64_t bytes_from_clients;
-	uint64_t bytes_to_clients;
-	uint64_t accept_pauses;
+	/* Of all workers together. */
+	struct proxy_totals totals;
 
 	uint32_t worker_count;
 	struct status_worker workers[STATUS_REPORT_WORKERS];

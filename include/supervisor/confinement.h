@@ -36,8 +36,8 @@ struct confinement_settings {
 	/* Whom to become; ignored unless we are root. */
 	uid_t uid;
 	gid_t gid;
-	/* The ports that connect() may go to. */
-	const uint16_t *ports;
+	/* The ports that connect() may go to: one for each backend. */
+	uint16_t ports[2];
 	size_t port_count;
 	/* It may go to stream sockets of this host as well: to those with a
 	 * path, or to abstract ones. */
@@ -52,7 +52,8 @@ struct confinement_settings {
  */
 int confine(const struct confinement_settings *settings);
 
-/* The name of the lowest bit in @bits, for logs and status. */
+/* The name of the lowest bit in @bits, for logs and status. "" if there is
+ * none. */
 const char *confinement_name(unsigned int bits);
 
 #endif

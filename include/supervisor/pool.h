@@ -18,7 +18,6 @@
 
 #include <poll.h>
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 #include "proxy/proxy.h"
@@ -36,16 +35,15 @@ struct pool_member {
 	unsigned int young_deaths;
 	/* Died too often: not replaced any more. */
 	bool given_up;
-	/* It was told to drain; it listens no more. */
+	/* It was told to drain; it listens no more, or is to end. */
 	bool told;
 	bool closed;
 };
 
 struct worker_pool {
-	/* For each of them, but for the counters and the connections. */
+	/* For each of them, but for the counters; the connections are those of
+	 * all together. */
 	const struct worker_settings *settings;
-	/* Connections at one time of all together; 0: as each can. */
-	unsigned int max_connections;
 	struct pool_member *members;
 	unsigned int count;
 	/* Set where visitors have nowhere else to go: never give up. */
@@ -55,6 +53,8 @@ struct worker_pool {
 	uint64_t watching_since_ns;
 	/* When a worker that could not be started is tried again. */
 	uint64_t retry_ns;
+	/* Whose turn it is to be handed a socket, modulo @count. */
+	unsigned int next;
 };
 
 /* How many of @total connections fall to member @index of @count. */
@@ -109,14 +109,18 @@ unsigned int worker_pool_drain(struct worker_pool *pool);
 /* Let all log where this process does now. */
 void worker_pool_send_log_file(const struct worker_pool *pool);
 
-/* Tell all to close what is left and end; returns when they have, at the latest
- * after @timeout_ms. */
-void worker_pool_terminate(struct worker_pool *pool, int timeout_ms);
+/*
+ * Give a connected socket to one that is well, to each in turn. @fd stays the
+ * caller's. 0, or negative errno: -ECHILD if none is well, or what the last one
+ * said, as -EAGAIN if it has no room for more.
+ */
+int worker_pool_hand_over(struct worker_pool *pool, int fd);
 
-/* The sum of one of their counters: worker_pool_sum(pool, accepted). */
-#define worker_pool_sum(pool, counter) \
-	worker_pool_sum_at(pool, offsetof(struct proxy_counters, counter))
-uint64_t worker_pool_sum_at(const struct worker_pool *pool, size_t offset);
+/* Tell all to close what is left and end. */
+void worker_pool_terminate(struct worker_pool *pool);
+
+/* What they and those before them counted, all together. */
+struct proxy_totals worker_pool_totals(const struct worker_pool *pool);
 
 /* Bits of enum confinement that are in force in all that run. */
 unsigned int worker_pool_confinement(const struct worker_pool *pool);

@@ -4,29 +4,33 @@
  * undoes everything in the right order. It never reads a byte that a stranger
  * sent.
  *
- *   STARTING -> SERVING -> DRAINING -> done
+ *   STARTING -> SERVING -> STOPPING -> CLOSING -> DRAINING -> ENDING -> DONE
  *
- * SERVING: a worker that dies is replaced; if there is no other, new flows go
- * to the web server until its successor is ready. DRAINING begins with SIGINT,
- * SIGTERM or SIGHUP (SIGQUIT: without waiting for connections): first the
- * redirect goes, then, after the grace period for handshakes under way, the
- * listeners and the pidfile, at last the connections.
+ *   SERVING   a worker that dies is replaced; if there is no other, new flows
+ *             go to the web server until its successor is ready
+ *   STOPPING  begins with SIGINT, SIGTERM or SIGHUP (SIGQUIT: no connection is
+ *             waited for), or with an error: the redirect is taken away. While
+ *             that fails, visitors still come, so that the workers serve on
+ *   CLOSING   handshakes under way have a grace period to end, then the
+ *             workers close the listeners; at its end nothing of the redirect
+ *             is left, and the pidfile is free
+ *   DRAINING  what is open goes on, for the drain timeout at most
+ *   ENDING    the workers close what is left
  */
 #ifndef SUPERVISOR_SUPERVISOR_H
 #define SUPERVISOR_SUPERVISOR_H
 
-#include <stdbool.h>
-
-#include "command/options.h"
 #include "instance/pidfile.h"
 #include "proxy/proxy.h"
 #include "redirect/redirect.h"
 
 struct supervisor_settings {
-	const struct options *options;
-	/* As each worker can; their shares of --max-connections come off it. */
+	/* Its max_connections are those of all workers together. */
 	struct proxy_config proxy;
 	unsigned int worker_count;
+	/* Whom the workers become; ignored unless we are root. */
+	const char *user;
+	/* Whom to hand sockets over to is filled in by supervisor_run(). */
 	struct redirect_config redirect;
 	const struct redirect_ops *ops;
 	/* By its probe(); closed by supervisor_run(). */
@@ -41,10 +45,10 @@ struct supervisor_settings {
 
 /*
  * Serve until told to stop and drained. The caller holds the stop signals (see
- * stop_signals.h). Returns 0, or negative errno after
- * everything was undone and the reason logged.
+ * base/signals.h). Returns 0, or negative errno after everything was undone and
+ * the reason logged.
  */
-int supervisor_run(const struct supervisor_settings *settings);
+int supervisor_run(struct supervisor_settings *settings);
 
 /* Handshakes that began before the redirect went have this long to end. */
 #define SUPERVISOR_GRACE_MS 3000

@@ -73,18 +73,6 @@ int address_split(const char *text, struct address_parts *parts)
 	return split_port(parts);
 }
 
-static int resolve_error(int gai_error)
-{
-	switch (gai_error) {
-	case EAI_AGAIN:
-		return -EAGAIN;
-	case EAI_MEMORY:
-		return -ENOMEM;
-	default:
-		return -ENOENT;
-	}
-}
-
 static int look_up(const struct address_parts *parts, struct backend *backend)
 {
 	const struct addrinfo hints = {
@@ -102,7 +90,7 @@ static int look_up(const struct address_parts *parts, struct backend *backend)
 	__nss_configure_lookup("hosts", "files dns");
 	err = getaddrinfo(parts->host, parts->port, &hints, &results);
 	if (err)
-		return resolve_error(err);
+		return err == EAI_AGAIN ? -EAGAIN : -ENOENT;
 
 	for (struct addrinfo *result = results;
 	     result && backend->count < BACKEND_MAX_ADDRESSES;
@@ -117,27 +105,25 @@ static int look_up(const struct address_parts *parts, struct backend *backend)
 	return 0;
 }
 
-static void set_path(const char *path, struct endpoint *endpoint)
+socklen_t unix_address(const char *name, struct sockaddr_un *address)
 {
-	struct sockaddr_un *address = (struct sockaddr_un *)&endpoint->address;
-	const size_t length = strlen(path);
+	size_t length = strlen(name);
 
-	address->sun_family = AF_UNIX;
-	memcpy(address->sun_path, path, length);
-	endpoint->length =
-		(socklen_t)(offsetof(struct sockaddr_un, sun_path) + length);
-	if (*path == '@')
+	*address = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	memcpy(address->sun_path, name, length);
+	if (*name == '@')
 		address->sun_path[0] = '\0';
-	else
-		endpoint->length++;
+	else if (length < sizeof(address->sun_path))
+		length++;
+	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length);
 }
 
 int backend_resolve(const char *text, struct backend *backend)
 {
 	struct address_parts parts;
-	int err;
+	struct endpoint *endpoint;
+	int err = address_split(text, &parts);
 
-	err = address_split(text, &parts);
 	if (err)
 		return err;
 
@@ -145,8 +131,9 @@ int backend_resolve(const char *text, struct backend *backend)
 	strcpy(backend->text, text);
 	if (!parts.path)
 		return look_up(&parts, backend);
-	set_path(parts.path, &backend->addresses[0]);
-	backend->count = 1;
+	endpoint = &backend->addresses[backend->count++];
+	endpoint->length = unix_address(
+		parts.path, (struct sockaddr_un *)&endpoint->address);
 	return 0;
 }
 

@@ -31,3 +31,13 @@ int open_null(void)
 		fd = open("/", O_PATH | O_CLOEXEC);
 	return fd < 0 ? -errno : fd;
 }
+
+void detach_standard_fds(int kept)
+{
+	cleanup_fd int null_fd = open_null();
+
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+		if (fd != kept && null_fd >= 0)
+			dup2(null_fd, fd);
+	}
+}

@@ -268,9 +268,9 @@ void log_message(enum log_level level, const char *format, ...)
 	log_event(level, text, NULL, 0);
 }
 
-const char *error_text(int negative_errno)
+const char *error_text(int err)
 {
-	const char *text = strerrordesc_np(-negative_errno);
+	const char *text = strerrordesc_np(-err);
 
 	return text ? text : "unknown error";
 }

@@ -3,11 +3,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -77,26 +75,4 @@ bool log_file_is_journal(void)
 		 (unsigned long long)status.st_dev,
 		 (unsigned long long)status.st_ino);
 	return strcmp(stream, name) == 0;
-}
-
-int log_file_watch(void)
-{
-	const struct sigaction standard = { .sa_handler = SIG_DFL };
-	sigset_t set;
-	int fd;
-
-	/* What is ignored never arrives. */
-	sigemptyset(&set);
-	sigaddset(&set, SIGUSR1);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	sigaction(SIGUSR1, &standard, NULL);
-	fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
-	return fd < 0 ? -errno : fd;
-}
-
-bool log_file_asked(int fd)
-{
-	struct signalfd_siginfo info;
-
-	return read(fd, &info, sizeof(info)) == sizeof(info);
 }

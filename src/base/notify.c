@@ -3,49 +3,32 @@
 
 #include <errno.h>
 #include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
+#include "base/address.h"
 #include "base/fd.h"
 
 /* Room for a READY=1 and a STATUS= with both backends in it. */
 #define NOTIFY_SIZE 1024
 
-/* Returns the address's length or -EINVAL. */
-static int notify_address(const char *name, struct sockaddr_un *address)
-{
-	size_t length = strlen(name);
-
-	/* A path need not be terminated here, see unix(7). */
-	if ((*name != '/' && *name != '@') || !name[1] ||
-	    length > sizeof(address->sun_path))
-		return -EINVAL;
-	*address = (struct sockaddr_un){ .sun_family = AF_UNIX };
-	memcpy(address->sun_path, name, length);
-	if (*name == '@')
-		address->sun_path[0] = '\0';
-	return (int)(offsetof(struct sockaddr_un, sun_path) + length);
-}
-
 static int send_to(const char *name, const char *text, size_t size)
 {
 	struct sockaddr_un address;
 	cleanup_fd int fd = -1;
-	int length;
 
-	length = notify_address(name, &address);
-	if (length < 0)
-		return length;
+	if ((*name != '/' && *name != '@') || !name[1] ||
+	    strlen(name) > sizeof(address.sun_path))
+		return -EINVAL;
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
 	if (sendto(fd, text, size, MSG_NOSIGNAL | MSG_DONTWAIT,
-		   (const struct sockaddr *)&address, (socklen_t)length) < 0)
+		   (const struct sockaddr *)&address,
+		   unix_address(name, &address)) < 0)
 		return -errno;
 	return 1;
 }

@@ -2,7 +2,6 @@
 #include "base/spawn.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -10,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -19,22 +19,7 @@
 #include "base/memory.h"
 
 #define TIMEOUT_NS  (60 * NS_PER_S)
-#define READ_CHUNK  4096
 #define ADMIN_PATHS "/usr/local/sbin:/usr/sbin:/sbin"
-
-/* What a program wrote to one of its streams, read from a pipe. */
-struct capture {
-	int fd;
-	char *text;
-	size_t length;
-	size_t capacity;
-};
-
-enum {
-	CAPTURE_OUTPUT,
-	CAPTURE_ERROR,
-	CAPTURE_COUNT,
-};
 
 static bool is_program(const char *path)
 {
@@ -68,75 +53,6 @@ char *spawn_find(const char *name)
 	char *path = find_in(getenv("PATH"), name);
 
 	return path ? path : find_in(ADMIN_PATHS, name);
-}
-
-/* Make room for @extra bytes and the terminator. */
-static int capture_reserve(struct capture *capture, size_t extra)
-{
-	size_t capacity = capture->capacity ? capture->capacity : READ_CHUNK;
-	char *text;
-
-	while (capacity <= capture->length + extra)
-		capacity *= 2;
-	if (capacity == capture->capacity)
-		return 0;
-	text = realloc(capture->text, capacity);
-	if (!text)
-		return -ENOMEM;
-	capture->text = text;
-	capture->capacity = capacity;
-	return 0;
-}
-
-static int capture_append(struct capture *capture, const char *text,
-			  size_t length)
-{
-	int err;
-
-	if (length > SPAWN_OUTPUT_SIZE - capture->length)
-		length = SPAWN_OUTPUT_SIZE - capture->length;
-	err = capture_reserve(capture, length);
-	if (err)
-		return err;
-	if (length)
-		memcpy(capture->text + capture->length, text, length);
-	capture->length += length;
-	capture->text[capture->length] = '\0';
-	return 0;
-}
-
-/* Take all that is in the pipe now; the descriptor is closed at its end. */
-static int capture_read(struct capture *capture)
-{
-	char chunk[READ_CHUNK];
-
-	while (capture->fd >= 0) {
-		ssize_t length = read(capture->fd, chunk, sizeof(chunk));
-
-		if (length < 0 && errno == EINTR)
-			continue;
-		if (length < 0)
-			return errno == EAGAIN ? 0 : -errno;
-		if (length == 0)
-			close_fd_at(&capture->fd);
-		else if (capture_append(capture, chunk, (size_t)length))
-			return -ENOMEM;
-	}
-	return 0;
-}
-
-/* Only our end is non-blocking: the program expects an ordinary pipe. */
-static int capture_open(struct capture *capture, int *write_end)
-{
-	int ends[2];
-
-	if (pipe2(ends, O_CLOEXEC) < 0)
-		return -errno;
-	capture->fd = ends[0];
-	*write_end = ends[1];
-	if (fcntl(ends[0], F_SETFL, O_NONBLOCK) < 0)
-		return -errno;
-	return 0;
 }
 
 /* posix_spawn functions return positive errno. */
@@ -211,106 +127,96 @@ out_actions:
 	return err ? -err : pid;
 }
 
-/*
- * Read what the program writes until it has ended. Its end is told by the
- * pidfd, not by end of file: something it left running may hold the pipes.
- */
-static int follow(int pidfd, struct capture captures[static CAPTURE_COUNT])
-{
-	uint64_t deadline = monotonic_ns() + TIMEOUT_NS;
-
-	for (;;) {
-		struct pollfd polled[] = {
-			{ .fd = pidfd, .events = POLLIN },
-			{ .fd = captures[CAPTURE_OUTPUT].fd, .events = POLLIN },
-			{ .fd = captures[CAPTURE_ERROR].fd, .events = POLLIN },
-		};
-		uint64_t now = monotonic_ns();
-
-		if (now >= deadline)
-			return -ETIMEDOUT;
-		if (poll(polled, ARRAY_SIZE(polled),
-			 (int)((deadline - now) / NS_PER_MS) + 1) < 0 &&
-		    errno != EINTR)
-			return -errno;
-
-		for (int i = 0; i < CAPTURE_COUNT; i++) {
-			int err = capture_read(&captures[i]);
-
-			if (err)
-				return err;
-		}
-		if (polled[0].revents)
-			return 0;
-	}
-}
-
-/* Returns the exit status as the shell counts it. */
-static int reap(pid_t pid)
+int spawn_reap(pid_t child)
 {
 	int status;
 
-	while (waitpid(pid, &status, 0) < 0) {
+	while (waitpid(child, &status, 0) < 0) {
 		if (errno != EINTR)
 			return -errno;
 	}
-	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+	return WIFEXITED(status) ? WEXITSTATUS(status)
+				 : SPAWN_SIGNALED + WTERMSIG(status);
 }
 
-/* See a started program through to its end, killing it if we must. */
-static int finish(pid_t pid, struct capture captures[static CAPTURE_COUNT])
+/*
+ * See a started program through to its end, killing it if we must. Returns the
+ * exit status as the shell counts it, or negative errno.
+ */
+static int finish(pid_t pid)
 {
 	cleanup_fd int pidfd = pidfd_open(pid, 0);
-	int err = pidfd < 0 ? -errno : follow(pidfd, captures);
+	struct pollfd ended = { .fd = pidfd, .events = POLLIN };
+	const uint64_t deadline = monotonic_ns() + TIMEOUT_NS;
+	int err = pidfd < 0 ? -errno : 0;
+	uint64_t now;
 	int status;
 
+	while (!err && !ended.revents) {
+		now = monotonic_ns();
+		if (now >= deadline)
+			err = -ETIMEDOUT;
+		else if (poll(&ended, 1,
+			      (int)((deadline - now) / NS_PER_MS) + 1) < 0 &&
+			 errno != EINTR)
+			err = -errno;
+	}
 	/* Not yet reaped, so the number cannot belong to another. */
 	if (err)
 		kill(-pid, SIGKILL);
-	status = reap(pid);
+	status = spawn_reap(pid);
 	return err ? err : status;
+}
+
+/* How much of what was written to @fd is kept. */
+static size_t kept_of(int fd)
+{
+	const off_t end = lseek(fd, 0, SEEK_END);
+
+	if (end < 0)
+		return 0;
+	return end > SPAWN_OUTPUT_SIZE ? SPAWN_OUTPUT_SIZE : (size_t)end;
+}
+
+/* Both streams, one after the other, as a string. */
+static char *join(int output, int error)
+{
+	const size_t size = kept_of(output);
+	const size_t error_size = kept_of(error);
+	char *text = malloc(size + error_size + 1);
+
+	if (!text)
+		return NULL;
+	if (pread(output, text, size, 0) != (ssize_t)size ||
+	    pread(error, text + size, error_size, 0) != (ssize_t)error_size) {
+		free(text);
+		return NULL;
+	}
+	text[size + error_size] = '\0';
+	return text;
 }
 
 int spawn_wait(const char *path, char *const argv[], char **output)
 {
-	struct capture captures[CAPTURE_COUNT] = { { .fd = -1 }, { .fd = -1 } };
-	struct capture *out = &captures[CAPTURE_OUTPUT];
-	struct capture *error = &captures[CAPTURE_ERROR];
-	cleanup_fd int output_end = -1;
-	cleanup_fd int error_end = -1;
+	/* Not pipes: nobody has to read while it runs, and nobody waits for
+	 * what it leaves running. */
+	cleanup_fd int output_fd = memfd_create("output", MFD_CLOEXEC);
+	cleanup_fd int error_fd = memfd_create("error", MFD_CLOEXEC);
 	int result;
 	pid_t pid;
 
 	if (output)
 		*output = NULL;
-
-	result = capture_open(out, &output_end);
-	if (!result)
-		result = capture_open(error, &error_end);
-	if (result)
-		goto out;
-
-	pid = start(path, argv, output_end, error_end);
-	if (pid < 0) {
-		result = pid;
-		goto out;
-	}
-	close_fd_at(&output_end);
-	close_fd_at(&error_end);
-	result = finish(pid, captures);
-
-	if (capture_append(out, error->text, error->length)) {
-		result = -ENOMEM;
-		goto out;
-	}
+	if (output_fd < 0 || error_fd < 0)
+		return -errno;
+	pid = start(path, argv, output_fd, error_fd);
+	if (pid < 0)
+		return pid;
+	result = finish(pid);
 	if (output) {
-		*output = out->text;
-		out->text = NULL;
-	}
-out:
-	for (int i = 0; i < CAPTURE_COUNT; i++) {
-		close_fd_at(&captures[i].fd);
-		free(captures[i].text);
+		*output = join(output_fd, error_fd);
+		if (!*output)
+			return -ENOMEM;
 	}
 	return result;
 }

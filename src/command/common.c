@@ -2,9 +2,6 @@
 #include "command/command.h"
 
 #include <errno.h>
-#include <linux/capability.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "base/log.h"
 
@@ -21,46 +18,32 @@ struct redirect_config redirect_config_of(const struct options *options)
 	};
 }
 
-bool have_network_rights(void)
+void report_pidfile_error(const char *path, int err)
 {
-	struct __user_cap_header_struct header = {
-		.version = _LINUX_CAPABILITY_VERSION_3,
-	};
-	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+	const char *what = error_text(err);
 
-	if (syscall(SYS_capget, &header, data) < 0)
-		return false;
-	return data[CAP_TO_INDEX(CAP_NET_ADMIN)].effective &
-	       CAP_TO_MASK(CAP_NET_ADMIN);
-}
-
-void report_pidfile_error(const char *path, int negative_errno)
-{
-	switch (negative_errno) {
+	switch (err) {
 	case -ELOOP:
-		log_error("pidfile %s is a symbolic link: remove it, or name "
-			  "another in ACME_ALPN_PROXY_PIDFILE",
-			  path);
+		what = "is a symbolic link";
 		break;
 	case -EINVAL:
-		log_error("pidfile %s holds something else than a process id: "
-			  "remove it, or name another in "
-			  "ACME_ALPN_PROXY_PIDFILE",
-			  path);
+		what = "holds something else than a process id";
 		break;
 	case -EPERM:
-		log_error("pidfile %s belongs to another user: remove it, or "
-			  "name another in ACME_ALPN_PROXY_PIDFILE",
-			  path);
+		what = "belongs to another user";
 		break;
 	case -EACCES:
 		log_error("pidfile %s: permission denied: be root, or name "
 			  "another in ACME_ALPN_PROXY_PIDFILE",
 			  path);
-		break;
+		return;
 	default:
 		log_error("pidfile %s: %s (ACME_ALPN_PROXY_PIDFILE names "
 			  "another)",
-			  path, error_text(negative_errno));
+			  path, what);
+		return;
 	}
+	log_error("pidfile %s %s: remove it, or name another in "
+		  "ACME_ALPN_PROXY_PIDFILE",
+		  path, what);
 }

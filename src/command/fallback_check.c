@@ -80,7 +80,7 @@ static int ask(const struct endpoint *endpoint, uint64_t deadline)
 	return errno == EINPROGRESS ? wait_for_answer(fd, deadline) : -errno;
 }
 
-/* Nothing of the kind follows from silence, or from a want of descriptors. */
+/* Nothing of the kind follows from silence, or from being out of descriptors. */
 static bool says_that_nobody_is_there(int err)
 {
 	switch (err) {

@@ -2,113 +2,136 @@
 #include "command/options.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/address.h"
 #include "base/memory.h"
-#include "command/option_table.h"
 
-#define FIELD(name) offsetof(struct options, name)
+#define FOR(operation) (1U << OPERATION_##operation)
+/* Sets a member of struct options. */
+#define SETS(member, option_kind, taken_by)         \
+	.offset = offsetof(struct options, member), \
+	.kind = OPTION_##option_kind, .operations = (taken_by)
+/* What an instance is like. `stop` takes it too, so that the same words do for
+ * both. */
+#define INSTANCE(member, option_kind) \
+	SETS(member, option_kind, FOR(START) | FOR(RUN) | FOR(STOP))
+#define ANY(member, option_kind) SETS(member, option_kind, ~0U)
 
-/* The second column once more, on the next line. */
-#define HELP_BELOW "\n                          "
-
+/* clang-format off */
 const struct option_description option_table[] = {
-	{ "alpn", NULL, "HOST:PORT",
-	  "where acme-tls/1 connections go (127.0.0.1:31443)", FIELD(alpn),
-	  OPTION_ADDRESS, 0 },
-	{ "fallback", NULL, "HOST:PORT",
-	  "where all others go: the web server (127.0.0.1:443)",
-	  FIELD(fallback), OPTION_ADDRESS, 0 },
-	{ "proxy-protocol", NULL, "v1|v2",
-	  "tell the fallback who visits, by a PROXY header",
-	  FIELD(fallback_proxy_protocol), OPTION_CHOICE, PROXY_PROTOCOL_V1 },
-	{ "alpn-proxy-protocol", NULL, "v1|v2",
-	  "the same for where acme-tls/1 connections go",
-	  FIELD(alpn_proxy_protocol), OPTION_CHOICE, PROXY_PROTOCOL_V1 },
-	{ "domain", NULL, "NAME",
-	  "only this name's challenges; *.NAME, IP, repeatable", FIELD(domains),
-	  OPTION_DOMAIN, 0 },
-	{ "redirect", NULL, "bpf|iptables|none",
-	  "how new connections come to the proxy; or shorter:", FIELD(redirect),
-	  OPTION_REDIRECT, REDIRECT_AUTOMATIC },
-	{ "bpf", NULL, NULL, "by TC eBPF (kernel 5.10 or newer)",
-	  FIELD(redirect), OPTION_REDIRECT, REDIRECT_BPF },
-	{ "iptables", NULL, NULL,
-	  "by iptables NAT (default where it is installed)", FIELD(redirect),
-	  OPTION_REDIRECT, REDIRECT_IPTABLES },
-	{ "no-redirect", NULL, NULL, "proxy only, the redirect is yours",
-	  FIELD(redirect), OPTION_REDIRECT, REDIRECT_NONE },
-	{ "interface", NULL, "NAME",
-	  "with --bpf, only these; a name or glob, repeatable",
-	  FIELD(interfaces), OPTION_INTERFACE, 0 },
-	{ "past-firewall", NULL, NULL,
-	  "with --bpf, past INPUT rules that drop the port",
-	  FIELD(past_firewall), OPTION_FLAG, 0 },
-	{ "port", NULL, "PORT", "the public port (443)", FIELD(service_port),
-	  OPTION_NUMBER, 65535 },
-	{ "listen", NULL, "PORT", "the proxy's own port (21443)",
-	  FIELD(listen_port), OPTION_NUMBER, 65535 },
-	{ "daemon", NULL, NULL,
-	  "go to the background once the redirect is in place", FIELD(daemon),
-	  OPTION_FLAG, 0 },
-	{ "hello-timeout", NULL, "SEC",
-	  "a client silent so long goes to the fallback (3)",
-	  FIELD(hello_timeout_ms), OPTION_SECONDS, 3600 },
-	{ "drain-timeout", NULL, "SEC",
-	  "after stop, connections may live this long (180)",
-	  FIELD(drain_timeout_ms), OPTION_SECONDS, 604800 },
-	{ "max-connections", NULL, "N",
-	  "connections at one time (as descriptors allow)",
-	  FIELD(max_connections), OPTION_NUMBER, 1000000 },
-	{ "workers", NULL, "N",
-	  "processes that share the connections (1), or auto", FIELD(workers),
-	  OPTION_NUMBER_OR_AUTO, 64 },
-	{ "user", NULL, "USER", "the proxy process runs as this user (nobody)",
-	  FIELD(user), OPTION_TEXT, 0 },
-	{ "log-file", NULL, "PATH",
-	  "log here; - is standard error (see the manual)", FIELD(log_file),
-	  OPTION_TEXT, 0 },
-	{ "log-format", NULL, "text|json", "one line an event (text)",
-	  FIELD(log_format), OPTION_CHOICE, LOG_FORMAT_TEXT },
-	{ "verbose", "v", NULL, "say more: each interface, each connection",
-	  FIELD(verbose), OPTION_FLAG, 0 },
-	{ "wait", NULL, "SEC",
-	  "stop returns when the last connection has ended", FIELD(wait_ms),
-	  OPTION_OPTIONAL_SECONDS, 604800 },
-	{ "json", NULL, NULL, "status as one JSON object", FIELD(json),
-	  OPTION_FLAG, 0 },
-	{ "prometheus", NULL, NULL, "status in the text format of Prometheus",
-	  FIELD(prometheus), OPTION_FLAG, 0 },
-	{ "help", "h", NULL, "this text", FIELD(operation), OPTION_OPERATION,
-	  OPERATION_HELP },
-	{ "version", NULL, NULL, "the version and what it was built with",
-	  FIELD(operation), OPTION_OPERATION, OPERATION_VERSION },
+	{ .heading = "Where connections go",
+	  .name = "alpn", .argument = "HOST:PORT", INSTANCE(alpn, ADDRESS),
+	  .help = "acme-tls/1: the ACME responder (127.0.0.1:31443)" },
+	{ .name = "fallback", .argument = "HOST:PORT",
+	  INSTANCE(fallback, ADDRESS),
+	  .help = "all others: the web server (127.0.0.1:443)" },
+	{ .name = "proxy-protocol", .argument = "v1|v2",
+	  INSTANCE(fallback_proxy_protocol, CHOICE), .value = PROXY_PROTOCOL_V1,
+	  .help = "tell the web server who visits, by a PROXY header" },
+	{ .name = "alpn-proxy-protocol", .argument = "v1|v2",
+	  INSTANCE(alpn_proxy_protocol, CHOICE), .value = PROXY_PROTOCOL_V1,
+	  .help = "the same for the ACME responder" },
+	{ .name = "domain", .argument = "NAME", INSTANCE(domains, DOMAIN),
+	  .help = "only this name's challenges; *.NAME, IP, repeatable" },
+	{ .heading = "Redirect",
+	  .name = "redirect", .argument = "bpf|handoff|steer|iptables|none",
+	  INSTANCE(redirect, REDIRECT), .value = REDIRECT_BPF,
+	  .help = "how new connections come to the proxy; or shorter:" },
+	{ .name = "bpf", INSTANCE(redirect, REDIRECT), .value = REDIRECT_BPF,
+	  .help = "by TC eBPF (kernel 5.10 or newer)" },
+	{ .name = "iptables", INSTANCE(redirect, REDIRECT),
+	  .value = REDIRECT_IPTABLES,
+	  .help = "by iptables NAT (default where it is installed)" },
+	{ .name = "no-redirect", INSTANCE(redirect, REDIRECT),
+	  .value = REDIRECT_NONE, .help = "proxy only, the redirect is yours" },
+	{ .name = "interface", .argument = "NAME",
+	  INSTANCE(interfaces, INTERFACE),
+	  .help = "with --bpf, only these; a name or glob, repeatable" },
+	{ .name = "past-firewall", INSTANCE(past_firewall, FLAG),
+	  .help = "with --bpf, past INPUT rules that drop the port" },
+	{ .name = "port", .argument = "PORT", INSTANCE(service_port, NUMBER),
+	  .value = 65535, .help = "the public port (443)" },
+	{ .name = "listen", .argument = "PORT", INSTANCE(listen_port, NUMBER),
+	  .value = 65535, .help = "the proxy's own port (21443)" },
+	{ .heading = "Serving",
+	  .name = "daemon", INSTANCE(daemon, FLAG),
+	  .help = "go to the background once the redirect is in place" },
+	{ .name = "hello-timeout", .argument = "SEC",
+	  INSTANCE(hello_timeout_ms, SECONDS), .value = 3600,
+	  .help = "without a ClientHello by then: to the web server (3)" },
+	{ .name = "drain-timeout", .argument = "SEC",
+	  INSTANCE(drain_timeout_ms, SECONDS), .value = 604800,
+	  .help = "after stop, connections may live this long (180)" },
+	{ .name = "max-connections", .argument = "N",
+	  INSTANCE(max_connections, NUMBER), .value = 1000000,
+	  .help = "connections at one time (as descriptors allow)" },
+	{ .name = "workers", .argument = "N", INSTANCE(workers, NUMBER_OR_AUTO),
+	  .value = 64,
+	  .help = "processes that share the connections (1), or auto" },
+	{ .name = "user", .argument = "USER", INSTANCE(user, TEXT),
+	  .help = "the proxy process runs as this user (nobody)" },
+	{ .heading = "Log",
+	  .name = "log-file", .argument = "PATH", ANY(log_file, TEXT),
+	  .help = "log here; - is standard error (see the manual)" },
+	{ .name = "log-format", .argument = "text|json",
+	  ANY(log_format, CHOICE), .value = LOG_FORMAT_TEXT,
+	  .help = "one line an event (text)" },
+	{ .name = "verbose", .alias = "v", ANY(verbose, FLAG),
+	  .help = "say more: each interface, each connection" },
+	{ .heading = "With stop and status",
+	  .name = "wait", .argument = "SEC",
+	  SETS(wait_ms, OPTIONAL_SECONDS, FOR(STOP) | FOR(RUN)),
+	  .value = 604800,
+	  .help = "stop returns when the last connection has ended" },
+	{ .name = "json", SETS(json, FLAG, FOR(STATUS)),
+	  .help = "status as one JSON object" },
+	{ .name = "prometheus", SETS(prometheus, FLAG, FOR(STATUS)),
+	  .help = "status in the text format of Prometheus" },
+	{ .heading = "About",
+	  .name = "help", .alias = "h", ANY(operation, OPERATION),
+	  .value = OPERATION_HELP, .help = "this text" },
+	{ .name = "version", ANY(operation, OPERATION),
+	  .value = OPERATION_VERSION,
+	  .help = "the version and what it was built with" },
 };
+/* clang-format on */
 
 const size_t option_count = ARRAY_SIZE(option_table);
 
 const struct operation_description operation_table[] = {
-	{ "start", OPERATION_START,
-	  "put the redirect in place and serve until stopped" },
-	{ "stop", OPERATION_STOP,
-	  "take the redirect away; what is open goes on" },
-	{ "status", OPERATION_STATUS, "say whether it runs (exit code 3: no)" },
-	{ "run", OPERATION_RUN,
-	  "start, run the command after --, stop; its exit code" },
+#define OPERATION(enumerator, name, help) { #name, help },
+	OPERATIONS(OPERATION)
+#undef OPERATION
 };
 
 const size_t operation_count = ARRAY_SIZE(operation_table);
 
+/* A command line on its way into @options. */
+struct parser {
+	struct options *options;
+	int argc;
+	char *const *argv;
+	/* Of what is parsed now. */
+	int index;
+	bool operation_seen;
+	/* Bits of the options that were said, by their place in the table. */
+	uint64_t said;
+	/* For one line, of OPTIONS_ERROR_SIZE. */
+	char *error;
+};
+_Static_assert(ARRAY_SIZE(option_table) <= 64, "each option has its bit");
+
 __attribute__((format(printf, 2, 3))) static int
-fail(char error[static OPTIONS_ERROR_SIZE], const char *format, ...)
+fail(const struct parser *parser, const char *format, ...)
 {
 	va_list arguments;
 
 	va_start(arguments, format);
-	vsnprintf(error, OPTIONS_ERROR_SIZE, format, arguments);
+	vsnprintf(parser->error, OPTIONS_ERROR_SIZE, format, arguments);
 	va_end(arguments);
 	return -EINVAL;
 }
@@ -196,143 +219,146 @@ static int parse_choice(const struct option_description *option,
 	return -EINVAL;
 }
 
-static int set_text(const struct option_description *option, const char *value,
-		    const char **text, char error[static OPTIONS_ERROR_SIZE])
+static int set_text(const struct parser *parser,
+		    const struct option_description *option, const char *value,
+		    const char **text)
 {
 	if (!*value)
-		return fail(error, "--%s needs a value that is not empty",
+		return fail(parser, "--%s needs a value that is not empty",
 			    option->name);
 	*text = value;
 	return 0;
 }
 
-static int set_address(const struct option_description *option,
-		       const char *value, const char **text,
-		       char error[static OPTIONS_ERROR_SIZE])
+static int set_address(const struct parser *parser,
+		       const struct option_description *option,
+		       const char *value, const char **text)
 {
 	struct address_parts parts;
 
 	switch (address_split(value, &parts)) {
 	case 0:
-		return set_text(option, value, text, error);
+		return set_text(parser, option, value, text);
 	case -E2BIG:
-		return fail(error, "--%s %.64s...: is too long for an address",
+		return fail(parser, "--%s %.64s...: is too long for an address",
 			    option->name, value);
 	default:
-		return fail(error,
+		return fail(parser,
 			    "--%s %.64s: HOST:PORT, [IPV6]:PORT or unix:/PATH "
 			    "is needed",
 			    option->name, value);
 	}
 }
 
-static int add_interface(struct options *options, const char *pattern,
-			 char error[static OPTIONS_ERROR_SIZE])
+static int add_interface(const struct parser *parser, const char *pattern)
 {
+	struct options *options = parser->options;
+
 	if (options->interface_count == OPTIONS_MAX_INTERFACES)
-		return fail(error, "--interface may be said %d times at most",
+		return fail(parser, "--interface may be said %d times at most",
 			    OPTIONS_MAX_INTERFACES);
 	options->interfaces[options->interface_count++] = pattern;
 	return 0;
 }
 
-/* @value is the redirect's name, or "" where the option itself says it. */
-static int set_redirect(struct options *options,
-			const struct option_description *option,
-			const char *value,
-			char error[static OPTIONS_ERROR_SIZE])
+static int add_domain(const struct parser *parser, const char *domain)
 {
-	static const char *const names[] = {
-		[REDIRECT_BPF] = "bpf",
-		[REDIRECT_IPTABLES] = "iptables",
-		[REDIRECT_NONE] = "none",
-	};
-	enum redirect_choice choice = option->value;
-
-	for (size_t i = REDIRECT_BPF; option->argument && i < ARRAY_SIZE(names);
-	     i++) {
-		if (strcmp(value, names[i]) == 0)
-			choice = (enum redirect_choice)i;
-	}
-	if (choice == REDIRECT_AUTOMATIC)
-		return fail(error,
-			    "--redirect %.64s: bpf, iptables or none is "
-			    "needed",
-			    value);
-	if (options->redirect != REDIRECT_AUTOMATIC &&
-	    options->redirect != choice)
-		return fail(error, "--redirect bpf, iptables and none exclude "
-				   "each other");
-	options->redirect = choice;
-	return 0;
-}
-
-static int add_domain(struct options *options, const char *domain,
-		      char error[static OPTIONS_ERROR_SIZE])
-{
-	switch (domain_list_add(&options->domains, domain)) {
+	switch (domain_list_add(&parser->options->domains, domain)) {
 	case 0:
 		return 0;
 	case -E2BIG:
-		return fail(error, "--domain may be said %d times at most",
+		return fail(parser, "--domain may be said %d times at most",
 			    DOMAIN_LIST_MAX);
 	default:
-		return fail(error,
+		return fail(parser,
 			    "--domain %.64s: NAME, *.NAME or an IP address is "
 			    "needed",
 			    domain);
 	}
 }
 
-static int set_option(struct options *options,
+static int set_choice(const struct parser *parser,
 		      const struct option_description *option,
-		      const char *value, char error[static OPTIONS_ERROR_SIZE])
+		      const char *value, unsigned int *choice)
 {
-	void *field = (char *)options + option->offset;
+	if (parse_choice(option, value, choice) == 0)
+		return 0;
+	return fail(parser, "--%s %.64s: one of %s is needed", option->name,
+		    value, option->argument);
+}
+
+static int set_redirect(const struct parser *parser,
+			const struct option_description *option,
+			const char *value)
+{
+	enum redirect_choice *redirect = &parser->options->redirect;
+	unsigned int choice = option->value;
+	int err;
+
+	if (option->argument) {
+		err = set_choice(parser, option, value, &choice);
+		if (err)
+			return err;
+	}
+	if (*redirect != REDIRECT_AUTOMATIC && *redirect != choice)
+		return fail(parser,
+			    "one redirect at a time: --%s and what was "
+			    "said before exclude each other",
+			    option->name);
+	*redirect = choice;
+	return 0;
+}
+
+static int set_number(const struct parser *parser,
+		      const struct option_description *option,
+		      const char *value, unsigned int *number)
+{
+	const bool or_auto = option->kind == OPTION_NUMBER_OR_AUTO;
+
+	if (or_auto && strcmp(value, "auto") == 0) {
+		*number = 0;
+		return 0;
+	}
+	if (parse_number(value, option->value, number) == 0)
+		return 0;
+	return fail(parser, "--%s %s: a number from 1 to %u%s is needed",
+		    option->name, value, option->value,
+		    or_auto ? ", or auto," : "");
+}
+
+static int set_option(const struct parser *parser,
+		      const struct option_description *option,
+		      const char *value)
+{
+	void *field = (char *)parser->options + option->offset;
 
 	switch (option->kind) {
 	case OPTION_FLAG:
 		*(bool *)field = true;
 		return 0;
 	case OPTION_REDIRECT:
-		return set_redirect(options, option, value, error);
+		return set_redirect(parser, option, value);
 	case OPTION_OPERATION:
-		options->operation = option->value;
+		parser->options->operation = option->value;
 		return 0;
 	case OPTION_TEXT:
-		return set_text(option, value, field, error);
+		return set_text(parser, option, value, field);
 	case OPTION_ADDRESS:
-		return set_address(option, value, field, error);
+		return set_address(parser, option, value, field);
 	case OPTION_CHOICE:
-		if (parse_choice(option, value, field) == 0)
-			return 0;
-		return fail(error, "--%s %.64s: one of %s is needed",
-			    option->name, value, option->argument);
+		return set_choice(parser, option, value, field);
 	case OPTION_INTERFACE:
-		return add_interface(options, value, error);
+		return add_interface(parser, value);
 	case OPTION_DOMAIN:
-		return add_domain(options, value, error);
+		return add_domain(parser, value);
 	case OPTION_NUMBER:
-		if (parse_number(value, option->value, field) == 0)
-			return 0;
-		return fail(error, "--%s %s: a number from 1 to %u is needed",
-			    option->name, value, option->value);
 	case OPTION_NUMBER_OR_AUTO:
-		if (strcmp(value, "auto") == 0) {
-			*(unsigned int *)field = 0;
-			return 0;
-		}
-		if (parse_number(value, option->value, field) == 0)
-			return 0;
-		return fail(error,
-			    "--%s %s: a number from 1 to %u, or auto, is "
-			    "needed",
-			    option->name, value, option->value);
+		return set_number(parser, option, value, field);
 	case OPTION_SECONDS:
 	case OPTION_OPTIONAL_SECONDS:
 		if (parse_seconds(value, option->value, field) == 0)
 			return 0;
-		return fail(error,
+		return fail(parser,
 			    "--%s %s: seconds, more than 0 and at most %u, "
 			    "are needed",
 			    option->name, value, option->value);
@@ -340,11 +366,9 @@ static int set_option(struct options *options,
 	return -EINVAL;
 }
 
-/* Parse the option at argv[*index]; moves *index over its value. */
-static int parse_option(struct options *options, int argc, char *const argv[],
-			int *index, char error[static OPTIONS_ERROR_SIZE])
+static int parse_option(struct parser *parser)
 {
-	const char *argument = argv[*index];
+	const char *argument = parser->argv[parser->index];
 	const struct option_description *option;
 	const char *name = argument + (argument[1] == '-' ? 2 : 1);
 	size_t length = strcspn(name, "=");
@@ -352,44 +376,88 @@ static int parse_option(struct options *options, int argc, char *const argv[],
 
 	option = find_option(name, length);
 	if (!option)
-		return fail(error, "unknown option %s (see --help)", argument);
+		return fail(parser, "unknown option %s (see --help)", argument);
+	parser->said |= UINT64_C(1) << (option - option_table);
 	if (!option->argument) {
 		if (value)
-			return fail(error, "--%s takes no value", option->name);
+			return fail(parser, "--%s takes no value",
+				    option->name);
 		value = "";
 	} else if (!value && option->kind == OPTION_OPTIONAL_SECONDS) {
-		*(unsigned int *)((char *)options + option->offset) =
+		*(unsigned int *)((char *)parser->options + option->offset) =
 			option->value * 1000;
 		return 0;
 	} else if (!value) {
-		if (*index + 1 >= argc)
-			return fail(error, "--%s needs a value: %s",
+		if (parser->index + 1 >= parser->argc)
+			return fail(parser, "--%s needs a value: %s",
 				    option->name, option->argument);
-		value = argv[++*index];
+		value = parser->argv[++parser->index];
 	}
-	return set_option(options, option, value, error);
+	return set_option(parser, option, value);
 }
 
-static int parse_operation(struct options *options, const char *word,
-			   bool *seen, char error[static OPTIONS_ERROR_SIZE])
+static int parse_operation(struct parser *parser)
 {
-	if (*seen)
-		return fail(error, "one operation at a time, '%s' is too many",
+	const char *word = parser->argv[parser->index];
+	enum operation *operation = &parser->options->operation;
+
+	if (parser->operation_seen)
+		return fail(parser, "one operation at a time, '%s' is too many",
 			    word);
 	for (size_t i = 0; i < operation_count; i++) {
-		if (strcmp(word, operation_table[i].name) != 0)
+		if (!operation_table[i].help ||
+		    strcmp(word, operation_table[i].name) != 0)
 			continue;
 		/* --help and --version win over an operation. */
-		if (options->operation != OPERATION_HELP &&
-		    options->operation != OPERATION_VERSION)
-			options->operation = operation_table[i].operation;
-		*seen = true;
+		if (operation_table[*operation].help)
+			*operation = (enum operation)i;
+		parser->operation_seen = true;
 		return 0;
 	}
-	return fail(
-		error,
-		"unknown operation '%s': start, stop, status or run is needed",
-		word);
+	return fail(parser,
+		    "unknown operation '%s': start, stop, status or run is "
+		    "needed",
+		    word);
+}
+
+/* Is every option that was said for this operation? */
+static int check_operations(const struct parser *parser)
+{
+	const enum operation operation = parser->options->operation;
+
+	for (size_t i = 0; i < option_count; i++) {
+		if (parser->said >> i & 1 && operation_table[operation].help &&
+		    !(option_table[i].operations >> operation & 1))
+			return fail(parser, "%s does not take --%s",
+				    operation_table[operation].name,
+				    option_table[i].name);
+	}
+	return 0;
+}
+
+/* Do the words fit each other? */
+static int check(const struct parser *parser)
+{
+	const struct options *options = parser->options;
+	const enum operation operation = options->operation;
+
+	if (!parser->operation_seen && operation == OPERATION_START)
+		return fail(parser, "an operation is needed: start, stop, "
+				    "status or run (see --help)");
+	if (operation == OPERATION_RUN &&
+	    !(options->command && *options->command))
+		return fail(parser, "run needs a command after --");
+	if (options->command && operation != OPERATION_RUN)
+		return fail(parser, "only run takes a command after --");
+	if (options->service_port == options->listen_port)
+		return fail(parser, "--port and --listen must differ");
+	if (options->past_firewall && options->redirect != REDIRECT_BPF &&
+	    options->redirect != REDIRECT_STEER)
+		return fail(parser, "--past-firewall needs --bpf");
+	if (options->json && options->prometheus)
+		return fail(parser,
+			    "--json and --prometheus exclude each other");
+	return check_operations(parser);
 }
 
 static void set_defaults(struct options *options,
@@ -408,6 +476,7 @@ static void set_defaults(struct options *options,
 		.listen_port = 21443,
 		.drain_timeout_ms = 180000,
 		.hello_timeout_ms = 3000,
+		.max_connections = UINT_MAX,
 		.workers = 1,
 	};
 	if (pidfile && *pidfile)
@@ -421,40 +490,32 @@ int options_parse(struct options *options, int argc, char *const argv[],
 		  const char *(*environment)(const char *name),
 		  char error[static OPTIONS_ERROR_SIZE])
 {
-	bool operation_seen = false;
-	int err;
+	struct parser parser = {
+		.options = options,
+		.argc = argc,
+		.argv = argv,
+		.error = error,
+	};
+	const char *word;
+	int err = 0;
 
 	set_defaults(options, environment);
-	for (int i = 1; i < argc; i++) {
-		if (strcmp(argv[i], "--") == 0) {
-			options->command = argv + i + 1;
+	for (parser.index = 1; parser.index < argc && !err; parser.index++) {
+		word = argv[parser.index];
+		if (strcmp(word, "--") == 0) {
+			options->command = argv + parser.index + 1;
 			break;
 		}
-		if (argv[i][0] == '-' && argv[i][1])
-			err = parse_option(options, argc, argv, &i, error);
+		if (word[0] == '-' && word[1])
+			err = parse_option(&parser);
 		else
-			err = parse_operation(options, argv[i], &operation_seen,
-					      error);
-		if (err)
-			return err;
+			err = parse_operation(&parser);
 	}
-	if (!operation_seen && options->operation == OPERATION_START)
-		return fail(error, "an operation is needed: start, stop, "
-				   "status or run (see --help)");
-	if (options->operation == OPERATION_RUN &&
-	    !(options->command && *options->command))
-		return fail(error, "run needs a command after --");
-	if (options->command && options->operation != OPERATION_RUN)
-		return fail(error, "only run takes a command after --");
-	if (options->service_port == options->listen_port)
-		return fail(error, "--port and --listen must differ");
-	if (options->past_firewall && options->redirect != REDIRECT_BPF)
-		return fail(error, "--past-firewall needs --bpf");
-	if (options->json && options->prometheus)
-		return fail(error,
-			    "--json and --prometheus exclude each other");
-	return 0;
+	return err ? err : check(&parser);
 }
+
+/* The second column once more, on the next line. */
+#define HELP_BELOW "\n                          "
 
 static void print_option(FILE *stream, const struct option_description *option)
 {
@@ -462,6 +523,8 @@ static void print_option(FILE *stream, const struct option_description *option)
 	const char *argument = option->argument ? option->argument : "";
 	char left[64];
 
+	if (option->heading)
+		fprintf(stream, "\n%s:\n", option->heading);
 	snprintf(left, sizeof(left), "%s%s%s--%s%s%s%s",
 		 option->alias ? "-" : "", option->alias ? option->alias : "",
 		 option->alias ? ", " : "", option->name,
@@ -473,26 +536,6 @@ static void print_option(FILE *stream, const struct option_description *option)
 		strlen(left) > 24 ? HELP_BELOW : "", option->help);
 }
 
-/* The headings of help, each before the option that is named. */
-static const struct {
-	const char *before;
-	const char *title;
-} groups[] = {
-	{ "alpn", "Where connections go" },
-	{ "redirect", "Redirect" },
-	{ "daemon", "Serving" },
-	{ "log-file", "Log" },
-	{ "wait", "With stop and status" },
-	{ "help", "About" },
-};
-
-static void print_heading(FILE *stream, const char *option)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(groups); i++)
-		if (strcmp(groups[i].before, option) == 0)
-			fprintf(stream, "\n%s:\n", groups[i].title);
-}
-
 void options_print_help(FILE *stream)
 {
 	fputs("Usage: acme-alpn-proxy [OPTION...] start|stop|status\n"
@@ -501,14 +544,13 @@ void options_print_help(FILE *stream)
 	      "server.\n\nOperations:\n",
 	      stream);
 	for (size_t i = 0; i < operation_count; i++)
-		fprintf(stream, "  %-24s %s\n", operation_table[i].name,
-			operation_table[i].help);
+		if (operation_table[i].help)
+			fprintf(stream, "  %-24s %s\n", operation_table[i].name,
+				operation_table[i].help);
 	fputs("\nOptions: -x and --x alike, before or after the operation\n",
 	      stream);
-	for (size_t i = 0; i < option_count; i++) {
-		print_heading(stream, option_table[i].name);
+	for (size_t i = 0; i < option_count; i++)
 		print_option(stream, &option_table[i]);
-	}
 	fputs("\nEnvironment:\n"
 	      "  ACME_ALPN_PROXY_PIDFILE    /var/run/acme-alpn-proxy.pid\n"
 	      "  ACME_ALPN_PROXY_RULESPEC   the iptables rule, after -A "

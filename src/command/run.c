@@ -6,23 +6,19 @@
 #include <signal.h>
 #include <spawn.h>
 #include <sys/pidfd.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "base/stop_signals.h"
+#include "base/signals.h"
+#include "base/spawn.h"
 
-static int wait_for_exit(pid_t child)
+static int exit_code_of(pid_t child)
 {
-	int status;
+	int status = spawn_reap(child);
 
-	while (waitpid(child, &status, 0) < 0) {
-		if (errno != EINTR)
-			return EXIT_CODE_FAILED;
-	}
-	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+	return status < 0 ? EXIT_CODE_FAILED : status;
 }
 
 /* `start --daemon` in a process of its own, which ends when it is ready. */
@@ -40,7 +36,7 @@ static int start_in_background(const struct options *options)
 	}
 	if (child == 0)
 		_exit(start_instance(&start));
-	return wait_for_exit(child);
+	return exit_code_of(child);
 }
 
 /*
@@ -54,12 +50,14 @@ static void wait_and_forward(int process, int signal_fd)
 		{ .fd = signal_fd, .events = POLLIN },
 	};
 	int signal_number;
+	bool typed;
 
 	while (!(fds[0].revents & POLLIN)) {
 		if (poll(fds, ARRAY_SIZE(fds), -1) < 0 && errno != EINTR)
 			return;
-		signal_number = stop_signals_read(signal_fd);
-		if (signal_number)
+		signal_number = signals_read(signal_fd, &typed);
+		/* The command has got what was typed. */
+		if (signal_number && !typed)
 			pidfd_send_signal(process, signal_number, NULL, 0);
 	}
 }
@@ -92,7 +90,7 @@ static int run_command(char *const *command, const sigset_t *stop_signals,
 	process = pidfd_open(child, 0);
 	if (process >= 0)
 		wait_and_forward(process, signal_fd);
-	return wait_for_exit(child);
+	return exit_code_of(child);
 }
 
 int command_run(const struct options *options)
@@ -105,8 +103,8 @@ int command_run(const struct options *options)
 
 	/* Before the start: one in the middle of it must not keep us from the
 	 * stop. It goes to the command then. */
-	stop_signals_hold(&stop_signals);
-	signal_fd = stop_signals_open();
+	signals_hold(&stop_signals);
+	signal_fd = signals_open(0);
 	start_code = start_in_background(options);
 	if (start_code != EXIT_CODE_DONE &&
 	    start_code != EXIT_CODE_ALREADY_RUNNING)

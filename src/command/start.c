@@ -3,19 +3,21 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/caps.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/log_file.h"
-#include "base/stop_signals.h"
+#include "base/signals.h"
+#include "base/spawn.h"
 #include "command/fallback_check.h"
 #include "instance/recovery.h"
 #include "supervisor/pool.h"
@@ -26,8 +28,6 @@
 #define OTHER_TIMEOUT_MS 30000
 /* Enough for 100,000 connections; more would only cost memory. */
 #define MAX_DESCRIPTORS 262144
-/* For each connection: the client's, the backend's, and a share of pipes. */
-#define DESCRIPTORS_SPARE 64
 
 /* Whom to tell that the redirect is in place. */
 struct caller {
@@ -80,15 +80,10 @@ static int open_log(const struct options *options, struct caller *caller)
 static int tell_caller(void *context)
 {
 	struct caller *caller = context;
-	cleanup_fd int null_fd = -1;
 
 	log_settings.echo_fd = -1;
-	if (caller->detach) {
-		null_fd = open_null();
-		for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
-			if (fd != log_settings.fd)
-				dup2(null_fd, fd);
-	}
+	if (caller->detach)
+		detach_standard_fds(log_settings.fd);
 	if (caller->notify_fd >= 0 && write(caller->notify_fd, "", 1) < 0) {
 		log_error("the process that started us is gone: stopping");
 		return -EPIPE;
@@ -113,14 +108,11 @@ static int wait_for_daemon(pid_t child, int notify_fd)
 	if (length == 1)
 		return EXIT_CODE_DONE;
 
-	while (waitpid(child, &status, 0) < 0) {
-		if (errno != EINTR)
-			return EXIT_CODE_FAILED;
-	}
-	if (WIFEXITED(status))
-		return WEXITSTATUS(status);
+	status = spawn_reap(child);
+	if (status >= 0 && status <= SPAWN_SIGNALED)
+		return status;
 	log_error("killed by signal %d before the redirect was in place",
-		  WTERMSIG(status));
+		  status - SPAWN_SIGNALED);
 	return EXIT_CODE_FAILED;
 }
 
@@ -179,6 +171,8 @@ choose_redirect(const struct options *options,
 	static const struct redirect_ops *const chosen[] = {
 		[REDIRECT_AUTOMATIC] = &redirect_iptables,
 		[REDIRECT_BPF] = &redirect_bpf,
+		[REDIRECT_HANDOFF] = &redirect_bpf,
+		[REDIRECT_STEER] = &redirect_bpf,
 		[REDIRECT_IPTABLES] = &redirect_iptables,
 		[REDIRECT_NONE] = &redirect_none,
 	};
@@ -215,7 +209,7 @@ static int become_instance(const struct options *options,
 	int signal_number;
 	int err;
 
-	stop_signals_hold(NULL);
+	signals_hold(NULL);
 	for (;;) {
 		err = pidfile_acquire(pidfile, options->pidfile, &holder);
 		if (!err)
@@ -236,7 +230,7 @@ static int become_instance(const struct options *options,
 					  : "starting");
 			return -ETIMEDOUT;
 		}
-		signal_number = stop_signals_wait(20);
+		signal_number = signals_wait(20);
 		if (signal_number) {
 			log_error("signal %d: not started", signal_number);
 			return -EINTR;
@@ -244,29 +238,16 @@ static int become_instance(const struct options *options,
 	}
 }
 
-/* Descriptors are what bounds the connections. Returns the limit. */
-static unsigned int raise_descriptor_limit(void)
+/* Descriptors are what bounds the connections of each worker. */
+static void raise_descriptor_limit(void)
 {
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return 1024;
-	if (limit.rlim_max > MAX_DESCRIPTORS)
-		limit.rlim_cur = MAX_DESCRIPTORS;
-	else
-		limit.rlim_cur = limit.rlim_max;
+		return;
+	limit.rlim_cur = limit.rlim_max < MAX_DESCRIPTORS ? limit.rlim_max
+							  : MAX_DESCRIPTORS;
 	setrlimit(RLIMIT_NOFILE, &limit);
-	return (unsigned int)limit.rlim_cur;
-}
-
-/* What one process can have open. */
-static unsigned int connection_limit(void)
-{
-	unsigned int descriptors = raise_descriptor_limit();
-
-	return descriptors > 2 * DESCRIPTORS_SPARE
-		       ? (descriptors - DESCRIPTORS_SPARE) / 2
-		       : descriptors / 4;
 }
 
 /* One worker for each core, if that is wished; none without a connection. */
@@ -282,7 +263,7 @@ static unsigned int worker_count(const struct options *options)
 	}
 	if (count > WORKER_POOL_MAXIMUM)
 		count = WORKER_POOL_MAXIMUM;
-	if (options->max_connections && count > options->max_connections)
+	if (count > options->max_connections)
 		count = options->max_connections;
 	return count;
 }
@@ -293,7 +274,7 @@ static int examine(const struct options *options,
 {
 	int err;
 
-	if (options->redirect != REDIRECT_NONE && !have_network_rights()) {
+	if (options->redirect != REDIRECT_NONE && !caps_have(CAP_NET_ADMIN)) {
 		log_error("must be root (or have CAP_NET_ADMIN) to redirect "
 			  "port %u",
 			  options->service_port);
@@ -342,7 +323,8 @@ static int prepare(const struct options *options,
 	if (err)
 		return err;
 	err = recover(&settings->redirect, settings->pidfile,
-		      settings->ops != &redirect_none);
+		      settings->ops != &redirect_none,
+		      SUPERVISOR_GRACE_MS + SUPERVISOR_CLOSE_MS);
 	if (!err)
 		err = check_fallback(options, settings);
 	if (err)
@@ -361,14 +343,14 @@ static int start(const struct options *options, struct caller *caller)
 {
 	struct pidfile pidfile = { .fd = -1 };
 	struct supervisor_settings settings = {
-		.options = options,
+		.user = options->user,
 		.redirect = redirect_config_of(options),
 		.proxy = {
 			.domains = options->domains,
 			.hello_timeout_ms = options->hello_timeout_ms,
 			.grace_ms = SUPERVISOR_GRACE_MS,
 			.drain_timeout_ms = options->drain_timeout_ms,
-			.max_connections = connection_limit(),
+			.max_connections = options->max_connections,
 		},
 		.worker_count = worker_count(options),
 		.pidfile = &pidfile,
@@ -386,6 +368,7 @@ static int start(const struct options *options, struct caller *caller)
 		return err;
 	}
 	log_domains(&options->domains);
+	raise_descriptor_limit();
 	return supervisor_run(&settings);
 }
 

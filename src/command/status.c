@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/log.h"
@@ -11,62 +12,24 @@
 #include "status/report.h"
 #include "supervisor/confinement.h"
 
-/* One number of the report, as each way of writing it calls it. */
+/* One of the numbers of a struct. */
 struct number {
-	/* JSON's key; Prometheus' name after the prefix. */
-	const char *key;
-	/* Prometheus' label, or "". */
-	const char *label;
-	const char *text;
+	const char *name;
+	/* Prometheus' "counter" or "gauge". */
+	const char *kind;
+	const char *unit;
+	const char *help;
 	size_t offset;
 };
 
-#define FIELD(name) offsetof(struct status_report, name)
+#define NUMBER(name, kind, unit, help) \
+	{ #name, #kind, unit, help, offsetof(struct proxy_totals, name) },
+static const struct number numbers[] = { PROXY_COUNTERS(NUMBER) };
 
-static const struct number numbers[] = {
-	{ "open_connections", "", "open connections", FIELD(open_connections) },
-	{ "accepted", "", "accepted", FIELD(accepted) },
-	{ "to_alpn", "", "to the ACME responder", FIELD(to_alpn) },
-	{ "to_fallback", "", "to the web server", FIELD(to_fallback) },
-	{ "hello_timeouts", "", "of these after a silence",
-	  FIELD(hello_timeouts) },
-	{ "other_domains", "", "of these challenges for other domains",
-	  FIELD(other_domains) },
-	{ "alpn_unreachable", "", "responder unreachable",
-	  FIELD(alpn_unreachable) },
-	{ "fallback_unreachable", "", "web server unreachable",
-	  FIELD(fallback_unreachable) },
-	{ "resets", "", "resets passed on", FIELD(resets) },
-	{ "bytes_from_clients", "", "bytes from clients",
-	  FIELD(bytes_from_clients) },
-	{ "bytes_to_clients", "", "bytes to clients", FIELD(bytes_to_clients) },
-	{ "accept_pauses", "", "pauses for want of descriptors",
-	  FIELD(accept_pauses) },
-};
-
-#undef FIELD
-#define FIELD(name) offsetof(struct status_worker, name)
-
-static const struct number worker_numbers[] = {
-	{ "open_connections", "", "open connections", FIELD(open_connections) },
-	{ "accepted", "", "accepted", FIELD(accepted) },
-};
-
-#undef FIELD
-#define FIELD(name) offsetof(struct redirect_interface, name)
-
-static const struct number interface_numbers[] = {
-	{ "steered", "steered", "steered", FIELD(steered) },
-	{ "cookies", "cookie", "SYN cookies", FIELD(cookies) },
-	{ "not_local", "not_local", "not local", FIELD(not_local) },
-	{ "not_steering", "not_steering", "not steering", FIELD(not_steering) },
-	{ "existing_flow", "existing_flow", "existing flow",
-	  FIELD(existing_flow) },
-	{ "container_flow", "container_flow", "container's own flow",
-	  FIELD(container_flow) },
-	{ "unanswered", "unanswered", "unanswered", FIELD(unanswered) },
-	{ "refused", "refused", "refused", FIELD(refused) },
-};
+#define PACKETS(name, help)                  \
+	{ #name, "counter", "packets", help, \
+	  offsetof(struct redirect_interface, name) },
+static const struct number interface_numbers[] = { REDIRECT_COUNTERS(PACKETS) };
 
 static unsigned long long value_of(const void *base,
 				   const struct number *number)
@@ -137,8 +100,8 @@ static void print_text(const struct status_report *report)
 		printf(" %s", confinement_name(bits));
 	puts("");
 	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
-		printf("%15llu %s\n", value_of(report, &numbers[i]),
-		       numbers[i].text);
+		printf("%15llu %s\n", value_of(&report->totals, &numbers[i]),
+		       numbers[i].help);
 	for (size_t i = 0; i < listed_interfaces(report); i++) {
 		const struct redirect_interface *interface =
 			&report->interfaces[i];
@@ -148,7 +111,7 @@ static void print_text(const struct status_report *report)
 		for (size_t j = 0; j < ARRAY_SIZE(interface_numbers); j++)
 			printf(" %llu %s%s",
 			       value_of(interface, &interface_numbers[j]),
-			       interface_numbers[j].text,
+			       interface_numbers[j].help,
 			       j + 1 < ARRAY_SIZE(interface_numbers) ? ","
 								     : "\n");
 	}
@@ -194,7 +157,7 @@ static void print_json_numbers(const void *base, const struct number *fields,
 			       size_t count)
 {
 	for (size_t i = 0; i < count; i++)
-		printf("%s\"%s\":%llu", i ? "," : "", fields[i].key,
+		printf("%s\"%s\":%llu", i ? "," : "", fields[i].name,
 		       value_of(base, &fields[i]));
 }
 
@@ -205,8 +168,8 @@ static void print_json_workers(const struct status_report *report)
 		const struct status_worker *worker = &report->workers[i];
 
 		printf("%s{\"pid\":%d,", i ? "," : "", worker->pid);
-		print_json_numbers(worker, worker_numbers,
-				   ARRAY_SIZE(worker_numbers));
+		print_json_numbers(&worker->counted, numbers,
+				   PROXY_COUNTERS_OF_EACH_WORKER);
 		putchar('}');
 	}
 	putchar(']');
@@ -236,7 +199,7 @@ static void print_json(const struct status_report *report)
 		printf("\"%s\"%s", confinement_name(bits),
 		       bits & (bits - 1) ? "," : "");
 	printf("],");
-	print_json_numbers(report, numbers, ARRAY_SIZE(numbers));
+	print_json_numbers(&report->totals, numbers, ARRAY_SIZE(numbers));
 	print_json_workers(report);
 	printf(",\"interfaces\":[");
 	for (size_t i = 0; i < listed_interfaces(report); i++) {
@@ -260,40 +223,36 @@ static void print_prometheus_packets(const struct redirect_interface *interface)
 	for (size_t i = 0; i < ARRAY_SIZE(interface_numbers); i++) {
 		fputs(PREFIX "packets_total{interface=", stdout);
 		print_quoted(interface->name);
-		printf(",verdict=\"%s\"} %llu\n", interface_numbers[i].label,
+		printf(",verdict=\"%s\"} %llu\n", interface_numbers[i].name,
 		       value_of(interface, &interface_numbers[i]));
 	}
 }
 
-static void print_prometheus_numbers(const struct status_report *report)
+/* Begin a metric: its help and its type, and the name of what follows. */
+static void format_metric(const char *prefix, const struct number *number,
+			  char *name, size_t size)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
-		/* The one that can go down. */
-		const bool gauge = i == 0;
-
-		printf("# HELP " PREFIX "%s%s Connections or bytes: %s.\n"
-		       "# TYPE " PREFIX "%s%s %s\n" PREFIX "%s%s %llu\n",
-		       numbers[i].key, gauge ? "" : "_total", numbers[i].text,
-		       numbers[i].key, gauge ? "" : "_total",
-		       gauge ? "gauge" : "counter", numbers[i].key,
-		       gauge ? "" : "_total", value_of(report, &numbers[i]));
-	}
+	snprintf(name, size, PREFIX "%s%s%s", prefix, number->name,
+		 strcmp(number->kind, "counter") == 0 ? "_total" : "");
+	printf("# HELP %s %s (%s).\n# TYPE %s %s\n", name, number->help,
+	       number->unit, name, number->kind);
 }
 
-static void print_prometheus_workers(const struct status_report *report)
+static void print_prometheus_numbers(const struct status_report *report)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(worker_numbers); i++) {
-		const struct number *number = &worker_numbers[i];
-		const char *suffix = i == 0 ? "" : "_total";
+	char name[64];
 
-		printf("# HELP " PREFIX "worker_%s%s Of each worker: %s.\n"
-		       "# TYPE " PREFIX "worker_%s%s %s\n",
-		       number->key, suffix, number->text, number->key, suffix,
-		       i == 0 ? "gauge" : "counter");
+	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
+		format_metric("", &numbers[i], name, sizeof(name));
+		printf("%s %llu\n", name,
+		       value_of(&report->totals, &numbers[i]));
+	}
+	for (size_t i = 0; i < PROXY_COUNTERS_OF_EACH_WORKER; i++) {
+		format_metric("worker_", &numbers[i], name, sizeof(name));
 		for (size_t j = 0; j < report->worker_count; j++)
-			printf(PREFIX "worker_%s%s{worker=\"%zu\"} %llu\n",
-			       number->key, suffix, j,
-			       value_of(&report->workers[j], number));
+			printf("%s{worker=\"%zu\"} %llu\n", name, j,
+			       value_of(&report->workers[j].counted,
+					&numbers[i]));
 	}
 }
 
@@ -306,7 +265,6 @@ static void print_prometheus(const struct status_report *report)
 	       "start_time_seconds %lld\n",
 	       (long long)report->since);
 	print_prometheus_numbers(report);
-	print_prometheus_workers(report);
 	if (listed_interfaces(report))
 		puts("# HELP " PREFIX "packets_total Packets that could begin "
 		     "a connection, by what became of them.\n"

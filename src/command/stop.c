@@ -2,19 +2,22 @@
 #include "command/command.h"
 
 #include <errno.h>
+#include <linux/capability.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/caps.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "base/stop_signals.h"
+#include "base/signals.h"
 #include "instance/pidfile.h"
 #include "instance/recovery.h"
 #include "status/report.h"
+#include "supervisor/supervisor.h"
 
 /* The grace, and an iptables that waits long for its lock. */
 #define STOP_TIMEOUT_MS 90000
@@ -25,7 +28,8 @@ static int clean_up(const struct options *options, struct pidfile *pidfile)
 	const struct redirect_config config = redirect_config_of(options);
 	int err;
 
-	err = recover(&config, pidfile, options->redirect != REDIRECT_NONE);
+	err = recover(&config, pidfile, options->redirect != REDIRECT_NONE,
+		      SUPERVISOR_GRACE_MS + SUPERVISOR_CLOSE_MS);
 	/* A pidfile that stays tells the next attempt that work is left. */
 	if (err) {
 		close_fd_at(&pidfile->fd);
@@ -81,7 +85,7 @@ static void show_progress(const struct status_report *report, uint64_t left_ms)
 	if (report->drain_left_ms < left_ms)
 		left_ms = report->drain_left_ms;
 	fprintf(stderr, "\rconnections left: %llu, seconds left: %llu\x1b[K",
-		(unsigned long long)report->open_connections,
+		(unsigned long long)report->totals.open_connections,
 		(unsigned long long)(left_ms + 999) / 1000);
 }
 
@@ -174,10 +178,10 @@ static int acquire_undisturbed(struct pidfile *pidfile, const char *path,
 {
 	int err;
 
-	stop_signals_hold(NULL);
+	signals_hold(NULL);
 	err = pidfile_acquire(pidfile, path, holder);
 	if (err)
-		stop_signals_release();
+		signals_release();
 	return err;
 }
 
@@ -188,7 +192,7 @@ int command_stop(const struct options *options)
 	int code;
 	int err;
 
-	if (!have_network_rights() && options->redirect != REDIRECT_NONE) {
+	if (!caps_have(CAP_NET_ADMIN) && options->redirect != REDIRECT_NONE) {
 		log_error("must be root (or have CAP_NET_ADMIN) to stop");
 		return EXIT_CODE_FAILED;
 	}

@@ -10,8 +10,9 @@
 #define ARCHITECTURE "arm64"
 #endif
 
-int command_version(void)
+int command_version(const struct options *options)
 {
+	(void)options;
 	printf("acme-alpn-proxy %s\n"
 	       "%s, %s, libbpf %u.%u\n"
 	       "redirects: bpf (Linux 5.10 or newer), iptables, none\n",

@@ -9,24 +9,21 @@
 #include "base/memory.h"
 #include "listen/listener.h"
 #include "status/report.h"
-#include "supervisor/supervisor.h"
 
 /*
  * Once the pidfile is released, nobody finds these workers any more: as with
  * any stop, the next start must find the port free.
  */
-static void wait_for_port(uint16_t port)
+static void wait_for_port(uint16_t port, unsigned int timeout_ms)
 {
-	const uint64_t deadline =
-		monotonic_ns() +
-		(SUPERVISOR_GRACE_MS + SUPERVISOR_CLOSE_MS) * NS_PER_MS;
+	const uint64_t deadline = monotonic_ns() + timeout_ms * NS_PER_MS;
 
 	while (listeners_port_is_taken(port) && monotonic_ns() < deadline)
 		poll(NULL, 0, 20);
 }
 
 int recover(const struct redirect_config *config, const struct pidfile *pidfile,
-	    bool with_rules)
+	    bool with_rules, unsigned int timeout_ms)
 {
 	static const struct redirect_ops *const strategies[] = {
 		&redirect_iptables,
@@ -57,7 +54,7 @@ int recover(const struct redirect_config *config, const struct pidfile *pidfile,
 	workers = pidfile_signal_workers(pidfile, SIGTERM);
 	if (workers) {
 		log_info("an instance was killed: its connections drain");
-		wait_for_port(config->listen_port);
+		wait_for_port(config->listen_port, timeout_ms);
 	}
 	return 0;
 }

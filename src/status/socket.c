@@ -7,7 +7,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -57,14 +56,6 @@ int status_socket_path(const char *pidfile, char *path, size_t size)
 		       : 0;
 }
 
-static struct sockaddr_un socket_address(const char *path)
-{
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-
-	strncpy(address.sun_path, path, sizeof(address.sun_path) - 1);
-	return address;
-}
-
 void status_socket_remove(const char *path)
 {
 	struct stat status;
@@ -75,7 +66,8 @@ void status_socket_remove(const char *path)
 
 int status_socket_open(const char *path)
 {
-	const struct sockaddr_un address = socket_address(path);
+	struct sockaddr_un address;
+	const socklen_t size = unix_address(path, &address);
 	cleanup_fd int fd = -1;
 
 	status_socket_remove(path);
@@ -84,7 +76,7 @@ int status_socket_open(const char *path)
 		return -errno;
 	/* On the socket, so that the file is never open to others. */
 	if (fchmod(fd, 0600) < 0 ||
-	    bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
+	    bind(fd, (const struct sockaddr *)&address, size) < 0 ||
 	    listen(fd, 16) < 0)
 		return -errno;
 	return steal_fd(&fd);
@@ -115,7 +107,8 @@ static int time_out_or(int error)
 
 int status_socket_connect(const char *path)
 {
-	const struct sockaddr_un address = socket_address(path);
+	struct sockaddr_un address;
+	const socklen_t size = unix_address(path, &address);
 	/* A supervisor that is stopped does not answer, nor takes another from
 	 * its queue when that is full. */
 	const struct timeval patience = { .tv_sec = 3 };
@@ -127,7 +120,7 @@ int status_socket_connect(const char *path)
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	/* connect(2) keeps to this one (socket(7)). */
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
+	if (connect(fd, (const struct sockaddr *)&address, size) < 0)
 		return time_out_or(errno);
 	return steal_fd(&fd);
 }

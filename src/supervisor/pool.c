@@ -91,15 +91,13 @@ static int launch(struct worker_pool *pool, unsigned int index)
 {
 	struct pool_member *member = &pool->members[index];
 	struct worker_settings settings = *pool->settings;
-	struct proxy_config config = *settings.config;
-	unsigned int share =
-		worker_pool_share(pool->max_connections, pool->count, index);
+	struct proxy_config config = *settings.proxy.config;
 	int err;
 
-	if (share && share < config.max_connections)
-		config.max_connections = share;
-	settings.config = &config;
-	settings.counters = member->counters;
+	config.max_connections =
+		worker_pool_share(config.max_connections, pool->count, index);
+	settings.proxy.config = &config;
+	settings.proxy.counters = member->counters;
 	member->started_ns = monotonic_ns();
 	madvise(member->counters, sizeof(*member->counters), MADV_DOFORK);
 	err = worker_start(&member->worker, &settings);
@@ -171,14 +169,18 @@ static uint64_t heartbeat(const struct pool_member *member)
 	return atomic_load(&member->counters->heartbeat_ns);
 }
 
+static bool is_well(const struct pool_member *member, uint64_t now)
+{
+	return member->worker.pid && heartbeat(member) + PROXY_LEASE_NS >= now;
+}
+
 unsigned int worker_pool_well(const struct worker_pool *pool)
 {
 	const uint64_t now = monotonic_ns();
 	unsigned int count = 0;
 
 	for (unsigned int i = 0; i < pool->count; i++)
-		count += pool->members[i].worker.pid &&
-			 heartbeat(&pool->members[i]) + PROXY_LEASE_NS >= now;
+		count += is_well(&pool->members[i], now);
 	return count;
 }
 
@@ -304,8 +306,8 @@ unsigned int worker_pool_drain(struct worker_pool *pool)
 		if (!member->worker.pid || member->closed)
 			continue;
 		if (!member->told)
-			member->told =
-				worker_send(&member->worker, PROXY_DRAIN) == 0;
+			member->told = worker_send(&member->worker, PROXY_DRAIN,
+						   -1) == 0;
 		listening++;
 	}
 	return listening;
@@ -314,31 +316,43 @@ unsigned int worker_pool_drain(struct worker_pool *pool)
 void worker_pool_send_log_file(const struct worker_pool *pool)
 {
 	for (unsigned int i = 0; i < pool->count; i++)
-		worker_send_log_file(&pool->members[i].worker);
+		worker_send(&pool->members[i].worker, PROXY_LOG_FILE,
+			    log_settings.fd);
 }
 
-void worker_pool_terminate(struct worker_pool *pool, int timeout_ms)
+int worker_pool_hand_over(struct worker_pool *pool, int fd)
 {
-	const uint64_t deadline =
-		monotonic_ns() + (uint64_t)timeout_ms * NS_PER_MS;
+	const uint64_t now = monotonic_ns();
+	int err = -ECHILD;
+
+	for (unsigned int i = 0; i < pool->count && err; i++) {
+		const struct pool_member *member =
+			&pool->members[pool->next++ % pool->count];
+
+		/* One that has closed its listeners may end at any time. */
+		if (is_well(member, now) && !member->closed)
+			err = worker_send(&member->worker, PROXY_TAKE, fd);
+	}
+	return err;
+}
+
+void worker_pool_terminate(struct worker_pool *pool)
+{
+	for (unsigned int i = 0; i < pool->count; i++) {
+		struct pool_member *member = &pool->members[i];
+
+		worker_send(&member->worker, PROXY_TERMINATE, -1);
+		member->closed = true;
+	}
+}
+
+struct proxy_totals worker_pool_totals(const struct worker_pool *pool)
+{
+	struct proxy_totals totals = { 0 };
 
 	for (unsigned int i = 0; i < pool->count; i++)
-		worker_send(&pool->members[i].worker, PROXY_TERMINATE);
-	while (worker_pool_running(pool) && monotonic_ns() < deadline)
-		worker_pool_receive(pool, 20);
-}
-
-uint64_t worker_pool_sum_at(const struct worker_pool *pool, size_t offset)
-{
-	uint64_t sum = 0;
-
-	for (unsigned int i = 0; i < pool->count; i++) {
-		const char *page = (const char *)pool->members[i].counters;
-
-		sum += atomic_load(
-			(const atomic_uint_least64_t *)(page + offset));
-	}
-	return sum;
+		proxy_totals_add(&totals, pool->members[i].counters);
+	return totals;
 }
 
 unsigned int worker_pool_confinement(const struct worker_pool *pool)

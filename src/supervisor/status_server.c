@@ -9,10 +9,13 @@
 #include "base/log.h"
 #include "status/report.h"
 
-void status_server_open(struct status_server *server, const char *pidfile)
+void status_server_open(struct status_server *server,
+			struct status_source source)
 {
+	const char *pidfile = source.pool->settings->pidfile->path;
 	int fd;
 
+	server->source = source;
 	server->since = time(NULL);
 	fd = status_socket_path(pidfile, server->path, sizeof(server->path));
 	if (!fd)
@@ -26,24 +29,6 @@ void status_server_open(struct status_server *server, const char *pidfile)
 	server->fd = fd;
 }
 
-static void fill_counters(const struct worker_pool *pool,
-			  struct status_report *report)
-{
-	report->open_connections = worker_pool_sum(pool, open_connections);
-	report->accepted = worker_pool_sum(pool, accepted);
-	report->to_alpn = worker_pool_sum(pool, to_alpn);
-	report->to_fallback = worker_pool_sum(pool, to_fallback);
-	report->hello_timeouts = worker_pool_sum(pool, hello_timeouts);
-	report->other_domains = worker_pool_sum(pool, other_domains);
-	report->alpn_unreachable = worker_pool_sum(pool, alpn_unreachable);
-	report->fallback_unreachable =
-		worker_pool_sum(pool, fallback_unreachable);
-	report->resets = worker_pool_sum(pool, resets);
-	report->bytes_from_clients = worker_pool_sum(pool, bytes_from_clients);
-	report->bytes_to_clients = worker_pool_sum(pool, bytes_to_clients);
-	report->accept_pauses = worker_pool_sum(pool, accept_pauses);
-}
-
 static void fill_workers(const struct worker_pool *pool,
 			 struct status_report *report)
 {
@@ -55,40 +40,36 @@ static void fill_workers(const struct worker_pool *pool,
 	for (unsigned int i = 0; i < pool->count; i++) {
 		const struct pool_member *member = &pool->members[i];
 
-		report->workers[i] = (struct status_worker){
-			.pid = member->worker.pid,
-			.open_connections = atomic_load(
-				&member->counters->open_connections),
-			.accepted = atomic_load(&member->counters->accepted),
-		};
+		report->workers[i].pid = member->worker.pid;
+		proxy_totals_add(&report->workers[i].counted, member->counters);
 		if (!report->worker_pid)
 			report->worker_pid = member->worker.pid;
 	}
 }
 
 static void fill(const struct status_server *server,
-		 const struct status_source *source,
 		 struct status_report *report)
 {
-	const struct supervisor_settings *settings = source->supervisor;
+	const struct status_source *source = &server->source;
+	const struct proxy_environment *proxy = &source->pool->settings->proxy;
+	const struct proxy_config *config = proxy->config;
 
 	*report = (struct status_report){
 		.version = STATUS_REPORT_VERSION,
 		.size = sizeof(*report),
 		.pid = getpid(),
 		.since = server->since,
-		.service_port = settings->redirect.service_port,
-		.listen_port = settings->redirect.listen_port,
-		.ipv4 = source->listeners->ipv4 >= 0,
-		.ipv6 = source->listeners->ipv6 >= 0,
-		.alpn_proxy_protocol = settings->proxy.alpn.proxy_protocol,
-		.fallback_proxy_protocol =
-			settings->proxy.fallback.proxy_protocol,
+		.service_port = source->config->service_port,
+		.listen_port = source->config->listen_port,
+		.ipv4 = proxy->listeners.ipv4 >= 0,
+		.ipv6 = proxy->listeners.ipv6 >= 0,
+		.alpn_proxy_protocol = config->alpn.proxy_protocol,
+		.fallback_proxy_protocol = config->fallback.proxy_protocol,
 	};
-	strcpy(report->redirect, settings->ops->name);
-	strcpy(report->alpn, settings->proxy.alpn.text);
-	strcpy(report->fallback, settings->proxy.fallback.text);
-	fill_counters(source->pool, report);
+	strcpy(report->redirect, source->redirect->ops->name);
+	strcpy(report->alpn, config->alpn.text);
+	strcpy(report->fallback, config->fallback.text);
+	report->totals = worker_pool_totals(source->pool);
 	fill_workers(source->pool, report);
 }
 
@@ -113,16 +94,16 @@ void status_server_watch_fds(struct status_server *server,
 		fds[1 + i] = (struct pollfd){ .fd = server->watchers[i] };
 }
 
-static void answer(struct status_server *server,
-		   const struct status_source *source)
+static void answer(struct status_server *server)
 {
-	const struct supervisor_settings *settings = source->supervisor;
+	const struct status_source *source = &server->source;
+	const struct redirect_ops *ops = source->redirect->ops;
 	int *watcher = &server->watchers[server->next_watcher];
 	struct status_report report;
 
-	fill(server, source, &report);
-	if (settings->ops->interfaces)
-		report.interface_count = (uint32_t)settings->ops->interfaces(
+	fill(server, &report);
+	if (ops->interfaces)
+		report.interface_count = (uint32_t)ops->interfaces(
 			source->redirect, report.interfaces,
 			STATUS_REPORT_INTERFACES);
 	close_fd_at(watcher);
@@ -134,22 +115,20 @@ static void answer(struct status_server *server,
 }
 
 void status_server_serve(struct status_server *server,
-			 const struct pollfd fds[static STATUS_SERVER_FDS],
-			 const struct status_source *source)
+			 const struct pollfd fds[static STATUS_SERVER_FDS])
 {
 	for (size_t i = 0; i < STATUS_SERVER_WATCHERS; i++)
 		if (fds[1 + i].revents)
 			close_fd_at(&server->watchers[i]);
 	if (fds[0].revents & POLLIN)
-		answer(server, source);
+		answer(server);
 }
 
-void status_server_tell(struct status_server *server,
-			const struct status_source *source, uint32_t left_ms)
+void status_server_tell(struct status_server *server, uint32_t left_ms)
 {
 	struct status_report report;
 
-	fill(server, source, &report);
+	fill(server, &report);
 	report.drain_left_ms = left_ms;
 	for (size_t i = 0; i < STATUS_SERVER_WATCHERS; i++)
 		send_or_leave(&server->watchers[i], &report);

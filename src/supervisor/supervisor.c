@@ -12,35 +12,68 @@
 #include "base/log.h"
 #include "base/log_file.h"
 #include "base/notify.h"
-#include "base/stop_signals.h"
+#include "base/signals.h"
 #include "supervisor/pool.h"
+#include "supervisor/privileges.h"
 #include "supervisor/status_server.h"
 
 /* Whatever it waits for, the supervisor looks after all else as often. */
-#define TURN_MS 1000
-/* How often a drain tells of its progress. */
-#define PROGRESS_INTERVAL_NS (10 * NS_PER_S)
+#define TURN_NS NS_PER_S
+/* The same where a redirect depends on our renewing it. */
+#define RENEW_NS (400 * NS_PER_MS)
+/* How often a drain is told of to those who watch, and how many times of these
+ * go without a line of log. */
+#define PROGRESS_NS	  NS_PER_S
+#define PROGRESS_PER_LINE 10
 /* Until a redirect that would not go away is told to do so again. */
 #define PAUSE_RETRY_MS 5000
+/* Until a worker that did not hear that it is to drain is told again. */
+#define TELL_RETRY_NS (100 * NS_PER_MS)
+
+/* See supervisor.h. */
+enum phase {
+	PHASE_STARTING,
+	PHASE_SERVING,
+	PHASE_STOPPING,
+	PHASE_CLOSING,
+	PHASE_DRAINING,
+	PHASE_ENDING,
+	PHASE_DONE,
+};
 
 struct supervisor {
-	const struct supervisor_settings *settings;
-	struct listeners listeners;
+	struct supervisor_settings *settings;
+	enum phase phase;
+	/* When the phase has something to do, and when it ends at the latest;
+	 * UINT64_MAX for never. */
+	uint64_t due_ns;
+	uint64_t deadline_ns;
+	/* How often a drain has been told of. */
+	unsigned int told;
+	/* Why it stops: 0 if somebody wants it so. */
+	int err;
 	struct redirect *redirect;
-	struct worker_settings worker_settings;
+	/* Of all workers; the listeners are the supervisor's own as well. */
+	struct worker_settings worker;
 	struct worker_pool pool;
 	int signal_fd;
-	/* Readable when the log file was rotated. */
-	int rotation_fd;
 	struct status_server status;
-	/* New flows come to the listeners now; have done so at any time. */
+	/* New flows come to the listeners now. */
 	bool attached;
-	bool served;
 	/* SIGQUIT: connections are not waited for. */
 	bool at_once;
-	/* The only ones that a worker may connect to. */
-	uint16_t backend_ports[2];
+	/* Whoever sends more than one signal has been told. */
+	bool repeated;
 };
+
+/* The phase has something to do now, and so long until it must end. */
+static void enter(struct supervisor *supervisor, enum phase phase,
+		  uint64_t timeout_ms)
+{
+	supervisor->phase = phase;
+	supervisor->due_ns = 0;
+	supervisor->deadline_ns = monotonic_ns() + timeout_ms * NS_PER_MS;
+}
 
 static const struct redirect_ops *ops_of(const struct supervisor *supervisor)
 {
@@ -50,9 +83,9 @@ static const struct redirect_ops *ops_of(const struct supervisor *supervisor)
 static int open_listeners(struct supervisor *supervisor)
 {
 	const struct supervisor_settings *settings = supervisor->settings;
-	int err = listeners_open(&supervisor->listeners, settings->ops->scope,
-				 settings->redirect.listen_port,
-				 settings->redirect.ipv6);
+	int err = listeners_open(
+		&supervisor->worker.proxy.listeners, settings->ops->scope,
+		settings->redirect.listen_port, settings->redirect.ipv6);
 
 	if (err)
 		log_error("cannot listen on port %u: %s%s",
@@ -63,28 +96,45 @@ static int open_listeners(struct supervisor *supervisor)
 	return err;
 }
 
+static int hand_over(void *context, int fd)
+{
+	return worker_pool_hand_over(context, fd);
+}
+
 /*
  * Open everything that touches no packet, in the order of dependence: the
  * redirect assigns packets to the listeners, and the workers inherit both.
  */
 static int prepare(struct supervisor *supervisor)
 {
-	const struct supervisor_settings *settings = supervisor->settings;
+	struct supervisor_settings *settings = supervisor->settings;
 	const struct redirect_ops *ops = settings->ops;
+	struct worker_settings *worker = &supervisor->worker;
 	int err;
 
 	err = open_listeners(supervisor);
 	if (err)
 		return err;
-	err = ops->open(&settings->redirect, &supervisor->listeners,
+	settings->redirect.hand_over = hand_over;
+	settings->redirect.hand_over_context = &supervisor->pool;
+	err = ops->open(&settings->redirect, &worker->proxy.listeners,
 			&supervisor->redirect);
 	if (err)
 		return err;
-	supervisor->worker_settings.lease =
-		ops->lease ? ops->lease(supervisor->redirect) : NULL;
-	supervisor->worker_settings.redirect_fd =
-		ops->worker_fd ? ops->worker_fd(supervisor->redirect) : -1;
+	if (ops->lease)
+		worker->proxy.lease = ops->lease(supervisor->redirect);
+	if (ops->worker_fd)
+		worker->redirect_fd = ops->worker_fd(supervisor->redirect);
 	return worker_pool_start(&supervisor->pool);
+}
+
+static void renew(struct supervisor *supervisor)
+{
+	const struct redirect_ops *ops = ops_of(supervisor);
+
+	if (supervisor->attached && ops->renew)
+		ops->renew(supervisor->redirect,
+			   worker_pool_well(&supervisor->pool) > 0);
 }
 
 static int attach(struct supervisor *supervisor)
@@ -94,7 +144,7 @@ static int attach(struct supervisor *supervisor)
 	if (err)
 		return err;
 	supervisor->attached = true;
-	supervisor->served = true;
+	renew(supervisor);
 	return 0;
 }
 
@@ -111,27 +161,12 @@ static int pause_redirect(struct supervisor *supervisor)
 	return err;
 }
 
-/*
- * A worker that dies takes its connections along; the port must not die with
- * it. New flows go to the other workers, or to the web server where there is no
- * other: what waits in the listeners' queues is served by the next one. A pause
- * that fails is tried again for as long as nobody is there.
- */
-static int tend_workers(struct supervisor *supervisor)
+static void stop(struct supervisor *supervisor, int err)
 {
-	struct worker_pool *pool = &supervisor->pool;
-	const unsigned int died = worker_pool_receive(pool, 0);
-	int err;
-
-	if ((died && !worker_pool_well(pool)) || !worker_pool_running(pool))
-		pause_redirect(supervisor);
-	err = worker_pool_replace(pool);
-	if (err < 0)
-		return err;
-	worker_pool_kill_hung(pool);
-	if (supervisor->attached || !worker_pool_well(pool))
-		return 0;
-	return attach(supervisor);
+	supervisor->err = err;
+	enter(supervisor, PHASE_STOPPING, 0);
+	pidfile_mark_stopping(supervisor->settings->pidfile);
+	notify("STOPPING=1\nSTATUS=taking the redirect away");
 }
 
 /* After a rotation, all that we log goes to the new file. */
@@ -139,7 +174,7 @@ static void follow_rotation(struct supervisor *supervisor)
 {
 	int err;
 
-	if (!log_file_asked(supervisor->rotation_fd) || !log_settings.path)
+	if (!log_settings.path)
 		return;
 	err = log_file_reopen();
 	if (err) {
@@ -151,171 +186,230 @@ static void follow_rotation(struct supervisor *supervisor)
 	worker_pool_send_log_file(&supervisor->pool);
 }
 
-static struct status_source status_source(const struct supervisor *supervisor)
+static void read_signal(struct supervisor *supervisor)
 {
-	return (struct status_source){
-		.supervisor = supervisor->settings,
-		.listeners = &supervisor->listeners,
-		.redirect = supervisor->redirect,
-		.pool = &supervisor->pool,
-	};
-}
+	const int signal_number = signals_read(supervisor->signal_fd, NULL);
 
-/* What serve() waits for, in this order. */
-#define FIRST_STATUS 3
-#define FIRST_WORKER (FIRST_STATUS + STATUS_SERVER_FDS)
-
-/* Serve until a stop signal. 0, or the reason why it cannot go on. */
-static int serve(struct supervisor *supervisor)
-{
-	const struct redirect_ops *ops = ops_of(supervisor);
-	struct pollfd fds[FIRST_WORKER + WORKER_POOL_MAXIMUM] = {
-		{ .fd = supervisor->signal_fd, .events = POLLIN },
-		{ .fd = ops->event_fd ? ops->event_fd(supervisor->redirect)
-				      : -1,
-		  .events = POLLIN },
-		{ .fd = supervisor->rotation_fd, .events = POLLIN },
-	};
-	struct status_source source;
-	int signal_number;
-	int err;
-
-	for (;;) {
-		status_server_watch_fds(&supervisor->status,
-					fds + FIRST_STATUS);
-		worker_pool_watch_fds(&supervisor->pool, fds + FIRST_WORKER);
-		if (poll(fds, FIRST_WORKER + supervisor->pool.count, TURN_MS) <
-			    0 &&
-		    errno != EINTR)
-			return -errno;
-		signal_number = stop_signals_read(supervisor->signal_fd);
-		if (signal_number) {
-			log_info("signal %d: stopping", signal_number);
-			supervisor->at_once = signal_number == SIGQUIT;
-			return 0;
-		}
+	if (signal_number == SIGQUIT)
+		supervisor->at_once = true;
+	if (!signal_number) {
+		return;
+	} else if (signal_number == SIGUSR1) {
 		follow_rotation(supervisor);
-		err = tend_workers(supervisor);
-		if (err)
-			return err;
-		if (ops->handle_event) {
-			err = ops->handle_event(supervisor->redirect);
-			if (err)
-				return err;
-		}
-		source = status_source(supervisor);
-		status_server_serve(&supervisor->status, fds + FIRST_STATUS,
-				    &source);
+	} else if (supervisor->phase == PHASE_SERVING) {
+		log_info("signal %d: stopping", signal_number);
+		stop(supervisor, 0);
+	} else if (signal_number != SIGQUIT && !supervisor->repeated) {
+		supervisor->repeated = true;
+		log_info("signal %d: already stopping; SIGQUIT ends the "
+			 "remaining connections now",
+			 signal_number);
 	}
 }
 
 /*
- * Tell the workers to drain, and wait until they listen no more: the next start
- * wants the port. One that hangs is killed in that time.
+ * A worker that dies takes its connections along; the port must not die with
+ * it. New flows go to the other workers, or to the web server where there is no
+ * other: what waits in the listeners' queues is served by the next one. A pause
+ * that fails is tried again for as long as nobody is there.
  */
-static void drain_listeners(struct supervisor *supervisor)
+static void serve(struct supervisor *supervisor, unsigned int died)
 {
 	struct worker_pool *pool = &supervisor->pool;
-	const uint64_t deadline =
-		monotonic_ns() + (SUPERVISOR_GRACE_MS + SUPERVISOR_CLOSE_MS +
-				  WORKER_POOL_HUNG_MS) *
-					 NS_PER_MS;
+	int err;
 
-	while (worker_pool_drain(pool) && monotonic_ns() < deadline) {
-		worker_pool_receive(pool, 100);
-		worker_pool_kill_hung(pool);
-	}
+	if ((died && !worker_pool_well(pool)) || !worker_pool_running(pool))
+		pause_redirect(supervisor);
+	err = worker_pool_replace(pool);
+	if (err >= 0)
+		err = supervisor->attached || !worker_pool_well(pool)
+			      ? 0
+			      : attach(supervisor);
+	if (err)
+		stop(supervisor, err);
 }
 
 /*
- * Let the workers finish the handshakes under way, then take the redirect out
- * of the packets' path and free the pidfile.
+ * While this fails, visitors still come to the listeners, so that the only safe
+ * thing is to go on serving.
  */
-static void end_redirect(struct supervisor *supervisor)
+static void take_redirect_away(struct supervisor *supervisor)
 {
-	const struct redirect_ops *ops = ops_of(supervisor);
+	const uint64_t now = monotonic_ns();
 
-	/* The workers' are the last ones open, so that their close is final. */
-	listeners_close(&supervisor->listeners);
-	drain_listeners(supervisor);
-	ops->detach(supervisor->redirect);
+	if (now < supervisor->due_ns) {
+		worker_pool_replace(&supervisor->pool);
+		return;
+	}
+	if (pause_redirect(supervisor) == 0) {
+		/* The workers' are the last ones open then, so that their
+		 * close is final. */
+		listeners_close(&supervisor->worker.proxy.listeners);
+		enter(supervisor, PHASE_CLOSING,
+		      SUPERVISOR_GRACE_MS + SUPERVISOR_CLOSE_MS +
+			      WORKER_POOL_HUNG_MS);
+		return;
+	}
+	log_error("the redirect is still there: serving on, and trying again "
+		  "in %d s",
+		  PAUSE_RETRY_MS / 1000);
+	supervisor->pool.must_serve = true;
+	supervisor->due_ns = now + PAUSE_RETRY_MS * NS_PER_MS;
+	supervisor->deadline_ns = UINT64_MAX;
+}
+
+/*
+ * Wait until the workers listen no more: the next start wants the port. One
+ * that hangs is killed in that time. Then the redirect goes out of the packets'
+ * path, and the pidfile is free.
+ */
+static void close_listeners(struct supervisor *supervisor)
+{
+	const uint64_t now = monotonic_ns();
+
+	if (worker_pool_drain(&supervisor->pool) &&
+	    now < supervisor->deadline_ns) {
+		supervisor->due_ns = now + TELL_RETRY_NS;
+		return;
+	}
+	ops_of(supervisor)->detach(supervisor->redirect);
 	status_server_close(&supervisor->status);
 	pidfile_release(supervisor->settings->pidfile);
+	enter(supervisor, PHASE_DRAINING,
+	      supervisor->settings->proxy.drain_timeout_ms);
 }
 
-/* For those who watch `stop --wait`. */
-static void tell_watchers(struct supervisor *supervisor, uint64_t left_ns)
+static void report_drain(struct supervisor *supervisor, uint64_t left_ns)
 {
-	const struct status_source source = status_source(supervisor);
+	const unsigned long long open =
+		worker_pool_totals(&supervisor->pool).open_connections;
 
-	status_server_tell(&supervisor->status, &source,
+	status_server_tell(&supervisor->status,
 			   (uint32_t)(left_ns / NS_PER_MS));
-}
-
-static void report_drain(const struct supervisor *supervisor, uint64_t left_ns)
-{
-	uint64_t open = worker_pool_sum(&supervisor->pool, open_connections);
-
+	if (supervisor->told++ % PROGRESS_PER_LINE)
+		return;
 	notify("STATUS=the redirect is gone; waiting for %llu connections",
-	       (unsigned long long)open);
+	       open);
 	if (open)
 		log_info("waiting for %llu connections to end, closing them "
 			 "in %llu s",
-			 (unsigned long long)open,
-			 (unsigned long long)(left_ns / NS_PER_S));
+			 open, (unsigned long long)(left_ns / NS_PER_S));
 }
 
-/* Wait until all workers have ended, at most for the drain timeout. */
 static void drain(struct supervisor *supervisor)
 {
 	struct worker_pool *pool = &supervisor->pool;
-	uint64_t now = monotonic_ns();
-	uint64_t deadline =
-		now +
-		supervisor->settings->options->drain_timeout_ms * NS_PER_MS;
-	uint64_t next_report = now;
-	uint64_t next_tell = now;
-	int signal_number;
+	const uint64_t now = monotonic_ns();
 
-	while (worker_pool_running(pool) && now < deadline &&
-	       !supervisor->at_once) {
-		if (now >= next_report) {
-			report_drain(supervisor, deadline - now);
-			next_report = now + PROGRESS_INTERVAL_NS;
-		}
-		if (now >= next_tell) {
-			tell_watchers(supervisor, deadline - now);
-			next_tell = now + NS_PER_S;
-		}
-		worker_pool_receive(pool, 200);
-		worker_pool_kill_hung(pool);
-		follow_rotation(supervisor);
-		signal_number = stop_signals_read(supervisor->signal_fd);
-		if (signal_number == SIGQUIT)
-			supervisor->at_once = true;
-		else if (signal_number)
-			log_info("signal %d: already stopping; SIGQUIT ends "
-				 "the remaining connections now",
-				 signal_number);
-		now = monotonic_ns();
+	if (worker_pool_running(pool) && now < supervisor->deadline_ns &&
+	    !supervisor->at_once) {
+		if (now < supervisor->due_ns)
+			return;
+		report_drain(supervisor, supervisor->deadline_ns - now);
+		supervisor->due_ns = now + PROGRESS_NS;
+		return;
 	}
 	if (worker_pool_running(pool)) {
 		log_warning("closing %llu connections that have not ended",
-			    (unsigned long long)worker_pool_sum(
-				    pool, open_connections));
-		worker_pool_terminate(pool, SUPERVISOR_CLOSE_MS);
+			    (unsigned long long)worker_pool_totals(pool)
+				    .open_connections);
+		worker_pool_terminate(pool);
+	}
+	enter(supervisor, PHASE_ENDING, SUPERVISOR_CLOSE_MS);
+}
+
+static void end(struct supervisor *supervisor)
+{
+	supervisor->due_ns = supervisor->deadline_ns;
+	if (!worker_pool_running(&supervisor->pool) ||
+	    monotonic_ns() >= supervisor->deadline_ns)
+		supervisor->phase = PHASE_DONE;
+}
+
+/* Until the phase is due, but not too long for all else. In ms. */
+static int time_to_wait(const struct supervisor *supervisor)
+{
+	const uint64_t now = monotonic_ns();
+	uint64_t next = now + (ops_of(supervisor)->renew ? RENEW_NS : TURN_NS);
+
+	if (supervisor->due_ns < next)
+		next = supervisor->due_ns;
+	if (supervisor->deadline_ns < next)
+		next = supervisor->deadline_ns;
+	return next > now ? (int)((next - now + NS_PER_MS - 1) / NS_PER_MS) : 0;
+}
+
+/* What is waited for, in this order. */
+enum {
+	FD_REDIRECT,
+	FD_SIGNAL,
+	FD_STATUS,
+	FD_WORKERS = FD_STATUS + STATUS_SERVER_FDS,
+};
+
+/* Wait once, and look after everything. */
+static void turn(struct supervisor *supervisor)
+{
+	const struct redirect_ops *ops = ops_of(supervisor);
+	struct worker_pool *pool = &supervisor->pool;
+	struct pollfd fds[FD_WORKERS + WORKER_POOL_MAXIMUM] = {
+		[FD_REDIRECT] = { .fd = ops->event_fd
+						? ops->event_fd(
+							  supervisor->redirect)
+						: -1,
+				  .events = POLLIN },
+		[FD_SIGNAL] = { .fd = supervisor->signal_fd, .events = POLLIN },
+	};
+	unsigned int died;
+	int err = 0;
+
+	status_server_watch_fds(&supervisor->status, fds + FD_STATUS);
+	worker_pool_watch_fds(pool, fds + FD_WORKERS);
+	if (poll(fds, FD_WORKERS + pool->count, time_to_wait(supervisor)) < 0 &&
+	    errno != EINTR)
+		err = -errno;
+	/* First: a visitor may wait for it. */
+	if (!err && ops->handle_event)
+		err = ops->handle_event(supervisor->redirect);
+	if (err && supervisor->phase == PHASE_SERVING)
+		stop(supervisor, err);
+	read_signal(supervisor);
+	died = worker_pool_receive(pool, 0);
+	worker_pool_kill_hung(pool);
+	status_server_serve(&supervisor->status, fds + FD_STATUS);
+	switch (supervisor->phase) {
+	case PHASE_SERVING:
+		renew(supervisor);
+		serve(supervisor, died);
+		break;
+	case PHASE_STOPPING:
+		take_redirect_away(supervisor);
+		break;
+	case PHASE_CLOSING:
+		close_listeners(supervisor);
+		break;
+	case PHASE_DRAINING:
+		drain(supervisor);
+		break;
+	case PHASE_ENDING:
+		end(supervisor);
+		break;
+	case PHASE_STARTING:
+	case PHASE_DONE:
+		break;
 	}
 }
 
 static void report_end(const struct supervisor *supervisor)
 {
-	const struct worker_pool *pool = &supervisor->pool;
+	const struct proxy_totals totals =
+		worker_pool_totals(&supervisor->pool);
 
 	log_info("done: %llu connections, %llu to the ACME responder, %llu to "
 		 "the web server",
-		 (unsigned long long)worker_pool_sum(pool, accepted),
-		 (unsigned long long)worker_pool_sum(pool, to_alpn),
-		 (unsigned long long)worker_pool_sum(pool, to_fallback));
+		 (unsigned long long)totals.accepted,
+		 (unsigned long long)totals.to_alpn,
+		 (unsigned long long)totals.to_fallback);
 }
 
 /* At start only: those who replace the first worker are confined like it. */
@@ -342,7 +436,12 @@ static int announce(struct supervisor *supervisor)
 	int err;
 
 	report_confinement(&supervisor->pool);
-	status_server_open(&supervisor->status, settings->pidfile->path);
+	status_server_open(&supervisor->status,
+			   (struct status_source){
+				   .config = &settings->redirect,
+				   .redirect = supervisor->redirect,
+				   .pool = &supervisor->pool,
+			   });
 	err = pidfile_publish(settings->pidfile);
 	if (err) {
 		log_error("cannot write %s: %s", settings->pidfile->path,
@@ -362,46 +461,15 @@ static int announce(struct supervisor *supervisor)
 	return settings->ready(settings->ready_context);
 }
 
-/* Let the workers serve for as long as a pause is tried again. */
-static void serve_meanwhile(struct supervisor *supervisor)
-{
-	const uint64_t deadline = monotonic_ns() + PAUSE_RETRY_MS * NS_PER_MS;
-	struct worker_pool *pool = &supervisor->pool;
-
-	pool->must_serve = true;
-	do {
-		worker_pool_receive(pool, TURN_MS);
-		worker_pool_replace(pool);
-		worker_pool_kill_hung(pool);
-		follow_rotation(supervisor);
-	} while (monotonic_ns() < deadline);
-}
-
-/*
- * Take the redirect away. While that fails, visitors still come to the
- * listeners, so that the only safe thing is to go on serving.
- */
-static void stop_redirecting(struct supervisor *supervisor)
-{
-	pidfile_mark_stopping(supervisor->settings->pidfile);
-	notify("STOPPING=1\nSTATUS=taking the redirect away");
-	while (pause_redirect(supervisor) < 0) {
-		log_error("the redirect is still there: serving on, and trying "
-			  "again in %d s",
-			  PAUSE_RETRY_MS / 1000);
-		serve_meanwhile(supervisor);
-	}
-}
-
 /* Of what the worker may connect to. */
 static void allow_backend(struct supervisor *supervisor,
 			  const struct backend *backend)
 {
 	struct confinement_settings *confinement =
-		&supervisor->worker_settings.confinement;
+		&supervisor->worker.confinement;
 
 	if (!backend_is_unix(backend))
-		supervisor->backend_ports[confinement->port_count++] =
+		confinement->ports[confinement->port_count++] =
 			endpoint_port(&backend->addresses[0]);
 	else if (backend_has_path(backend))
 		confinement->unix_paths = true;
@@ -413,44 +481,42 @@ static int set_up_confinement(struct supervisor *supervisor)
 {
 	const struct supervisor_settings *settings = supervisor->settings;
 	struct confinement_settings *confinement =
-		&supervisor->worker_settings.confinement;
-	const char *user = settings->options->user;
+		&supervisor->worker.confinement;
+	const char *user = settings->user;
 	int err;
 
-	confinement->ports = supervisor->backend_ports;
 	allow_backend(supervisor, &settings->proxy.alpn);
 	allow_backend(supervisor, &settings->proxy.fallback);
 
 	if (geteuid() != 0)
 		return 0;
-	err = worker_find_user(user, &confinement->uid, &confinement->gid);
-	if (err)
+	err = privileges_find_user(user, &confinement->uid, &confinement->gid);
+	if (err == -ENOENT || err == -EPERM)
 		log_error("user %s %s: name one with --user, or a number", user,
 			  err == -ENOENT ? "does not exist" : "has all rights");
+	else if (err)
+		log_error("cannot look up user %s: %s", user, error_text(err));
 	return err;
 }
 
 static int open_signals(struct supervisor *supervisor)
 {
-	int err = 0;
-
-	supervisor->signal_fd = stop_signals_open();
-	supervisor->rotation_fd = log_file_watch();
-	if (supervisor->signal_fd < 0)
-		err = supervisor->signal_fd;
-	else if (supervisor->rotation_fd < 0)
-		err = supervisor->rotation_fd;
-	if (err)
-		log_error("cannot listen for signals: %s", error_text(err));
-	return err;
+	supervisor->signal_fd = signals_open(SIGUSR1);
+	if (supervisor->signal_fd >= 0)
+		return 0;
+	log_error("cannot listen for signals: %s",
+		  error_text(supervisor->signal_fd));
+	return supervisor->signal_fd;
 }
 
 /* A stop that came while all this was prepared: nothing is in place yet. */
-static int stopped_already(const struct supervisor *supervisor)
+static int stopped_already(struct supervisor *supervisor)
 {
-	int signal_number = stop_signals_read(supervisor->signal_fd);
+	int signal_number = signals_read(supervisor->signal_fd, NULL);
 
-	if (!signal_number)
+	if (signal_number == SIGUSR1)
+		follow_rotation(supervisor);
+	if (!signal_number || signal_number == SIGUSR1)
 		return 0;
 	log_error("signal %d: not started", signal_number);
 	return -EINTR;
@@ -464,49 +530,56 @@ static void release(struct supervisor *supervisor)
 	status_server_close(&supervisor->status);
 	status_server_leave(&supervisor->status);
 	pidfile_release(supervisor->settings->pidfile);
-	listeners_close(&supervisor->listeners);
+	listeners_close(&supervisor->worker.proxy.listeners);
 	close_fd_at(&supervisor->signal_fd);
-	close_fd_at(&supervisor->rotation_fd);
 }
 
-int supervisor_run(const struct supervisor_settings *settings)
+static int start(struct supervisor *supervisor)
+{
+	int err = open_signals(supervisor);
+
+	if (!err)
+		err = worker_pool_open(&supervisor->pool,
+				       supervisor->settings->worker_count,
+				       &supervisor->worker);
+	if (!err)
+		err = set_up_confinement(supervisor);
+	if (!err)
+		err = prepare(supervisor);
+	if (!err)
+		err = stopped_already(supervisor);
+	return err ? err : attach(supervisor);
+}
+
+int supervisor_run(struct supervisor_settings *settings)
 {
 	struct supervisor supervisor = {
 		.settings = settings,
+		.due_ns = UINT64_MAX,
+		.deadline_ns = UINT64_MAX,
 		.redirect = settings->probed,
-		.listeners = LISTENERS_NONE,
 		.status = STATUS_SERVER_NONE,
-		.pool.max_connections = settings->options->max_connections,
-		.worker_settings = {
-			.config = &settings->proxy,
-			.listeners = &supervisor.listeners,
-			.drain_when_orphaned = settings->ops->lease != NULL,
+		.worker = {
+			.proxy = {
+				.config = &settings->proxy,
+				.listeners = LISTENERS_NONE,
+				.drain_when_orphaned =
+					settings->ops->lease != NULL,
+			},
+			.redirect_fd = -1,
 			.pidfile = settings->pidfile,
 		},
 	};
-	int err;
+	int err = start(&supervisor);
 
-	err = open_signals(&supervisor);
-	if (!err)
-		err = worker_pool_open(&supervisor.pool, settings->worker_count,
-				       &supervisor.worker_settings);
-	if (!err)
-		err = set_up_confinement(&supervisor);
-	if (!err)
-		err = prepare(&supervisor);
-	if (!err)
-		err = stopped_already(&supervisor);
-	if (!err)
-		err = attach(&supervisor);
-	if (!err)
+	if (!err) {
+		supervisor.phase = PHASE_SERVING;
 		err = announce(&supervisor);
-	if (!err)
-		err = serve(&supervisor);
-
-	if (supervisor.served) {
-		stop_redirecting(&supervisor);
-		end_redirect(&supervisor);
-		drain(&supervisor);
+		if (err)
+			stop(&supervisor, err);
+		while (supervisor.phase != PHASE_DONE)
+			turn(&supervisor);
+		err = supervisor.err;
 		if (!err)
 			report_end(&supervisor);
 	}

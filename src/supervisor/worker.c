@@ -3,11 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <nss.h>
 #include <poll.h>
-#include <pwd.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -17,42 +14,6 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/memory.h"
-
-/* A number needs no /etc/passwd, which a container from scratch has not. */
-static bool read_id(const char *name, uid_t *id)
-{
-	unsigned long value;
-	char *end;
-
-	if (*name < '0' || *name > '9')
-		return false;
-	errno = 0;
-	value = strtoul(name, &end, 10);
-	/* The last number means "none" (setresuid(2)). */
-	if (errno || *end || value >= (uid_t)-1)
-		return false;
-	*id = (uid_t)value;
-	return true;
-}
-
-int worker_find_user(const char *name, uid_t *uid, gid_t *gid)
-{
-	const struct passwd *entry;
-
-	if (read_id(name, uid)) {
-		*gid = *uid;
-		return *uid ? 0 : -EPERM;
-	}
-
-	/* See backend_resolve(): no NSS modules of another C library. */
-	__nss_configure_lookup("passwd", "files");
-	entry = getpwnam(name);
-	if (!entry)
-		return -ENOENT;
-	*uid = entry->pw_uid;
-	*gid = entry->pw_gid;
-	return *uid ? 0 : -EPERM;
-}
 
 static int compare_fds(const void *left, const void *right)
 {
@@ -89,20 +50,6 @@ static void close_all_but(int *kept, size_t count)
 }
 
 /*
- * Numbers 0 to 2 must be taken by something harmless: whatever a library
- * prints there in despair would go to a visitor's socket otherwise.
- */
-static void detach_standard_fds(void)
-{
-	cleanup_fd int null_fd = open_null();
-
-	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
-		if (fd != log_settings.fd && null_fd >= 0)
-			dup2(null_fd, fd);
-	}
-}
-
-/*
  * The terminal's signals are for the supervisor, which then tells us: in a
  * session of our own, not even Ctrl-Z keeps us from serving. SIGTERM is the
  * proxy's own.
@@ -126,20 +73,14 @@ __attribute__((noreturn)) static void
 run_worker(const struct worker_settings *settings, pid_t supervisor,
 	   int control_fd)
 {
-	struct proxy_environment environment = {
-		.config = settings->config,
-		.listeners = *settings->listeners,
-		.control_fd = control_fd,
-		.counters = settings->counters,
-		.lease = settings->lease,
-		.drain_when_orphaned = settings->drain_when_orphaned,
-	};
+	struct proxy_environment environment = settings->proxy;
 	int err;
 
+	environment.control_fd = control_fd;
 	leave_terminal();
 	/* The hook runner waits for the end of file on this one. */
 	log_settings.echo_fd = -1;
-	detach_standard_fds();
+	detach_standard_fds(log_settings.fd);
 	int kept[] = { STDIN_FILENO,
 		       STDOUT_FILENO,
 		       STDERR_FILENO,
@@ -167,7 +108,7 @@ run_worker(const struct worker_settings *settings, pid_t supervisor,
 			  error_text(err));
 		_exit(EXIT_FAILURE);
 	}
-	atomic_store(&settings->counters->confinement, (unsigned int)err);
+	atomic_store(&environment.counters->confinement, (unsigned int)err);
 	err = proxy_run(&environment);
 	if (err)
 		log_error("worker: %s", error_text(err));
@@ -214,8 +155,7 @@ int worker_receive(const struct worker *worker, int timeout_ms)
 	return -EPIPE;
 }
 
-static int send_message(const struct worker *worker, enum proxy_message message,
-			int fd)
+int worker_send(const struct worker *worker, enum proxy_message message, int fd)
 {
 	int err;
 
@@ -226,16 +166,6 @@ static int send_message(const struct worker *worker, enum proxy_message message,
 		log_debug("worker %d does not listen: %s", worker->pid,
 			  error_text(err));
 	return err;
-}
-
-int worker_send(const struct worker *worker, enum proxy_message message)
-{
-	return send_message(worker, message, -1);
-}
-
-int worker_send_log_file(const struct worker *worker)
-{
-	return send_message(worker, PROXY_LOG_FILE, log_settings.fd);
 }
 
 int worker_reap(struct worker *worker)

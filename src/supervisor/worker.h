@@ -9,17 +9,16 @@
 #include <sys/types.h>
 
 #include "instance/pidfile.h"
+#include "proxy/messages.h"
 #include "proxy/proxy.h"
 #include "supervisor/confinement.h"
 
 struct worker_settings {
-	const struct proxy_config *config;
-	const struct listeners *listeners;
-	struct proxy_counters *counters;
-	volatile uint64_t *lease;
+	/* For the proxy; its counters and its control_fd are each worker's
+	 * own. */
+	struct proxy_environment proxy;
 	/* See redirect_ops.worker_fd, or -1. */
 	int redirect_fd;
-	bool drain_when_orphaned;
 	const struct pidfile *pidfile;
 	struct confinement_settings confinement;
 };
@@ -31,10 +30,6 @@ struct worker {
 	int control_fd;
 };
 
-/* The ids of user @name, or of the user with that number; 0, -ENOENT, or -EPERM
- * if that is root. */
-int worker_find_user(const char *name, uid_t *uid, gid_t *gid);
-
 /* Fork a worker. 0 or negative errno. PROXY_READY follows on control_fd. */
 int worker_start(struct worker *worker, const struct worker_settings *settings);
 
@@ -44,12 +39,10 @@ int worker_start(struct worker *worker, const struct worker_settings *settings);
  */
 int worker_receive(const struct worker *worker, int timeout_ms);
 
-/* Send a message. 0 or negative errno; a dead worker is noticed by
- * worker_receive(). */
-int worker_send(const struct worker *worker, enum proxy_message message);
-
-/* Let it log where this process does now: 0 or negative errno. */
-int worker_send_log_file(const struct worker *worker);
+/* Send a message, and @fd unless it is -1. 0 or negative errno (-EAGAIN: its
+ * queue is full); a dead worker is noticed by worker_receive(). */
+int worker_send(const struct worker *worker, enum proxy_message message,
+		int fd);
 
 /*
  * Forget a worker that has died or must: SIGKILL, reap, close. Returns its

@@ -5,6 +5,7 @@
  * program relies on.
  */
 #include <errno.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -57,11 +58,14 @@ static void check_result(const struct options *options)
 	check(options->service_port >= 1 && options->service_port <= 65535);
 	check(options->listen_port >= 1 && options->listen_port <= 65535);
 	check(options->service_port != options->listen_port);
-	check(!options->past_firewall || options->redirect == REDIRECT_BPF);
+	check(!options->past_firewall || options->redirect == REDIRECT_BPF ||
+	      options->redirect == REDIRECT_STEER);
 	check(options->drain_timeout_ms >= 1);
 	check(options->hello_timeout_ms >= 1 &&
 	      options->hello_timeout_ms <= 3600999);
-	check(options->max_connections <= 1000000);
+	check(options->max_connections >= 1);
+	check(options->max_connections <= 1000000 ||
+	      options->max_connections == UINT_MAX);
 	check(!(options->json && options->prometheus));
 	check(options->operation != OPERATION_RUN ||
 	      (options->command && *options->command));

@@ -106,6 +106,32 @@ def test_manual_is_well_formed():
     assert (result.returncode, result.stdout) == (0, "")
 
 
+def counters(header, name):
+    """What the program is made from: the rows of an X macro."""
+    table = re.search(rf"#define {name}\(X\)(.*?[^\\])\n",
+                      (ROOT / "include" / header).read_text(), re.S).group(1)
+    rows = re.findall(r"X\((\w+),(?:[^\"]*\"\w+\",)?[\s\\]*\"(.*?)\"\)",
+                      table)
+    assert len(rows) == table.count("X(")
+    return rows
+
+
+def listed(tag):
+    """Tags and their first lines in the manual's list that begins so."""
+    source = (ROOT / "man/acme-alpn-proxy.8").read_text()
+    section = source[source.index(f"\n.It {tag}\n"):].split("\n.El\n")[0]
+    return re.findall(r"^\.It (.*)\n(.*)$", section, re.M)
+
+
+def test_manual_lists_all_counters():
+    assert listed("Cm open_connections") == [
+        (f"Cm {name}", text) for name, text in
+        counters("proxy/counters.h", "PROXY_COUNTERS")]
+    assert [tag for tag, _ in listed("steered")] == [
+        text for _, text in
+        counters("redirect/redirect.h", "REDIRECT_COUNTERS")]
+
+
 def test_zsh_completion_names_what_help_names(helped, completion):
     options, operations = helped
     text = completion["zsh"].read_text()

@@ -35,6 +35,7 @@ ERRORS = {
     "bind": "EADDRNOTAVAIL", "bpf": "ENOMEM", "clone": "EAGAIN",
     "clone3": "EAGAIN", "fallocate": "ENOSPC", "fchmod": "EROFS",
     "fcntl": "ENOLCK", "ftruncate": "EIO", "listen": "EADDRINUSE",
+    "memfd_create": "EMFILE",
     "mmap": "ENOMEM", "openat": "EMFILE", "pidfd_open": "EMFILE",
     "pipe2": "EMFILE", "pwrite64": "ENOSPC", "recvfrom": "ENOBUFS",
     "sendto": "ENOBUFS", "setsockopt": "ENOMEM", "signalfd4": "EMFILE",
@@ -43,7 +44,8 @@ ERRORS = {
 }
 
 # Those of them that a stop makes.
-STOP_ERRORS = ERRORS if ALL else ("bpf", "clone3", "pipe2", "sendto", "unlink")
+STOP_ERRORS = ERRORS if ALL else ("bpf", "clone3", "memfd_create",
+                                 "sendto", "unlink")
 
 # In the worker: the call, its error, and which of the calls after the start.
 WORKER_ERRORS = [

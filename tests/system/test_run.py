@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: MIT
 """run: start, the command, stop, in one line."""
 
+import contextlib
 import os
+import pty
 import signal
+import sys
 import time
 
 import pytest
@@ -65,6 +68,39 @@ def test_signal_goes_to_the_command_and_all_is_undone(number, product, clean):
     time.sleep(0.2)
     process.send_signal(number)
     assert process.wait(timeout=20) == 128 + number
+    assert_nothing_left(product, clean)
+
+
+COUNT_KEYS = """
+import signal
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+print("waits", flush=True)
+while signal.sigtimedwait({signal.SIGINT}, 1):
+    print("caught", flush=True)
+raise SystemExit(7)
+"""
+
+
+def test_keys_at_the_terminal_reach_the_command_once(product, clean):
+    """The terminal sends them to both, and so they are not passed on."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        words = product.namespace.command(*product.command(
+            "--bpf", "run", "--", sys.executable, "-c", COUNT_KEYS))
+        os.execvpe(words[0], words, product.environment)
+    text = b""
+    while b"waits" not in text:
+        text += os.read(terminal, 1024)
+    # Two at almost the same time may be seen as one.
+    for _ in range(10):
+        os.write(terminal, b"\x03")
+        time.sleep(0.1)
+    with contextlib.suppress(OSError):
+        while (chunk := os.read(terminal, 1024)):
+            text += chunk
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7, text
+    assert text.count(b"caught") == 10, text
     assert_nothing_left(product, clean)
 
 

@@ -90,6 +90,8 @@ static void takes_the_redirect_by_name_or_by_short_form(void **state)
 	} forms[] = {
 		{ "start --redirect bpf", REDIRECT_BPF },
 		{ "start --bpf --redirect=bpf", REDIRECT_BPF },
+		{ "start --redirect handoff", REDIRECT_HANDOFF },
+		{ "start --redirect=steer", REDIRECT_STEER },
 		{ "start -redirect=iptables", REDIRECT_IPTABLES },
 		{ "start --iptables", REDIRECT_IPTABLES },
 		{ "start --redirect none", REDIRECT_NONE },
@@ -202,6 +204,29 @@ static void takes_one_of_several_words(void **state)
 	assert_int_equal(options.log_format, LOG_FORMAT_TEXT);
 }
 
+static void refuses_what_another_operation_is_for(void **state)
+{
+	static const char *const bad[][2] = {
+		{ "status --daemon", "status does not take --daemon" },
+		{ "--alpn a:1 status", "status does not take --alpn" },
+		{ "stop --json", "stop does not take --json" },
+		{ "start --wait", "start does not take --wait" },
+		{ "run --prometheus -- true",
+		  "run does not take --prometheus" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		assert_int_equal(parse(bad[i][0]), -EINVAL);
+		assert_string_equal(error, bad[i][1]);
+	}
+	/* With the words of the start, one can stop. */
+	assert_int_equal(parse("--daemon --bpf --workers 2 stop --wait"), 0);
+	assert_int_equal(parse("--log-file - -v status --json"), 0);
+	assert_int_equal(parse("run --wait -- true"), 0);
+	assert_int_equal(parse("status --daemon --help"), 0);
+}
+
 static void help_and_version_need_no_operation(void **state)
 {
 	(void)state;
@@ -243,11 +268,13 @@ static void refuses_with_one_line_that_names_the_fault(void **state)
 		{ "start --bpf=yes", "--bpf" },
 		{ "start --bpf --iptables", "exclude" },
 		{ "start --redirect bpf --no-redirect", "exclude" },
+		{ "start --redirect handoff --redirect steer", "exclude" },
 		{ "start --redirect", "--redirect" },
 		{ "start --redirect=", "--redirect" },
 		{ "start --redirect no", "--redirect" },
 		{ "start --past-firewall", "--past-firewall" },
 		{ "start --past-firewall --iptables", "--past-firewall" },
+		{ "start --past-firewall --redirect handoff", "--bpf" },
 		{ "start --port 0", "--port" },
 		{ "start --port 65536", "--port" },
 		{ "start --port 443x", "--port" },
@@ -322,6 +349,7 @@ int main(void)
 		cmocka_unit_test(takes_a_version_of_the_proxy_protocol),
 		cmocka_unit_test(takes_one_of_several_words),
 		cmocka_unit_test(collects_domains),
+		cmocka_unit_test(refuses_what_another_operation_is_for),
 		cmocka_unit_test(help_and_version_need_no_operation),
 		cmocka_unit_test(run_takes_the_words_behind_two_dashes),
 		cmocka_unit_test(refuses_with_one_line_that_names_the_fault),

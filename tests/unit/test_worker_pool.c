@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/control.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "supervisor/pool.h"
@@ -128,9 +129,9 @@ static void sums_up_the_counters(void **state)
 		atomic_store(&counters->accept_pauses, 10u);
 		atomic_store(&counters->confinement, 1u << i | 16u);
 	}
-	assert_int_equal(worker_pool_sum(pool, accepted), 7);
-	assert_int_equal(worker_pool_sum(pool, accept_pauses), 30);
-	assert_int_equal(worker_pool_sum(pool, resets), 0);
+	assert_int_equal(worker_pool_totals(pool).accepted, 7);
+	assert_int_equal(worker_pool_totals(pool).accept_pauses, 30);
+	assert_int_equal(worker_pool_totals(pool).resets, 0);
 	assert_int_equal(worker_pool_confinement(pool), 16);
 }
 
@@ -146,8 +147,8 @@ static void takes_in_who_died(void **state)
 	assert_int_equal(worker_pool_receive(pool, PATIENCE_MS), 1);
 	assert_int_equal(worker_pool_running(pool), 2);
 	assert_int_equal(pool->members[1].worker.pid, 0);
-	assert_int_equal(worker_pool_sum(pool, open_connections), 0);
-	assert_int_equal(worker_pool_sum(pool, accepted), 9);
+	assert_int_equal(worker_pool_totals(pool).open_connections, 0);
+	assert_int_equal(worker_pool_totals(pool).accepted, 9);
 	assert_int_equal(worker_pool_receive(pool, 0), 0);
 }
 
@@ -246,9 +247,89 @@ static void drains_until_nobody_listens(void **state)
 	/* Said once. */
 	assert_int_equal(heard(fixture, 2), 0);
 
-	worker_pool_terminate(pool, 0);
+	worker_pool_terminate(pool);
 	assert_int_equal(heard(fixture, 0), PROXY_TERMINATE);
 	assert_int_equal(heard(fixture, 2), PROXY_TERMINATE);
+}
+
+/* The socket that member @index has been handed is the other end of @end. */
+static void expect_taken(const struct fixture *fixture, size_t index, int end)
+{
+	cleanup_fd int fd = -1;
+	char byte;
+
+	assert_int_equal(control_receive(fixture->ends[index], &fd),
+			 PROXY_TAKE);
+	assert_int_equal(write(end, "x", 1), 1);
+	assert_int_equal(read(fd, &byte, 1), 1);
+}
+
+static void hands_sockets_to_each_in_turn(void **state)
+{
+	struct fixture *fixture = *state;
+	struct worker_pool *pool = &fixture->pool;
+	int pair[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	/* None has made a turn yet. */
+	assert_int_equal(worker_pool_hand_over(pool, pair[0]), -ECHILD);
+	for (size_t i = 0; i < COUNT; i++)
+		beat(fixture, i, 0);
+	beat(fixture, 1, 3 * NS_PER_S);
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(worker_pool_hand_over(pool, pair[0]), 0);
+	for (int i = 0; i < 2; i++) {
+		expect_taken(fixture, 0, pair[1]);
+		expect_taken(fixture, 2, pair[1]);
+	}
+	for (size_t i = 0; i < COUNT; i++)
+		assert_int_equal(heard(fixture, i), 0);
+	/* One that drains has still a while to live. */
+	worker_pool_drain(pool);
+	assert_int_equal(heard(fixture, 0), PROXY_DRAIN);
+	assert_int_equal(heard(fixture, 2), PROXY_DRAIN);
+	die(fixture, 0);
+	worker_pool_receive(pool, PATIENCE_MS);
+	assert_int_equal(worker_pool_hand_over(pool, pair[0]), 0);
+	expect_taken(fixture, 2, pair[1]);
+	say(fixture, 2, PROXY_LISTENERS_CLOSED);
+	worker_pool_receive(pool, PATIENCE_MS);
+	assert_int_equal(worker_pool_hand_over(pool, pair[0]), -ECHILD);
+	close(pair[0]);
+	close(pair[1]);
+}
+
+static void hands_no_socket_to_one_that_is_to_end(void **state)
+{
+	struct fixture *fixture = *state;
+	struct worker_pool *pool = &fixture->pool;
+
+	for (size_t i = 0; i < COUNT; i++)
+		beat(fixture, i, 0);
+	worker_pool_terminate(pool);
+	assert_int_equal(worker_pool_hand_over(pool, STDIN_FILENO), -ECHILD);
+}
+
+/* Nobody reads what is sent. */
+static void passes_over_one_whose_queue_is_full(void **state)
+{
+	struct fixture *fixture = *state;
+	struct worker_pool *pool = &fixture->pool;
+	int err = 0;
+	int sent;
+
+	for (size_t i = 0; i < COUNT; i++)
+		beat(fixture, i, 0);
+	while (control_send(pool->members[1].worker.control_fd, 'x', -1) == 0)
+		continue;
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(worker_pool_hand_over(pool, STDIN_FILENO), 0);
+	assert_int_equal(heard(fixture, 0), PROXY_TAKE);
+	assert_int_equal(heard(fixture, 2), PROXY_TAKE);
+	for (sent = 0; !err; sent++)
+		err = worker_pool_hand_over(pool, STDIN_FILENO);
+	assert_true(sent > 4);
+	assert_int_equal(err, -EAGAIN);
 }
 
 #define pool_test(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -264,6 +345,9 @@ int main(void)
 		pool_test(gives_up_when_all_are_given_up),
 		pool_test(hears_no_end_before_it_is_told),
 		pool_test(drains_until_nobody_listens),
+		pool_test(hands_sockets_to_each_in_turn),
+		pool_test(hands_no_socket_to_one_that_is_to_end),
+		pool_test(passes_over_one_whose_queue_is_full),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

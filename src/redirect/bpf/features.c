@@ -8,34 +8,16 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "base/caps.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/spawn.h"
 
 #define CONNTRACK_MODULE "nf_conntrack"
-
-/* The effective capabilities, one bit each; none if they cannot be read. */
-static uint64_t read_capabilities(void)
-{
-	struct __user_cap_header_struct header = {
-		.version = _LINUX_CAPABILITY_VERSION_3,
-	};
-	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = { 0 };
-
-	if (syscall(SYS_capget, &header, data) < 0)
-		return 0;
-	return data[0].effective | (uint64_t)data[1].effective << 32;
-}
-
-static bool has_capability(int capability)
-{
-	return read_capabilities() >> capability & 1;
-}
 
 bool features_may_steer(char *missing, size_t size)
 {
@@ -49,12 +31,12 @@ bool features_may_steer(char *missing, size_t size)
 		{ CAP_PERFMON, "CAP_PERFMON", true },
 		{ CAP_NET_ADMIN, "CAP_NET_ADMIN", false },
 	};
-	const bool sys_admin = has_capability(CAP_SYS_ADMIN);
+	const bool sys_admin = caps_have(CAP_SYS_ADMIN);
 	size_t length = 0;
 
 	missing[0] = '\0';
 	for (size_t i = 0; i < ARRAY_SIZE(needed); i++) {
-		if (has_capability(needed[i].capability) ||
+		if (caps_have(needed[i].capability) ||
 		    (sys_admin && needed[i].in_sys_admin))
 			continue;
 		length += (size_t)snprintf(
@@ -83,7 +65,7 @@ static void load_conntrack(void)
 
 bool features_may_use_conntrack(char *reason, size_t size)
 {
-	if (!has_capability(CAP_SYS_ADMIN)) {
+	if (!caps_have(CAP_SYS_ADMIN)) {
 		snprintf(reason, size, "no CAP_SYS_ADMIN");
 		return false;
 	}

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "base/stop_signals.h"
+#include "base/signals.h"
 
 #include <errno.h>
 #include <sys/signalfd.h>
@@ -11,64 +11,77 @@
 
 static const int stop_signals[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
 
-static void fill_set(sigset_t *set)
+static sigset_t stop_set(void)
 {
-	sigemptyset(set);
+	sigset_t set;
+
+	sigemptyset(&set);
 	for (size_t i = 0; i < ARRAY_SIZE(stop_signals); i++)
-		sigaddset(set, stop_signals[i]);
+		sigaddset(&set, stop_signals[i]);
+	return set;
 }
 
-void stop_signals_hold(sigset_t *set)
+static void take_default_action(int number)
 {
 	const struct sigaction standard = { .sa_handler = SIG_DFL };
-	sigset_t held;
 
-	fill_set(&held);
+	sigaction(number, &standard, NULL);
+}
+
+void signals_hold(sigset_t *set)
+{
+	const sigset_t held = stop_set();
+
 	/* Blocked first: one that comes in between waits. */
 	sigprocmask(SIG_BLOCK, &held, NULL);
 	for (size_t i = 0; i < ARRAY_SIZE(stop_signals); i++)
-		sigaction(stop_signals[i], &standard, NULL);
+		take_default_action(stop_signals[i]);
 	if (set)
 		*set = held;
 }
 
-void stop_signals_release(void)
+void signals_release(void)
 {
-	sigset_t held;
+	const sigset_t held = stop_set();
 
-	fill_set(&held);
 	sigprocmask(SIG_UNBLOCK, &held, NULL);
 }
 
-int stop_signals_wait(unsigned int timeout_ms)
+int signals_wait(unsigned int timeout_ms)
 {
 	const struct timespec timeout = {
 		.tv_sec = timeout_ms / 1000,
 		.tv_nsec = timeout_ms % 1000 * (long)NS_PER_MS,
 	};
-	sigset_t set;
-	int number;
+	const sigset_t held = stop_set();
+	int number = sigtimedwait(&held, NULL, &timeout);
 
-	fill_set(&set);
-	number = sigtimedwait(&set, NULL, &timeout);
 	return number > 0 ? number : 0;
 }
 
-int stop_signals_open(void)
+int signals_open(int another)
 {
-	sigset_t set;
+	sigset_t set = stop_set();
 	int fd;
 
-	fill_set(&set);
+	if (another) {
+		sigaddset(&set, another);
+		sigprocmask(SIG_BLOCK, &set, NULL);
+		take_default_action(another);
+	}
 	fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
 	return fd < 0 ? -errno : fd;
 }
 
-int stop_signals_read(int fd)
+int signals_read(int fd, bool *typed)
 {
 	struct signalfd_siginfo info;
 
 	if (read(fd, &info, sizeof(info)) != sizeof(info))
 		return 0;
+	if (typed)
+		*typed =
+			info.ssi_code == SI_KERNEL &&
+			(info.ssi_signo == SIGINT || info.ssi_signo == SIGQUIT);
 	return (int)info.ssi_signo;
 }

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+/* The system calls that this process may make (seccomp(2)). */
+#ifndef SUPERVISOR_SECCOMP_H
+#define SUPERVISOR_SECCOMP_H
+
+#include <stdbool.h>
+
+/*
+ * From now on only those that the proxy makes; with @unix_sockets, also those
+ * by which it comes to a backend that is a socket of this host. Needs
+ * privileges_drop() before. Returns whether the kernel lets us.
+ */
+bool seccomp_restrict(bool unix_sockets);
+
+#endif

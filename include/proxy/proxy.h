@@ -1,86 +1,39 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The proxy half: accept -> peek -> relay, in one unprivileged process.
+ * The proxy: accept -> peek -> connect -> relay, in one unprivileged process.
  *
- * It knows nothing of how connections came to its listeners.
+ * It knows nothing of how connections come to its listeners.
  */
 #ifndef PROXY_PROXY_H
 #define PROXY_PROXY_H
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "base/address.h"
+#include "base/clock.h"
 #include "hello/domain_list.h"
 #include "listen/listener.h"
-#include "base/clock.h"
+#include "proxy/counters.h"
+#include "proxy/messages.h"
 
 struct proxy_config {
 	/* Takes the connections that offer ALPN acme-tls/1. */
 	struct backend alpn;
-	/* The web server: takes all others. */
+	/* The web server; it takes all others. */
 	struct backend fallback;
-	/* Whose challenges are for the responder; the others' are not. */
+	/* The names whose challenges are for the responder. */
 	struct domain_list domains;
-	/* A client silent for this long goes to the fallback with what came. */
+	/* A client that is silent for this long goes to the fallback. */
 	unsigned int hello_timeout_ms;
 	/* How long the listeners stay open after the redirect is gone, for
-	 * handshakes that began before. */
+	 * handshakes that began before it went. */
 	unsigned int grace_ms;
-	/* How long an orphan's connections have when it drains. */
+	/* How long the connections of an orphan have once it drains. */
 	unsigned int drain_timeout_ms;
 	/* Connections at one time; beyond it, new ones wait in the backlog or
 	 * go to another worker. */
 	unsigned int max_connections;
-};
-
-/*
- * One page shared by supervisor and one worker. Every field has one writer, the
- * worker; the supervisor only reads, and sums up. It is how the root process
- * learns of the traffic without reading a byte that a stranger sent.
- */
-struct proxy_counters {
-	/* CLOCK_MONOTONIC in ns of the worker's last turn; at most 1 s old in
-	 * a worker that is well. */
-	atomic_uint_least64_t heartbeat_ns;
-	/* Bits of enum confinement (confinement.h) in force in the worker. */
-	atomic_uint confinement;
-	/* Accepted and not yet closed, in whatever state. */
-	atomic_uint_least64_t open_connections;
-	atomic_uint_least64_t accepted;
-	/* By verdict. */
-	atomic_uint_least64_t to_alpn;
-	atomic_uint_least64_t to_fallback;
-	/* Sent to the fallback because the hello did not come in time. */
-	atomic_uint_least64_t hello_timeouts;
-	/* Challenges sent to the fallback because of their domain. */
-	atomic_uint_least64_t other_domains;
-	/* Closed because no address of the backend took the connection. */
-	atomic_uint_least64_t alpn_unreachable;
-	atomic_uint_least64_t fallback_unreachable;
-	/* Ended by a reset from either side, which was passed on. */
-	atomic_uint_least64_t resets;
-	atomic_uint_least64_t bytes_from_clients;
-	atomic_uint_least64_t bytes_to_clients;
-	/* Times that accept() paused for want of descriptors or by the cap. */
-	atomic_uint_least64_t accept_pauses;
-};
-
-/* Between supervisor and worker, see control.h. */
-enum proxy_message {
-	/* supervisor -> worker: the redirect is gone; accept for grace_ms
-	 * more, then close the listeners and end with the last connection. */
-	PROXY_DRAIN = 'D',
-	/* supervisor -> worker: close what is left and exit. */
-	PROXY_TERMINATE = 'T',
-	/* supervisor -> worker: the descriptor with it is the log's from now
-	 * on. */
-	PROXY_LOG_FILE = 'L',
-	/* worker -> supervisor: the loop runs, attach the redirect. */
-	PROXY_READY = 'R',
-	/* worker -> supervisor: no listener is open any more. */
-	PROXY_LISTENERS_CLOSED = 'C',
 };
 
 /* What the loop is given; nothing here is changed but the listeners. */
@@ -97,10 +50,9 @@ struct proxy_environment {
 	 */
 	volatile uint64_t *lease;
 	/*
-	 * What to do when the supervisor dies. True: drain, because new flows
-	 * go to the web server by themselves once the lease is gone. False
-	 * (iptables): go on serving, because the rule still sends visitors
-	 * here; SIGTERM then drains.
+	 * When the supervisor dies: drain, because without the lease new flows
+	 * go to the web server by themselves; or (iptables) serve on until
+	 * SIGTERM, because the rule still sends visitors here.
 	 */
 	bool drain_when_orphaned;
 };
@@ -108,11 +60,11 @@ struct proxy_environment {
 #define PROXY_LEASE_NS (2 * NS_PER_S)
 
 /*
- * Serve until drained or told to terminate. SIGTERM is looked at only by an
- * orphan; SIGPIPE is ignored from now on. How many connections there may be at
- * one time is settled here, by max_connections or by what RLIMIT_NOFILE leaves
- * beside the descriptors that are open by then. Closes the listeners. Returns
- * 0, or negative errno if the loop could not be set up or select() failed.
+ * Serve until drained or told to terminate. Only an orphan heeds SIGTERM;
+ * SIGPIPE is ignored from now on. There may be max_connections at one time, or
+ * fewer if RLIMIT_NOFILE leaves fewer descriptors beside those that are open
+ * now. Closes the listeners. Returns 0, or negative errno if the loop could not
+ * be set up or select() failed.
  */
 int proxy_run(struct proxy_environment *environment);
 

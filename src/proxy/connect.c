@@ -8,18 +8,20 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "proxy/connection.h"
 #include "proxy/engine.h"
 #include "proxy/original_destination.h"
 #include "proxy/proxy_header.h"
+#include "proxy/relay.h"
 
-/* A want of descriptors or ports ends when other connections end; a visitor
- * waits this long for it, like for a web server that is busy. */
+/* Descriptors or ports are there again when other connections end; a visitor
+ * waits this long for them, as for a web server that is busy. */
 #define SHORTAGE_PATIENCE_NS (10 * NS_PER_S)
 
-static bool is_shortage(int error)
+static bool is_shortage(int err)
 {
-	return error == -EMFILE || error == -ENFILE || error == -ENOBUFS ||
-	       error == -ENOMEM || error == -EADDRNOTAVAIL || error == -EAGAIN;
+	return err == -EMFILE || err == -ENFILE || err == -ENOBUFS ||
+	       err == -ENOMEM || err == -EADDRNOTAVAIL || err == -EAGAIN;
 }
 
 static bool has_next_address(const struct connection *connection)
@@ -27,28 +29,19 @@ static bool has_next_address(const struct connection *connection)
 	return connection->address_index + 1u < connection->backend->count;
 }
 
-static void forget_backend(struct engine *engine, struct connection *connection)
+/* What to do about it, where the err alone does not say. */
+static const char *advice_on(const struct backend *backend, int err)
 {
-	if (connection->backend_fd < 0)
-		return;
-	readiness_forget(&engine->readiness, connection->backend_fd);
-	engine->connections[connection->backend_fd] = NULL;
-	close_fd_at(&connection->backend_fd);
-}
-
-/* What to do about it, where the error alone does not say. */
-static const char *advice_on(const struct backend *backend, int error)
-{
-	if (error == -EACCES && backend_is_unix(backend))
+	if (err == -EACCES && backend_is_unix(backend))
 		return ": let the proxy's user (--user) write to the socket "
 		       "and search its folders";
-	if (error == -EAGAIN && backend_is_unix(backend))
+	if (err == -EAGAIN && backend_is_unix(backend))
 		return ": its queue is full";
 	return "";
 }
 
 static void report_unreachable(struct engine *engine,
-			       const struct backend *backend, int error)
+			       const struct backend *backend, int err)
 {
 	bool alpn = backend == &engine->config->alpn;
 	uint64_t left_out;
@@ -64,12 +57,12 @@ static void report_unreachable(struct engine *engine,
 		log_warning("cannot connect to %s %s: %s%s (%llu more since "
 			    "the last such line)",
 			    alpn ? "ACME responder" : "fallback", backend->text,
-			    error_text(error), advice_on(backend, error),
+			    error_text(err), advice_on(backend, err),
 			    (unsigned long long)left_out);
 	else
 		log_warning("cannot connect to %s %s: %s%s",
 			    alpn ? "ACME responder" : "fallback", backend->text,
-			    error_text(error), advice_on(backend, error));
+			    error_text(err), advice_on(backend, err));
 }
 
 /*
@@ -82,32 +75,31 @@ static int hold_header(struct connection *connection, const uint8_t *bytes,
 	struct flow *flow = &connection->from_client;
 	struct sockaddr_storage destination;
 	uint8_t header[PROXY_HEADER_SIZE];
-	int error;
+	int err;
 
 	original_destination(connection->client_fd,
 			     connection->address.any.sa_family, &destination);
 	connection->header_length = (uint8_t)proxy_header_write(
 		connection->backend->proxy_protocol, &connection->address.any,
 		(const struct sockaddr *)&destination, header);
-	error = flow_hold_before(flow, header, connection->header_length);
-	return error ? error : flow_hold(flow, bytes, length);
+	err = flow_hold_before(flow, header, connection->header_length);
+	return err ? err : flow_hold(flow, bytes, length);
 }
 
 /* No address is left to try. */
 static void give_up(struct engine *engine, struct connection *connection,
-		    int error, const uint8_t *bytes, size_t length)
+		    int err, const uint8_t *bytes, size_t length)
 {
 	uint64_t age = engine->now_ns - connection->accepted_ns;
 
-	if (connection->connect_error)
-		error = connection->connect_error;
-	if (is_shortage(error) && age < SHORTAGE_PATIENCE_NS &&
+	if (connection->connect_err)
+		err = connection->connect_err;
+	if (is_shortage(err) && age < SHORTAGE_PATIENCE_NS &&
 	    flow_hold(&connection->from_client, bytes, length) == 0) {
-		deadline_start(&connection->deadline, &engine->retry_deadlines,
-			       engine_read_clock(engine));
+		connection_wait(engine, connection, TIMER_RETRY);
 		return;
 	}
-	report_unreachable(engine, connection->backend, error);
+	report_unreachable(engine, connection->backend, err);
 	connection_abort(engine, connection, CONNECTION_UNREACHABLE);
 }
 
@@ -125,8 +117,7 @@ static int open_backend(struct engine *engine, struct connection *connection)
 		close(fd);
 		return -EMFILE;
 	}
-	connection->backend_fd = fd;
-	engine->connections[fd] = connection;
+	connection_set_backend(engine, connection, fd);
 	if (connect(fd, (const struct sockaddr *)&endpoint->address,
 		    endpoint->length) == 0)
 		return 0;
@@ -145,30 +136,30 @@ static int reach(struct engine *engine, struct connection *connection,
 		 const uint8_t *bytes, size_t length)
 {
 	struct flow *flow = &connection->from_client;
-	int error = open_backend(engine, connection);
+	int err = open_backend(engine, connection);
 
-	if (error && error != -EINPROGRESS)
-		return error;
+	if (err && err != -EINPROGRESS)
+		return err;
 	if (flow_deliver(flow, &engine->tools, connection->backend_fd, bytes,
 			 length) != FLOW_OK)
 		return -errno;
-	return flow->bytes > 0 ? 0 : error;
+	return flow->bytes > 0 ? 0 : err;
 }
 
 /*
  * The current address failed. Is there another, which then is the current one?
- * If not, give up: not for a want of ports, say, or of a whole family, if an
- * address has told more.
+ * If not, give up, with the error that tells most: a refusal says more than too
+ * few ports or a family that is switched off.
  */
 static bool go_to_next_address(struct engine *engine,
-			       struct connection *connection, int error,
+			       struct connection *connection, int err,
 			       const uint8_t *bytes, size_t length)
 {
-	forget_backend(engine, connection);
-	if (!is_shortage(error))
-		connection->connect_error = error;
+	connection_drop_backend(engine, connection);
+	if (!is_shortage(err))
+		connection->connect_err = err;
 	if (!has_next_address(connection)) {
-		give_up(engine, connection, error, bytes, length);
+		give_up(engine, connection, err, bytes, length);
 		return false;
 	}
 	connection->address_index++;
@@ -179,25 +170,22 @@ static bool go_to_next_address(struct engine *engine,
 static void try_addresses(struct engine *engine, struct connection *connection,
 			  const uint8_t *bytes, size_t length)
 {
-	int error;
+	int err;
 
-	while ((error = reach(engine, connection, bytes, length)) != 0 &&
-	       error != -EINPROGRESS) {
-		if (!go_to_next_address(engine, connection, error, bytes,
-					length))
+	while ((err = reach(engine, connection, bytes, length)) != 0 &&
+	       err != -EINPROGRESS) {
+		if (!go_to_next_address(engine, connection, err, bytes, length))
 			return;
 	}
-	if (error == 0) {
-		connection_relay(engine, connection);
+	if (err == 0) {
+		relay_begin(engine, connection);
 		return;
 	}
 	readiness_watch(&engine->readiness, connection->backend_fd,
 			READINESS_WRITE);
 	/* The last address has all the time that the kernel gives it. */
 	if (has_next_address(connection))
-		deadline_start(&connection->deadline,
-			       &engine->connect_deadlines,
-			       engine_read_clock(engine));
+		connection_wait(engine, connection, TIMER_CONNECT);
 }
 
 void connect_begin(struct engine *engine, struct connection *connection,
@@ -222,29 +210,32 @@ void connect_begin(struct engine *engine, struct connection *connection,
 }
 
 static void try_next(struct engine *engine, struct connection *connection,
-		     int error)
+		     int err)
 {
-	if (go_to_next_address(engine, connection, error, NULL, 0))
+	if (go_to_next_address(engine, connection, err, NULL, 0))
 		try_addresses(engine, connection, NULL, 0);
 }
 
-void connect_finish(struct engine *engine, struct connection *connection)
+static void finish(struct engine *engine, struct connection *connection)
 {
-	int error = 0;
-	socklen_t size = sizeof(error);
+	int err = connection_failure(connection->backend_fd);
 
-	if (getsockopt(connection->backend_fd, SOL_SOCKET, SO_ERROR, &error,
-		       &size) != 0)
-		error = errno;
 	deadline_stop(&connection->deadline);
-	if (error == 0 &&
-	    flow_deliver(&connection->from_client, &engine->tools,
-			 connection->backend_fd, NULL, 0) != FLOW_OK)
-		error = errno;
-	if (error == 0)
-		connection_relay(engine, connection);
+	if (!err && flow_deliver(&connection->from_client, &engine->tools,
+				 connection->backend_fd, NULL, 0) != FLOW_OK)
+		err = -errno;
+	if (!err)
+		relay_begin(engine, connection);
 	else
-		try_next(engine, connection, -error);
+		try_next(engine, connection, err);
+}
+
+void connect_event(struct engine *engine, struct connection *connection, int fd)
+{
+	if (fd == connection->backend_fd)
+		finish(engine, connection);
+	else if (connection_failure(fd) != 0)
+		connection_abort(engine, connection, CONNECTION_CLIENT_FAILED);
 }
 
 void connect_timeout(struct engine *engine, struct connection *connection)

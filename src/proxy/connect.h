@@ -6,8 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/address.h"
-
+struct backend;
 struct connection;
 struct engine;
 
@@ -19,13 +18,15 @@ void connect_begin(struct engine *engine, struct connection *connection,
 		   const struct backend *backend, const uint8_t *bytes,
 		   size_t length);
 
-/* The handshake that connect() began has ended, well or not. */
-void connect_finish(struct engine *engine, struct connection *connection);
+/* Something happened to @fd, one of the connection's two: the handshake with
+ * the backend has ended, well or not, or the client has. */
+void connect_event(struct engine *engine, struct connection *connection,
+		   int fd);
 
 /* This address takes too long: try the next. */
 void connect_timeout(struct engine *engine, struct connection *connection);
 
-/* Begin again after a want of descriptors or ports. */
+/* There were too few descriptors or ports: begin again. */
 void connect_retry(struct engine *engine, struct connection *connection);
 
 #endif

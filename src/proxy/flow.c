@@ -52,10 +52,10 @@ int flow_hold(struct flow *flow, const uint8_t *bytes, size_t length)
 int flow_hold_before(struct flow *flow, const uint8_t *bytes, size_t length)
 {
 	const size_t held = flow->held_length;
-	int error = flow_hold(flow, bytes, length);
+	int err = flow_hold(flow, bytes, length);
 
-	if (error || held == 0)
-		return error;
+	if (err || held == 0)
+		return err;
 	memmove(flow->held.memory + length, flow->held.memory, held);
 	memcpy(flow->held.memory, bytes, length);
 	return 0;

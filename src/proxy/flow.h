@@ -36,7 +36,7 @@ enum flow_result {
 	 * before. */
 	FLOW_SOURCE_FAILED,
 	FLOW_SINK_FAILED,
-	/* Bytes are lost by an error that is neither's, as want of memory. */
+	/* Bytes are lost by an error that is neither's, such as no memory. */
 	FLOW_BROKEN,
 };
 

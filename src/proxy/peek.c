@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "hello/client_hello.h"
 #include "proxy/connect.h"
+#include "proxy/connection.h"
 #include "proxy/engine.h"
 
 /* Most hellos come whole and never need memory of their own. */
@@ -23,8 +24,8 @@ static int keep_hello(struct connection *connection,
 	return 0;
 }
 
-/* For the line of log at the end of the connection; half a hello (NULL) may
- * have half a name. */
+/* For the log line at the end of the connection; not half a hello (NULL), which
+ * may have half a name. */
 static void keep_for_log(struct connection *connection,
 			 const struct client_hello *hello)
 {
@@ -62,7 +63,7 @@ static void judge(struct engine *engine, struct connection *connection,
 	connect_begin(engine, connection, backend, bytes, length);
 }
 
-/* A challenge that nobody asked us to take is the web server's to answer. */
+/* A challenge that we were not asked to take is the web server's to answer. */
 static void judge_challenge(struct engine *engine,
 			    struct connection *connection,
 			    const struct client_hello *hello,
@@ -117,6 +118,15 @@ void peek_read(struct engine *engine, struct connection *connection)
 	} else if (errno != EAGAIN && errno != EINTR) {
 		connection_abort(engine, connection, CONNECTION_CLIENT_FAILED);
 	}
+}
+
+void peek_begin(struct engine *engine, struct connection *connection)
+{
+	connection_wait(engine, connection, TIMER_HELLO);
+	readiness_watch(&engine->readiness, connection->client_fd,
+			READINESS_READ);
+	/* The hello follows on the heels of the handshake. */
+	peek_read(engine, connection);
 }
 
 void peek_timeout(struct engine *engine, struct connection *connection)

@@ -6,7 +6,10 @@
 struct connection;
 struct engine;
 
-/* The client has sent something, or may have. */
+/* It was just opened: watch it, and read what is there already. */
+void peek_begin(struct engine *engine, struct connection *connection);
+
+/* The client has sent something. */
 void peek_read(struct engine *engine, struct connection *connection);
 
 /* The hello timeout is over: to the fallback, with what came. */

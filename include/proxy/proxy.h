@@ -24,7 +24,8 @@ struct proxy_config {
 	struct backend fallback;
 	/* The names whose challenges are for the responder. */
 	struct domain_list domains;
-	/* A client that is silent for this long goes to the fallback. */
+	/* A client that is silent for this long goes to the fallback, or for
+	 * three times as long if it has begun a hello. */
 	unsigned int hello_timeout_ms;
 	/* How long the listeners stay open after the redirect is gone, for
 	 * handshakes that began before it went. */

@@ -19,8 +19,9 @@ struct connection;
 
 /* What a connection may be waiting for; the loop has a handler for each. */
 enum engine_timer {
-	/* The hello. */
+	/* The hello; the rest of a begun one. */
 	TIMER_HELLO,
+	TIMER_BEGUN_HELLO,
 	/* An address of the backend, while there is another to try. */
 	TIMER_CONNECT,
 	/* Descriptors or ports to connect with. */

@@ -129,8 +129,23 @@ void peek_begin(struct engine *engine, struct connection *connection)
 	peek_read(engine, connection);
 }
 
-void peek_timeout(struct engine *engine, struct connection *connection)
+static void give_up(struct engine *engine, struct connection *connection)
 {
 	counter_add(&engine->counters->hello_timeouts, 1);
 	judge(engine, connection, CONNECTION_SILENT, NULL, NULL, 0);
+}
+
+/* A begun hello is not silence: a segment that was lost comes again after 1, 3
+ * or 7 s. */
+void peek_timeout(struct engine *engine, struct connection *connection)
+{
+	if (connection->hello)
+		connection_wait(engine, connection, TIMER_BEGUN_HELLO);
+	else
+		give_up(engine, connection);
+}
+
+void peek_begun_timeout(struct engine *engine, struct connection *connection)
+{
+	give_up(engine, connection);
 }

@@ -192,6 +192,13 @@ void connect_begin(struct engine *engine, struct connection *connection,
 		   const struct backend *backend, const uint8_t *bytes,
 		   size_t length)
 {
+	const bool header = backend->proxy_protocol != PROXY_PROTOCOL_NONE;
+	/* A balancer's header is what the web server expects. The responder
+	 * does not, but where it wants one, this is the one to have. */
+	const size_t preamble_length = backend == &engine->config->alpn
+					       ? connection->preamble_length
+					       : 0;
+
 	connection->state = CONNECTION_CONNECT;
 	connection->backend = backend;
 	connection->unix_backend = backend_is_unix(backend);
@@ -199,12 +206,17 @@ void connect_begin(struct engine *engine, struct connection *connection,
 	/* What more it sends can wait; that it is gone is worth knowing. */
 	readiness_watch(&engine->readiness, connection->client_fd,
 			READINESS_HANGUP);
-	if (backend->proxy_protocol != PROXY_PROTOCOL_NONE) {
+	if (header && preamble_length == 0) {
 		if (hold_header(connection, bytes, length) != 0) {
 			connection_abort(engine, connection, CONNECTION_BROKEN);
 			return;
 		}
 		length = 0;
+	} else if (!header && length > 0) {
+		bytes += preamble_length;
+		length -= preamble_length;
+	} else if (!header) {
+		flow_skip(&connection->from_client, preamble_length);
 	}
 	try_addresses(engine, connection, bytes, length);
 }

@@ -81,6 +81,9 @@ struct connection {
 	uint8_t failed;
 	/* The first bytes of from_client that are ours: a PROXY header. */
 	uint8_t header_length;
+	/* The client's first bytes that are a PROXY header (proxy_preamble.h);
+	 * 0 if there is none. */
+	uint16_t preamble_length;
 	/* The backend is a socket of this host. */
 	bool unix_backend;
 	/* Why one of the backend's addresses failed; 0 if none did but for too

@@ -61,6 +61,12 @@ int flow_hold_before(struct flow *flow, const uint8_t *bytes, size_t length)
 	return 0;
 }
 
+void flow_skip(struct flow *flow, size_t length)
+{
+	flow->held_offset += (uint32_t)length;
+	flow->held_length -= (uint32_t)length;
+}
+
 static void release_held(struct flow *flow, struct flow_tools *tools)
 {
 	if (!flow->held_in_pipe)

@@ -77,6 +77,9 @@ int flow_hold(struct flow *flow, const uint8_t *bytes, size_t length);
 /* The same before those held; only for a flow that has delivered none. */
 int flow_hold_before(struct flow *flow, const uint8_t *bytes, size_t length);
 
+/* Let go of the first @length bytes of those held in memory. */
+void flow_skip(struct flow *flow, size_t length);
+
 /*
  * Deliver what is held, then @length fresh bytes at @bytes, keeping what the
  * sink does not take, then pass on nothing more. Either may be empty, but not

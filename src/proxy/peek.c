@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "hello/client_hello.h"
+#include "hello/proxy_preamble.h"
 #include "proxy/connect.h"
 #include "proxy/connection.h"
 #include "proxy/engine.h"
@@ -37,7 +38,7 @@ static void keep_for_log(struct connection *connection,
 	connection->hello = NULL;
 }
 
-/* @bytes are those that came last and are not yet held. */
+/* @bytes are all that came, unless they are held. */
 static void judge(struct engine *engine, struct connection *connection,
 		  enum connection_verdict verdict,
 		  const struct client_hello *hello, const uint8_t *bytes,
@@ -50,13 +51,6 @@ static void judge(struct engine *engine, struct connection *connection,
 	connection->verdict = (uint8_t)verdict;
 	deadline_stop(&connection->deadline);
 	keep_for_log(connection, hello);
-	if (length > 0 && connection->from_client.held_length > 0) {
-		if (flow_hold(&connection->from_client, bytes, length) != 0) {
-			connection_abort(engine, connection, CONNECTION_BROKEN);
-			return;
-		}
-		length = 0;
-	}
 	counter_add(acme ? &engine->counters->to_alpn
 			 : &engine->counters->to_fallback,
 		    1);
@@ -80,14 +74,52 @@ static void judge_challenge(struct engine *engine,
 	      length);
 }
 
+/*
+ * Where the part of @bytes, all that came, begins that @hello has not seen: it
+ * has seen all but the last @length. The hello itself begins behind a preamble,
+ * and that may be incomplete.
+ */
+static size_t unseen_offset(struct connection *connection, const uint8_t *bytes,
+			    size_t all, size_t length)
+{
+	int preamble_length;
+
+	if (connection->hello)
+		return all - length;
+	preamble_length = proxy_preamble_length(bytes, all);
+	if (preamble_length == PROXY_PREAMBLE_NEED_MORE)
+		return all;
+	connection->preamble_length = (uint16_t)preamble_length;
+	return connection->preamble_length;
+}
+
+/* @bytes are new. */
 static void take_bytes(struct engine *engine, struct connection *connection,
 		       const uint8_t *bytes, size_t length)
 {
+	struct flow *flow = &connection->from_client;
+	const bool held = flow->held_length > 0;
 	struct client_hello first = { 0 };
 	struct client_hello *hello = connection->hello ? connection->hello
 						       : &first;
+	enum client_hello_verdict verdict = CLIENT_HELLO_NEED_MORE;
+	size_t all = length;
+	size_t offset;
 
-	switch (client_hello_feed(hello, bytes, length)) {
+	if (held && flow_hold(flow, bytes, length) != 0) {
+		connection_abort(engine, connection, CONNECTION_BROKEN);
+		return;
+	}
+	if (held) {
+		bytes = flow->held.memory;
+		all = flow->held_length;
+	}
+	offset = unseen_offset(connection, bytes, all, length);
+	if (offset < all)
+		verdict =
+			client_hello_feed(hello, bytes + offset, all - offset);
+	length = held ? 0 : all;
+	switch (verdict) {
 	case CLIENT_HELLO_ACME:
 		judge_challenge(engine, connection, hello, bytes, length);
 		break;
@@ -96,8 +128,8 @@ static void take_bytes(struct engine *engine, struct connection *connection,
 		      length);
 		break;
 	case CLIENT_HELLO_NEED_MORE:
-		if (keep_hello(connection, hello) != 0 ||
-		    flow_hold(&connection->from_client, bytes, length) != 0)
+		if ((offset < all && keep_hello(connection, hello) != 0) ||
+		    flow_hold(flow, bytes, length) != 0)
 			connection_abort(engine, connection, CONNECTION_BROKEN);
 		break;
 	}

@@ -811,6 +811,100 @@ static void each_backend_has_a_header_of_its_own(void **state)
 	end(relay(fixture));
 }
 
+/* What a balancer puts before the client's bytes. */
+static const uint8_t preamble1[] =
+	"PROXY TCP4 192.0.2.7 198.51.100.1 5 443\r\n";
+static const uint8_t preamble2[] = "\r\n\r\n\0\r\nQUIT\n\x21\x11\0\14"
+				   "\xc0\0\2\7\xc6\x33\x64\1\0\5\1\xbb";
+static const struct {
+	const uint8_t *bytes;
+	size_t length;
+} preambles[] = {
+	{ preamble1, sizeof(preamble1) - 1 },
+	{ preamble2, sizeof(preamble2) - 1 },
+};
+
+/* A visitor who says preamble @i and @hello in pieces of @size bytes. */
+static int visit_behind_preamble(const struct fixture *fixture, size_t i,
+				 const struct hello *hello, size_t size)
+{
+	const size_t length = preambles[i].length + hello->length;
+	int client = visit(fixture);
+	static uint8_t bytes[8192];
+
+	memcpy(bytes, preambles[i].bytes, preambles[i].length);
+	memcpy(bytes + preambles[i].length, hello->bytes, hello->length);
+	for (size_t said = 0; said < length; said += size)
+		say(client, bytes + said,
+		    length - said < size ? length - said : size);
+	return client;
+}
+
+static void judges_what_is_behind_a_balancers_header(void **state)
+{
+	struct fixture *fixture = *state;
+	static const size_t sizes[] = { 8192, 50, 13, 1 };
+	const struct hello *acme = acme_hello();
+	const struct hello *other = browser_hello();
+	size_t challenges = 0;
+
+	fixture_start(fixture);
+	for (size_t i = 0; i < ARRAY_SIZE(preambles); i++) {
+		for (size_t j = 0; j < ARRAY_SIZE(sizes); j++) {
+			int client = visit_behind_preamble(fixture, i, acme,
+							   sizes[j]);
+			int server = take_visitor(fixture->alpn);
+
+			expect(server, acme->bytes, acme->length);
+			hang_up(client, server);
+			client = visit_behind_preamble(fixture, i, other,
+						       sizes[j]);
+			server = take_visitor(fixture->fallback);
+			expect(server, preambles[i].bytes, preambles[i].length);
+			expect(server, other->bytes, other->length);
+			hang_up(client, server);
+			challenges++;
+		}
+	}
+	assert_int_equal(fixture_counter(fixture, to_alpn), challenges);
+	assert_int_equal(fixture_counter(fixture, to_fallback), challenges);
+}
+
+static void passes_a_balancers_header_on_in_place_of_ours(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct hello *hello = acme_hello();
+
+	fixture->config.alpn.proxy_protocol = PROXY_PROTOCOL_V1;
+	fixture_start(fixture);
+	for (size_t i = 0; i < ARRAY_SIZE(preambles); i++) {
+		int client = visit_behind_preamble(fixture, i, hello, 40);
+		int server = take_visitor(fixture->alpn);
+
+		expect(server, preambles[i].bytes, preambles[i].length);
+		expect(server, hello->bytes, hello->length);
+		hang_up(client, server);
+	}
+}
+
+/* Its client is the silent one. */
+static void gives_a_balancers_header_alone_to_the_fallback(void **state)
+{
+	struct fixture *fixture = *state;
+	static const struct hello nothing;
+
+	fixture->config.hello_timeout_ms = 60;
+	fixture_start(fixture);
+	for (size_t i = 0; i < ARRAY_SIZE(preambles); i++) {
+		int client = visit_behind_preamble(fixture, i, &nothing, 10);
+		int server = take_visitor(fixture->fallback);
+
+		expect(server, preambles[i].bytes, preambles[i].length);
+		hang_up(client, server);
+	}
+	fixture_expect_counter(fixture, hello_timeouts, ARRAY_SIZE(preambles));
+}
+
 /* One that refuses, one that is deaf, then the right one: one header. */
 static void takes_the_header_to_the_next_address(void **state)
 {
@@ -1242,6 +1336,9 @@ int main(void)
 		proxy_test(puts_a_header_before_whatever_came),
 		proxy_test(each_backend_has_a_header_of_its_own),
 		proxy_test(takes_the_header_to_the_next_address),
+		proxy_test(judges_what_is_behind_a_balancers_header),
+		proxy_test(passes_a_balancers_header_on_in_place_of_ours),
+		proxy_test(gives_a_balancers_header_alone_to_the_fallback),
 		proxy_test(waits_for_a_backend_with_a_full_backlog),
 		proxy_test(leaves_an_address_that_does_not_answer),
 		unix_test(routes_by_alpn_in_both_families),

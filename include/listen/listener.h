@@ -40,6 +40,10 @@ struct listeners {
 int listeners_open(struct listeners *listeners, enum listener_scope scope,
 		   uint16_t port, bool ipv6);
 
+/* Set on @fd, which no listener accepted, what accepted sockets inherit. 0 or
+ * negative errno. */
+int listeners_set_inherited(int fd);
+
 /* Does anybody listen on @port, at whatever address? Opens nothing. */
 bool listeners_port_is_taken(uint16_t port);
 

@@ -19,6 +19,10 @@ struct proxy_counters {
 	/* Accepted and not yet closed, in whatever state. */
 	atomic_uint_least64_t open_connections;
 	atomic_uint_least64_t accepted;
+	/* By PROXY_TAKE: those among the accepted, and those that were not
+	 * taken. */
+	atomic_uint_least64_t handed_over;
+	atomic_uint_least64_t handed_over_refused;
 	/* By verdict. */
 	atomic_uint_least64_t to_alpn;
 	atomic_uint_least64_t to_fallback;

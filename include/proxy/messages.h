@@ -11,6 +11,10 @@ enum proxy_message {
 	PROXY_TERMINATE = 'T',
 	/* supervisor -> worker: log to the descriptor that comes with it. */
 	PROXY_LOG_FILE = 'L',
+	/* supervisor -> worker: serve the connected TCP socket that comes with
+	 * it, in whose queue the client's first bytes may be. It is closed
+	 * where there is no room for it. */
+	PROXY_TAKE = 'K',
 	/* worker -> supervisor: the loop runs, attach the redirect. */
 	PROXY_READY = 'R',
 	/* worker -> supervisor: no listener is open any more. */

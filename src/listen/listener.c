@@ -20,7 +20,7 @@
  * Set before listen(): accepted sockets inherit them, which saves two system
  * calls for every connection.
  */
-static int set_inherited_options(int fd)
+int listeners_set_inherited(int fd)
 {
 	static const struct {
 		int level;
@@ -98,7 +98,7 @@ static int listener_open(int family, enum listener_scope scope, uint16_t port)
 		return -errno;
 	err = set_address_options(fd, family, scope);
 	if (!err)
-		err = set_inherited_options(fd);
+		err = listeners_set_inherited(fd);
 	if (err)
 		return err;
 	if (bind(fd, (const struct sockaddr *)&address, length) < 0 ||

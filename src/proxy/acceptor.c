@@ -2,6 +2,7 @@
 #include "proxy/acceptor.h"
 
 #include <errno.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -121,12 +122,22 @@ static enum outcome accept_failed(struct acceptor *acceptor, int err)
 	}
 }
 
+/* False if there is no memory. */
+static bool serve(struct engine *engine, int fd,
+		  const struct sockaddr_storage *address)
+{
+	struct connection *connection = connection_open(engine, fd, address);
+
+	if (connection)
+		peek_begin(engine, connection);
+	return connection;
+}
+
 static enum outcome accept_one(struct acceptor *acceptor, int listener)
 {
 	struct engine *engine = acceptor->engine;
 	struct sockaddr_storage address = { 0 };
 	socklen_t size = sizeof(address);
-	struct connection *connection;
 	int fd;
 
 	/* Whoever waits when the listeners close would be reset. */
@@ -143,9 +154,7 @@ static enum outcome accept_one(struct acceptor *acceptor, int listener)
 		pause_accepting(acceptor, ACCEPTOR_SHORTAGE);
 		return OUTCOME_PAUSED;
 	}
-	connection = connection_open(engine, fd, &address);
-	if (connection)
-		peek_begin(engine, connection);
+	serve(engine, fd, &address);
 	return OUTCOME_ACCEPTED;
 }
 
@@ -179,6 +188,32 @@ void acceptor_ready(struct acceptor *acceptor, int fd)
 	if (outcome == OUTCOME_BROKEN ||
 	    (outcome == OUTCOME_EMPTY && acceptor->closing))
 		close_listener(acceptor->engine, listener_at(acceptor, fd));
+}
+
+static bool take(struct acceptor *acceptor, int fd)
+{
+	struct engine *engine = acceptor->engine;
+	struct sockaddr_storage address = { 0 };
+	socklen_t size = sizeof(address);
+	cleanup_fd int taken = fd;
+	const int on = 1;
+
+	if (fd < 0 || (size_t)fd >= engine->readiness.capacity ||
+	    is_full(acceptor))
+		return false;
+	if (ioctl(fd, FIONBIO, &on) < 0 || listeners_set_inherited(fd) < 0 ||
+	    getpeername(fd, (struct sockaddr *)&address, &size) < 0)
+		return false;
+	return serve(engine, steal_fd(&taken), &address);
+}
+
+void acceptor_take(struct acceptor *acceptor, int fd)
+{
+	struct proxy_counters *counters = acceptor->engine->counters;
+
+	counter_add(take(acceptor, fd) ? &counters->handed_over
+				       : &counters->handed_over_refused,
+		    1);
 }
 
 /* While the listeners are to close, there may be too many. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The accepting side: takes new connections while there is room for them, and
- * leaves them in the kernel's backlog while there is not.
+ * Where connections come from: from the listeners while there is room, left in
+ * the kernel's backlog while there is not; or handed over one by one.
  */
 #ifndef PROXY_ACCEPTOR_H
 #define PROXY_ACCEPTOR_H
@@ -49,6 +49,9 @@ bool acceptor_is_open(const struct acceptor *acceptor);
 bool acceptor_owns(const struct acceptor *acceptor, int fd);
 /* The listener @fd has connections waiting. */
 void acceptor_ready(struct acceptor *acceptor, int fd);
+/* Serve @fd, a connected socket that no listener accepted, or close it if there
+ * is no room; -1 if it was lost on its way. It is the acceptor's now. */
+void acceptor_take(struct acceptor *acceptor, int fd);
 /* Take what the backlog holds and close the listeners; acceptor_is_open()
  * says when that is done. */
 void acceptor_finish(struct acceptor *acceptor);

@@ -246,6 +246,8 @@ static void read_control(struct loop *loop)
 		orphan(loop);
 	else if (message == PROXY_DRAIN)
 		drain(loop);
+	else if (message == PROXY_TAKE)
+		acceptor_take(&loop->acceptor, steal_fd(&fd));
 	else if (message == PROXY_TERMINATE)
 		loop->terminated = true;
 	else if (message == PROXY_LOG_FILE && fd >= 0)

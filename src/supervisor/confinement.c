@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -124,6 +125,8 @@ static const struct checked_call {
 	{ SYS_setsockopt, { { 1, ALL_BITS, { SOL_SOCKET, IPPROTO_TCP } } }, 1 },
 	/* Others would take locks, and send signals by F_SETOWN. */
 	{ SYS_fcntl, { { 1, ALL_BITS, { F_GETFD, F_SETPIPE_SZ } } }, 1 },
+	/* A socket that is handed over may block. */
+	{ SYS_ioctl, { { 1, ALL_BITS, { FIONBIO, FIONBIO } } }, 1 },
 	/* No other process's limits. */
 	{ SYS_prlimit64, { { 0, ALL_BITS, { 0, 0 } } }, 1 },
 	/* No code but ours. */

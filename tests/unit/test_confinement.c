@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -23,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -331,7 +333,8 @@ static int harm_others(void)
 		return 2;
 	if (!refused(ptrace(PTRACE_ATTACH, world.victim, NULL, NULL)))
 		return 3;
-	if (!refused(fcntl(world.backend, F_SETOWN, world.victim)))
+	if (!refused(fcntl(world.backend, F_SETOWN, world.victim)) ||
+	    !refused(ioctl(world.backend, FIOSETOWN, &world.victim)))
 		return 4;
 	if (!refused(syscall(SYS_prlimit64, world.victim, RLIMIT_CPU, &none,
 			     NULL)))
@@ -515,7 +518,8 @@ static int relays(void)
 	backend = accept4(world.backend, NULL, NULL, SOCK_CLOEXEC);
 	if (backend < 0)
 		return 2;
-	if (setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0)
+	if (setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0 ||
+	    ioctl(client, FIONBIO, &on) < 0)
 		return 3;
 	if (send(client, "x", 1, MSG_NOSIGNAL) != 1)
 		return 4;

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 
 #include "base/clock.h"
+#include "base/control.h"
 #include "base/memory.h"
 #include "proxy/proxy_header.h"
 #include "tests/unit/proxy_fixture.h"
@@ -1051,6 +1052,146 @@ static void accepts_through_the_grace_and_drains(void **state)
 	fixture_expect_exit(fixture);
 }
 
+/* A client that has said @length bytes to a server, whose socket is the proxy's
+ * from then on. */
+static int hand_over(const struct fixture *fixture, int family,
+		     const void *bytes, size_t length)
+{
+	struct sockaddr_storage address;
+	socklen_t size = sizeof(address);
+	int listener = fixture_listen(family, 0, 1);
+	int client = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int server;
+
+	set_patience(client);
+	getsockname(listener, (struct sockaddr *)&address, &size);
+	assert_int_equal(connect(client, (struct sockaddr *)&address, size), 0);
+	server = take_visitor(listener);
+	close(listener);
+	if (length > 0)
+		say(client, bytes, length);
+	assert_int_equal(control_send(fixture->control_fd, PROXY_TAKE, server),
+			 0);
+	close(server);
+	return client;
+}
+
+static int hand_over_challenge(const struct fixture *fixture, int family)
+{
+	return hand_over(fixture, family, acme_hello()->bytes,
+			 acme_hello()->length);
+}
+
+static void expect_challenge(const struct fixture *fixture, int client)
+{
+	int server = take_visitor(fixture->alpn);
+
+	expect(server, acme_hello()->bytes, acme_hello()->length);
+	say(server, "certificate", 11);
+	expect(client, "certificate", 11);
+	hang_up(client, server);
+}
+
+static void takes_what_is_handed_over(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct hello *hello = browser_hello();
+	int client, server;
+
+	fixture_start(fixture);
+	expect_challenge(fixture, hand_over_challenge(fixture, AF_INET));
+	expect_challenge(fixture, hand_over_challenge(fixture, AF_INET6));
+	client = hand_over(fixture, AF_INET, hello->bytes, hello->length);
+	server = take_visitor(fixture->fallback);
+	expect(server, hello->bytes, hello->length);
+	hang_up(server, client);
+	assert_int_equal(fixture_counter(fixture, accepted), 3);
+	assert_int_equal(fixture_counter(fixture, handed_over), 3);
+	assert_int_equal(fixture_counter(fixture, handed_over_refused), 0);
+}
+
+/* It came as one that blocks, and nothing is there to read. */
+static void waits_for_nobody_who_is_handed_over(void **state)
+{
+	struct fixture *fixture = *state;
+	int client;
+
+	fixture_start(fixture);
+	client = hand_over(fixture, AF_INET, NULL, 0);
+	fixture_expect_counter(fixture, handed_over, 1);
+	end(relay(fixture));
+	say(client, acme_hello()->bytes, acme_hello()->length);
+	expect_challenge(fixture, client);
+}
+
+/* A socket stays in the network namespace in which it was made. */
+static void takes_sockets_of_another_namespace(void **state)
+{
+	struct fixture *fixture = *state;
+	int here = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	char expected[PROXY_HEADER_SIZE];
+	struct sockaddr_in address;
+	socklen_t size = sizeof(address);
+	int client, server;
+
+	fixture->config.alpn.proxy_protocol = PROXY_PROTOCOL_V1;
+	fixture_start(fixture);
+	fixture_enter_namespace();
+	client = hand_over_challenge(fixture, AF_INET);
+	setns(here, CLONE_NEWNET);
+	close(here);
+	getpeername(client, (struct sockaddr *)&address, &size);
+	server = take_visitor(fixture->alpn);
+	snprintf(expected, sizeof(expected),
+		 "PROXY TCP4 127.0.0.1 127.0.0.1 %u %u\r\n",
+		 ntohs(fixture_port(client)), ntohs(address.sin_port));
+	expect(server, expected, strlen(expected));
+	expect(server, acme_hello()->bytes, acme_hello()->length);
+	hang_up(server, client);
+}
+
+static void refuses_what_is_handed_over_at_the_limit(void **state)
+{
+	struct fixture *fixture = *state;
+	struct relayed relayed;
+	int client, waiting;
+
+	fixture->config.max_connections = 1;
+	fixture_start(fixture);
+	relayed = relay(fixture);
+	waiting = visit(fixture);
+	fixture_expect_counter(fixture, accept_pauses, 1);
+	client = hand_over_challenge(fixture, AF_INET);
+	expect_reset(client);
+	close(client);
+	fixture_expect_counter(fixture, handed_over_refused, 1);
+	/* The descriptor was lost on its way. */
+	fixture_tell(fixture, PROXY_TAKE);
+	fixture_expect_counter(fixture, handed_over_refused, 2);
+	assert_int_equal(fixture_counter(fixture, accepted), 1);
+	assert_int_equal(fixture_counter(fixture, accept_pauses), 1);
+	reset(waiting);
+	end(relayed);
+	fixture_expect_counter(fixture, accepted, 2);
+	fixture_expect_counter(fixture, open_connections, 0);
+	expect_challenge(fixture, hand_over_challenge(fixture, AF_INET));
+}
+
+static void takes_what_is_handed_over_while_it_drains(void **state)
+{
+	struct fixture *fixture = *state;
+	struct relayed relayed;
+
+	fixture->config.grace_ms = 0;
+	fixture_start(fixture);
+	relayed = relay(fixture);
+	fixture_tell(fixture, PROXY_DRAIN);
+	assert_int_equal(fixture_message(fixture), PROXY_LISTENERS_CLOSED);
+	expect_challenge(fixture, hand_over_challenge(fixture, AF_INET));
+	end(relayed);
+	fixture_expect_exit(fixture);
+}
+
 static void drains_when_orphaned(void **state)
 {
 	struct fixture *fixture = *state;
@@ -1355,6 +1496,11 @@ int main(void)
 		unix_test(waits_for_a_full_backlog),
 		unix_test(closes_at_once_if_nobody_listens),
 		proxy_test(accepts_through_the_grace_and_drains),
+		proxy_test(takes_what_is_handed_over),
+		proxy_test(waits_for_nobody_who_is_handed_over),
+		proxy_test(takes_sockets_of_another_namespace),
+		proxy_test(refuses_what_is_handed_over_at_the_limit),
+		proxy_test(takes_what_is_handed_over_while_it_drains),
 		proxy_test(drains_when_orphaned),
 		proxy_test(ends_what_is_left_as_an_orphan),
 		proxy_test(serves_who_waits_for_room_before_it_closes),

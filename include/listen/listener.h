@@ -33,7 +33,7 @@ struct listeners {
 
 /*
  * Open non-blocking, close-on-exec listeners on @port; TCP_NODELAY and
- * keepalive are set on them because accepted sockets inherit both. IPv6 is
+ * SO_KEEPALIVE are set on them because accepted sockets inherit both. IPv6 is
  * left out without an error where the host has none. Returns 0 or negative
  * errno (-EADDRINUSE: somebody listens there); nothing stays open then.
  */

@@ -28,11 +28,9 @@ int listeners_set_inherited(int fd)
 		int value;
 	} inherited[] = {
 		{ IPPROTO_TCP, TCP_NODELAY, 1 },
-		/* A client that vanished must not hold a drain open. */
+		/* As the kernel does it by default: a client that is out of
+		 * reach for minutes may come back. */
 		{ SOL_SOCKET, SO_KEEPALIVE, 1 },
-		{ IPPROTO_TCP, TCP_KEEPIDLE, 60 },
-		{ IPPROTO_TCP, TCP_KEEPINTVL, 15 },
-		{ IPPROTO_TCP, TCP_KEEPCNT, 4 },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(inherited); i++) {

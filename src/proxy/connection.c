@@ -2,6 +2,8 @@
 #include "proxy/connection.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -15,6 +17,28 @@ static void set_count(struct engine *engine, size_t count)
 {
 	engine->connection_count = count;
 	counter_set(&engine->counters->open_connections, count);
+}
+
+/* A client that has vanished is found within 2 min, where the kernel takes 2 h
+ * by default. */
+static void probe(int client_fd)
+{
+	const int idle_s = 60, interval_s = 15, count = 4;
+
+	setsockopt(client_fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s,
+		   sizeof(idle_s));
+	setsockopt(client_fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s,
+		   sizeof(interval_s));
+	setsockopt(client_fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof(count));
+}
+
+void connection_probe_all(struct engine *engine)
+{
+	engine->probing = true;
+	for (size_t fd = 0; fd < engine->readiness.capacity; fd++)
+		if (engine->connections[fd] &&
+		    engine->connections[fd]->client_fd == (int)fd)
+			probe((int)fd);
 }
 
 struct connection *connection_open(struct engine *engine, int client_fd,
@@ -31,6 +55,8 @@ struct connection *connection_open(struct engine *engine, int client_fd,
 	connection->accepted_ns = engine_read_clock(engine);
 	memcpy(&connection->address, address, sizeof(connection->address));
 	engine->connections[client_fd] = connection;
+	if (engine->probing)
+		probe(client_fd);
 	set_count(engine, engine->connection_count + 1);
 	counter_add(&engine->counters->accepted, 1);
 	return connection;

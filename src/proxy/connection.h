@@ -121,6 +121,9 @@ int connection_failure(int fd);
 /* Bytes of the client's that the backend has; a header of ours is not. */
 uint64_t connection_bytes_from_client(const struct connection *connection);
 
+/* From now on, end soon those whose client has vanished. */
+void connection_probe_all(struct engine *engine);
+
 /* Close both ends and free the connection. */
 void connection_release(struct engine *engine, struct connection *connection,
 			enum connection_end end);

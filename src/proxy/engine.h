@@ -4,6 +4,7 @@
 #define PROXY_ENGINE_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -43,6 +44,8 @@ struct engine {
 	/* By descriptor, for both ends; readiness.capacity entries. */
 	struct connection **connections;
 	size_t connection_count;
+	/* Whether clients that have vanished are looked for. */
+	bool probing;
 
 	struct flow_tools tools;
 	struct deadline_queue timers[TIMER_COUNT];

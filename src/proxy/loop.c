@@ -207,6 +207,8 @@ static void drain(struct loop *loop)
 		return;
 	loop->draining = true;
 	write_lease(loop, 0);
+	/* Nobody who has vanished is to hold the drain open. */
+	connection_probe_all(&loop->engine);
 	loop->drain_ns = loop->engine.now_ns +
 			 loop->environment->config->grace_ms * NS_PER_MS;
 }

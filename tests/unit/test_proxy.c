@@ -1052,34 +1052,39 @@ static void accepts_through_the_grace_and_drains(void **state)
 	fixture_expect_exit(fixture);
 }
 
-/* A client that has said @length bytes to a server, whose socket is the proxy's
- * from then on. */
-static int hand_over(const struct fixture *fixture, int family,
-		     const void *bytes, size_t length)
+/* Both ends of a connection that has nothing to do with the proxy's listeners. */
+static struct relayed connect_past_listeners(int family)
 {
+	struct relayed made = { .client = socket(family, SOCK_STREAM, 0) };
+	int listener = fixture_listen(family, 0, 1);
 	struct sockaddr_storage address;
 	socklen_t size = sizeof(address);
-	int listener = fixture_listen(family, 0, 1);
-	int client = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	int server;
 
-	set_patience(client);
+	set_patience(made.client);
 	getsockname(listener, (struct sockaddr *)&address, &size);
-	assert_int_equal(connect(client, (struct sockaddr *)&address, size), 0);
-	server = take_visitor(listener);
+	assert_int_equal(
+		connect(made.client, (struct sockaddr *)&address, size), 0);
+	made.server = take_visitor(listener);
 	close(listener);
-	if (length > 0)
-		say(client, bytes, length);
-	assert_int_equal(control_send(fixture->control_fd, PROXY_TAKE, server),
-			 0);
-	close(server);
-	return client;
+	return made;
 }
 
-static int hand_over_challenge(const struct fixture *fixture, int family)
+static void hand_over(const struct fixture *fixture, int server)
 {
-	return hand_over(fixture, family, acme_hello()->bytes,
-			 acme_hello()->length);
+	assert_int_equal(control_send(fixture->control_fd, PROXY_TAKE, server),
+			 0);
+}
+
+/* The client of a connection that is the proxy's from then on. */
+static int hand_over_hello(const struct fixture *fixture, int family,
+			   const struct hello *hello)
+{
+	struct relayed made = connect_past_listeners(family);
+
+	say(made.client, hello->bytes, hello->length);
+	hand_over(fixture, made.server);
+	close(made.server);
+	return made.client;
 }
 
 static void expect_challenge(const struct fixture *fixture, int client)
@@ -1099,9 +1104,11 @@ static void takes_what_is_handed_over(void **state)
 	int client, server;
 
 	fixture_start(fixture);
-	expect_challenge(fixture, hand_over_challenge(fixture, AF_INET));
-	expect_challenge(fixture, hand_over_challenge(fixture, AF_INET6));
-	client = hand_over(fixture, AF_INET, hello->bytes, hello->length);
+	expect_challenge(fixture,
+			 hand_over_hello(fixture, AF_INET, acme_hello()));
+	expect_challenge(fixture,
+			 hand_over_hello(fixture, AF_INET6, acme_hello()));
+	client = hand_over_hello(fixture, AF_INET, hello);
 	server = take_visitor(fixture->fallback);
 	expect(server, hello->bytes, hello->length);
 	hang_up(server, client);
@@ -1114,14 +1121,16 @@ static void takes_what_is_handed_over(void **state)
 static void waits_for_nobody_who_is_handed_over(void **state)
 {
 	struct fixture *fixture = *state;
-	int client;
+	struct relayed made;
 
 	fixture_start(fixture);
-	client = hand_over(fixture, AF_INET, NULL, 0);
+	made = connect_past_listeners(AF_INET);
+	hand_over(fixture, made.server);
+	close(made.server);
 	fixture_expect_counter(fixture, handed_over, 1);
 	end(relay(fixture));
-	say(client, acme_hello()->bytes, acme_hello()->length);
-	expect_challenge(fixture, client);
+	say(made.client, acme_hello()->bytes, acme_hello()->length);
+	expect_challenge(fixture, made.client);
 }
 
 /* A socket stays in the network namespace in which it was made. */
@@ -1137,7 +1146,7 @@ static void takes_sockets_of_another_namespace(void **state)
 	fixture->config.alpn.proxy_protocol = PROXY_PROTOCOL_V1;
 	fixture_start(fixture);
 	fixture_enter_namespace();
-	client = hand_over_challenge(fixture, AF_INET);
+	client = hand_over_hello(fixture, AF_INET, acme_hello());
 	setns(here, CLONE_NEWNET);
 	close(here);
 	getpeername(client, (struct sockaddr *)&address, &size);
@@ -1161,7 +1170,7 @@ static void refuses_what_is_handed_over_at_the_limit(void **state)
 	relayed = relay(fixture);
 	waiting = visit(fixture);
 	fixture_expect_counter(fixture, accept_pauses, 1);
-	client = hand_over_challenge(fixture, AF_INET);
+	client = hand_over_hello(fixture, AF_INET, acme_hello());
 	expect_reset(client);
 	close(client);
 	fixture_expect_counter(fixture, handed_over_refused, 1);
@@ -1174,7 +1183,8 @@ static void refuses_what_is_handed_over_at_the_limit(void **state)
 	end(relayed);
 	fixture_expect_counter(fixture, accepted, 2);
 	fixture_expect_counter(fixture, open_connections, 0);
-	expect_challenge(fixture, hand_over_challenge(fixture, AF_INET));
+	expect_challenge(fixture,
+			 hand_over_hello(fixture, AF_INET, acme_hello()));
 }
 
 static void takes_what_is_handed_over_while_it_drains(void **state)
@@ -1187,9 +1197,82 @@ static void takes_what_is_handed_over_while_it_drains(void **state)
 	relayed = relay(fixture);
 	fixture_tell(fixture, PROXY_DRAIN);
 	assert_int_equal(fixture_message(fixture), PROXY_LISTENERS_CLOSED);
-	expect_challenge(fixture, hand_over_challenge(fixture, AF_INET));
+	expect_challenge(fixture,
+			 hand_over_hello(fixture, AF_INET, acme_hello()));
 	end(relayed);
 	fixture_expect_exit(fixture);
+}
+
+static int option_of(int fd, int level, int option)
+{
+	int value = -1;
+	socklen_t size = sizeof(value);
+
+	assert_int_equal(getsockopt(fd, level, option, &value, &size), 0);
+	return value;
+}
+
+/* Are @fd's keepalives these, or the kernel's own with NULL? */
+static bool has_keepalive(int fd, const int values[3])
+{
+	static const int options[] = { TCP_KEEPIDLE, TCP_KEEPINTVL,
+				       TCP_KEEPCNT };
+	cleanup_fd int fresh = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
+		int expected =
+			values ? values[i]
+			       : option_of(fresh, IPPROTO_TCP, options[i]);
+
+		if (option_of(fd, IPPROTO_TCP, options[i]) != expected)
+			return false;
+	}
+	return option_of(fd, SOL_SOCKET, SO_KEEPALIVE);
+}
+
+/* Its own end of a connection is the test's as well. */
+static void probes_clients_only_while_it_drains(void **state)
+{
+	static const int soon[] = { 60, 15, 4 };
+	struct fixture *fixture = *state;
+	struct relayed before, within;
+
+	fixture->config.grace_ms = 0;
+	fixture_start(fixture);
+	before = connect_past_listeners(AF_INET);
+	within = connect_past_listeners(AF_INET);
+	hand_over(fixture, before.server);
+	fixture_expect_counter(fixture, handed_over, 1);
+	assert_true(has_keepalive(before.server, NULL));
+	fixture_tell(fixture, PROXY_DRAIN);
+	assert_int_equal(fixture_message(fixture), PROXY_LISTENERS_CLOSED);
+	assert_true(has_keepalive(before.server, soon));
+	hand_over(fixture, within.server);
+	fixture_expect_counter(fixture, handed_over, 2);
+	assert_true(has_keepalive(within.server, soon));
+	end(before);
+	end(within);
+	/* Nothing came, and so the fallback has both. */
+	close(take_visitor(fixture->fallback));
+	close(take_visitor(fixture->fallback));
+	fixture_expect_exit(fixture);
+}
+
+static void accepted_sockets_have_the_kernels_keepalive(void **state)
+{
+	struct fixture *fixture = *state;
+	int client, server;
+
+	listeners_close(&fixture->listeners);
+	assert_int_equal(listeners_open(&fixture->listeners, LISTENER_LOOPBACK,
+					0, false),
+			 0);
+	fixture->port4 = fixture_port(fixture->listeners.ipv4);
+	client = visit(fixture);
+	server = take_visitor(fixture->listeners.ipv4);
+	assert_true(has_keepalive(server, NULL));
+	hang_up(client, server);
+	fixture_start(fixture);
 }
 
 static void drains_when_orphaned(void **state)
@@ -1501,6 +1584,8 @@ int main(void)
 		proxy_test(takes_sockets_of_another_namespace),
 		proxy_test(refuses_what_is_handed_over_at_the_limit),
 		proxy_test(takes_what_is_handed_over_while_it_drains),
+		proxy_test(probes_clients_only_while_it_drains),
+		proxy_test(accepted_sockets_have_the_kernels_keepalive),
 		proxy_test(drains_when_orphaned),
 		proxy_test(ends_what_is_left_as_an_orphan),
 		proxy_test(serves_who_waits_for_room_before_it_closes),

@@ -152,11 +152,15 @@ fuzz_targets := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,\
 tools := $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(wildcard tests/tools/*.c)) \
 	 $(bench_tools)
 
+proxy_fixture := $(BUILD)/tests/unit/proxy_fixture.o
+$(BUILD)/unit/test_proxy $(BUILD)/unit/test_late \
+	$(BUILD)/unit/test_shared_page: $(proxy_fixture)
+
 $(BUILD)/unit/%: tests/unit/%.c $(modules)
 	$(call say,CCLD)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(all_cflags) -MF $@.d $(all_ldflags) -o $@ $< \
-		$(modules) -lcmocka $(libraries)
+		$(filter %.o,$^) -lcmocka $(libraries)
 
 # A target is built with src/hello, src/base and the pure modules named here,
 # so that all code behind it is instrumented.
@@ -420,5 +424,5 @@ help:
 .DELETE_ON_ERROR:
 .SECONDARY:
 
--include $(objects:.o=.d) $(unit_tests:=.d) $(fuzz_targets:=.d) $(tools:=.d) \
+-include $(objects:.o=.d) $(proxy_fixture:.o=.d) $(unit_tests:=.d) $(fuzz_targets:=.d) $(tools:=.d) \
 	$(BUILD)/completion/table.d $(BUILD)/bench/steer_cost.d

@@ -13,9 +13,15 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <errno.h>
+#include <signal.h>
 #include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <sys/select.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #include "tests/unit/proxy_fixture.h"
@@ -384,7 +390,7 @@ static void frees_the_place_of_one_who_never_ends(void **state)
 	fixture_expect_counter(fixture, open_connections, 0);
 	expect_end(relayed.server);
 	assert_int_equal(fixture_counter(fixture, resets), 0);
-	end(relayed);
+	close_both(relayed);
 }
 
 static void hears_all_that_one_says_to_a_half_closed_server(void **state)
@@ -399,7 +405,7 @@ static void hears_all_that_one_says_to_a_half_closed_server(void **state)
 		say(relayed.client, "more", 4);
 		expect(relayed.server, "more", 4);
 	}
-	end(relayed);
+	close_both(relayed);
 	fixture_expect_counter(fixture, open_connections, 0);
 }
 
@@ -427,7 +433,7 @@ static void lets_a_slow_reader_have_all(void **state)
 	expect_end(relayed.client);
 	let_seconds_pass(SILENCE_SECONDS);
 	fixture_expect_counter(fixture, open_connections, 0);
-	end(relayed);
+	close_both(relayed);
 }
 
 #define late_test(test) cmocka_unit_test_setup_teardown(test, setup, teardown)

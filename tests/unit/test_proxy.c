@@ -5,10 +5,21 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <fcntl.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
 
 #include "base/clock.h"
 #include "base/control.h"
+#include "base/fd.h"
 #include "base/memory.h"
 #include "proxy/proxy_header.h"
 #include "tests/unit/proxy_fixture.h"
@@ -74,8 +85,9 @@ static void routes_a_hello_in_two_segments(void **state)
 static void routes_a_hello_byte_by_byte(void **state)
 {
 	struct fixture *fixture = *state;
+	static const char *const protocols[] = { "acme-tls/1", NULL };
 	static const struct hello_spec spec = {
-		.protocols = only_acme,
+		.protocols = protocols,
 		.key_share = 1258,
 		.record_size = 700,
 	};
@@ -432,7 +444,7 @@ static void relays_bulk_both_ways_to_a_slow_reader(void **state)
 
 		pump(streams, ARRAY_SIZE(streams), BULK_SIZE);
 	}
-	end(relayed);
+	close_both(relayed);
 	fixture_expect_counter(fixture, bytes_to_clients, BULK_SIZE);
 	fixture_expect_counter(fixture, bytes_from_clients,
 			       BULK_SIZE + browser_hello()->length);
@@ -470,7 +482,7 @@ static void relays_bulk_with_few_pipes(void **state)
 	}
 	pump(streams, ARRAY_SIZE(streams), BULK_SIZE / 8);
 	for (size_t i = 0; i < PAIRS; i++)
-		end(relayed[i]);
+		close_both(relayed[i]);
 	fixture_expect_counter(fixture, open_connections, 0);
 	/* A few idle pipes are kept. */
 	assert_in_range(fixture_descriptors(fixture), before, before + 6);
@@ -508,7 +520,7 @@ static void stops_reading_for_a_reader_that_stalls(void **state)
 
 	while (stream.received < stream.sent)
 		receive_some(&stream);
-	end(relayed);
+	close_both(relayed);
 }
 
 static void counts_a_reader_that_dies_while_data_waits(void **state)
@@ -589,7 +601,7 @@ static void is_not_upset_by_urgent_data(void **state)
 		received += (size_t)length;
 	}
 	assert_in_range(received, 5 * sizeof(block), 5 * sizeof(block) + 6);
-	end(relayed);
+	close_both(relayed);
 }
 
 static void tries_the_backends_next_address(void **state)
@@ -602,7 +614,7 @@ static void tries_the_backends_next_address(void **state)
 	fixture_add_address(fallback, fixture_refusing_port());
 	fixture_add_address(fallback, port);
 	fixture_start(fixture);
-	end(relay(fixture));
+	close_both(relay(fixture));
 	assert_int_equal(fixture_counter(fixture, fallback_unreachable), 0);
 }
 
@@ -624,7 +636,7 @@ static void closes_at_once_if_no_address_answers(void **state)
 	fixture_expect_counter(fixture, alpn_unreachable, 1);
 	assert_int_equal(fixture_counter(fixture, fallback_unreachable), 0);
 	/* The web server is none the worse for it. */
-	end(relay(fixture));
+	close_both(relay(fixture));
 }
 
 static void waits_for_a_backend_with_a_full_backlog(void **state)
@@ -664,7 +676,7 @@ static void leaves_an_address_that_does_not_answer(void **state)
 	struct fixture *fixture = *state;
 	struct deaf deaf = start_with_deaf_address(fixture);
 
-	end(relay(fixture));
+	close_both(relay(fixture));
 	close(deaf.listener);
 	send_fillers_away(deaf);
 }
@@ -809,7 +821,7 @@ static void each_backend_has_a_header_of_its_own(void **state)
 	expect(server, hello->bytes, hello->length);
 	close(client);
 	close(server);
-	end(relay(fixture));
+	close_both(relay(fixture));
 }
 
 /* What a balancer puts before the client's bytes. */
@@ -1044,11 +1056,11 @@ static void accepts_through_the_grace_and_drains(void **state)
 
 	say(before.client, "still here", 10);
 	expect(before.server, "still here", 10);
-	end(before);
+	close_both(before);
 	say(within.server, "me too", 6);
 	expect(within.client, "me too", 6);
 	assert_int_equal(fixture->shared->lease, 0);
-	end(within);
+	close_both(within);
 	fixture_expect_exit(fixture);
 }
 
@@ -1128,7 +1140,7 @@ static void waits_for_nobody_who_is_handed_over(void **state)
 	hand_over(fixture, made.server);
 	close(made.server);
 	fixture_expect_counter(fixture, handed_over, 1);
-	end(relay(fixture));
+	close_both(relay(fixture));
 	say(made.client, acme_hello()->bytes, acme_hello()->length);
 	expect_challenge(fixture, made.client);
 }
@@ -1180,7 +1192,7 @@ static void refuses_what_is_handed_over_at_the_limit(void **state)
 	assert_int_equal(fixture_counter(fixture, accepted), 1);
 	assert_int_equal(fixture_counter(fixture, accept_pauses), 1);
 	reset(waiting);
-	end(relayed);
+	close_both(relayed);
 	fixture_expect_counter(fixture, accepted, 2);
 	fixture_expect_counter(fixture, open_connections, 0);
 	expect_challenge(fixture,
@@ -1199,7 +1211,7 @@ static void takes_what_is_handed_over_while_it_drains(void **state)
 	assert_int_equal(fixture_message(fixture), PROXY_LISTENERS_CLOSED);
 	expect_challenge(fixture,
 			 hand_over_hello(fixture, AF_INET, acme_hello()));
-	end(relayed);
+	close_both(relayed);
 	fixture_expect_exit(fixture);
 }
 
@@ -1250,8 +1262,8 @@ static void probes_clients_only_while_it_drains(void **state)
 	hand_over(fixture, within.server);
 	fixture_expect_counter(fixture, handed_over, 2);
 	assert_true(has_keepalive(within.server, soon));
-	end(before);
-	end(within);
+	close_both(before);
+	close_both(within);
 	/* Nothing came, and so the fallback has both. */
 	close(take_visitor(fixture->fallback));
 	close(take_visitor(fixture->fallback));
@@ -1288,7 +1300,7 @@ static void drains_when_orphaned(void **state)
 		usleep(1000);
 	say(relayed.client, "alone", 5);
 	expect(relayed.server, "alone", 5);
-	end(relayed);
+	close_both(relayed);
 	fixture_expect_exit(fixture);
 }
 
@@ -1304,7 +1316,7 @@ static void ends_what_is_left_as_an_orphan(void **state)
 	relayed = relay(fixture);
 	fixture_orphan(fixture);
 	fixture_expect_exit(fixture);
-	end(relayed);
+	close_both(relayed);
 }
 
 static void serves_who_waits_for_room_before_it_closes(void **state)
@@ -1321,8 +1333,8 @@ static void serves_who_waits_for_room_before_it_closes(void **state)
 	second.server =
 		greet(fixture->fallback, second.client, browser_hello());
 	assert_int_equal(fixture_message(fixture), PROXY_LISTENERS_CLOSED);
-	end(first);
-	end(second);
+	close_both(first);
+	close_both(second);
 	fixture_expect_exit(fixture);
 }
 
@@ -1349,11 +1361,11 @@ static void heeds_sigterm_only_as_an_orphan(void **state)
 
 	fixture_start(fixture);
 	kill(fixture->pid, SIGTERM);
-	end(relay(fixture));
+	close_both(relay(fixture));
 	fixture_orphan(fixture);
-	end(relay(fixture));
+	close_both(relay(fixture));
 	usleep(50000);
-	end(relay(fixture));
+	close_both(relay(fixture));
 	assert_true(fixture->shared->lease > monotonic_ns());
 
 	kill(fixture->pid, SIGTERM);
@@ -1375,7 +1387,7 @@ static void ends_at_once_when_told_to(void **state)
 	fixture_expect_exit(fixture);
 	expect_end(relayed.client);
 	expect_end(relayed.server);
-	end(relayed);
+	close_both(relayed);
 	close(peeked);
 }
 
@@ -1479,7 +1491,7 @@ static void rests_while_there_is_no_room(void **state)
 	assert_int_equal(fixture_counter(fixture, accept_pauses), 1);
 	assert_int_equal(fixture_counter(fixture, open_connections), 3);
 
-	end(relayed[1]);
+	close_both(relayed[1]);
 	relayed[1] = (struct relayed){
 		.client = fourth,
 		.server = take_visitor(fixture->fallback),
@@ -1488,7 +1500,7 @@ static void rests_while_there_is_no_room(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(relayed); i++) {
 		say(relayed[i].server, "200 OK", 6);
 		expect(relayed[i].client, "200 OK", 6);
-		end(relayed[i]);
+		close_both(relayed[i]);
 	}
 }
 
@@ -1518,7 +1530,7 @@ static void wakes_the_parked(void **state)
 		let_turns_pass(fixture);
 	}
 	for (size_t i = 0; i < COUNT; i++)
-		end(relayed[i]);
+		close_both(relayed[i]);
 	fixture_expect_counter(fixture, open_connections, 0);
 	assert_int_equal(fixture_counter(fixture, resets), 0);
 }

@@ -87,9 +87,8 @@ static void pause_accepting(struct acceptor *acceptor,
 }
 
 enum outcome {
-	OUTCOME_ACCEPTED,
-	/* That connection failed before we got to it. */
-	OUTCOME_GONE,
+	/* Accepted, or gone before we got to it. */
+	OUTCOME_NEXT,
 	OUTCOME_EMPTY,
 	OUTCOME_PAUSED,
 	OUTCOME_BROKEN,
@@ -110,7 +109,7 @@ static enum outcome accept_failed(struct acceptor *acceptor, int err)
 	case ENONET:
 	case ENOPROTOOPT:
 	case EPROTO:
-		return OUTCOME_GONE;
+		return OUTCOME_NEXT;
 	case EBADF:
 	case EINVAL:
 	case ENOTSOCK:
@@ -155,7 +154,7 @@ static enum outcome accept_one(struct acceptor *acceptor, int listener)
 		return OUTCOME_PAUSED;
 	}
 	serve(engine, fd, &address);
-	return OUTCOME_ACCEPTED;
+	return OUTCOME_NEXT;
 }
 
 /*
@@ -177,11 +176,11 @@ void acceptor_ready(struct acceptor *acceptor, int fd)
 {
 	const uint32_t turn = acceptor->engine->readiness.turn;
 	const unsigned int batch = batch_of_this_turn(acceptor, turn);
-	enum outcome outcome = OUTCOME_GONE;
+	enum outcome outcome = OUTCOME_NEXT;
 
-	for (unsigned int i = 0; i < batch && outcome <= OUTCOME_GONE; i++)
+	for (unsigned int i = 0; i < batch && outcome == OUTCOME_NEXT; i++)
 		outcome = accept_one(acceptor, fd);
-	if (outcome <= OUTCOME_GONE)
+	if (outcome == OUTCOME_NEXT)
 		acceptor->filled_turn = turn;
 	if (outcome == OUTCOME_BROKEN)
 		log_error("a listener is gone: %s", error_text(-errno));

@@ -2,6 +2,7 @@
 #include "proxy/connect.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -29,7 +30,7 @@ static bool has_next_address(const struct connection *connection)
 	return connection->address_index + 1u < connection->backend->count;
 }
 
-/* What to do about it, where the err alone does not say. */
+/* What to do about it, where the error alone does not say. */
 static const char *advice_on(const struct backend *backend, int err)
 {
 	if (err == -EACCES && backend_is_unix(backend))
@@ -44,6 +45,7 @@ static void report_unreachable(struct engine *engine,
 			       const struct backend *backend, int err)
 {
 	bool alpn = backend == &engine->config->alpn;
+	char more[64] = "";
 	uint64_t left_out;
 
 	counter_add(alpn ? &engine->counters->alpn_unreachable
@@ -54,48 +56,38 @@ static void report_unreachable(struct engine *engine,
 			    engine->now_ns, &left_out))
 		return;
 	if (left_out > 0)
-		log_warning("cannot connect to %s %s: %s%s (%llu more since "
-			    "the last such line)",
-			    alpn ? "ACME responder" : "fallback", backend->text,
-			    error_text(err), advice_on(backend, err),
-			    (unsigned long long)left_out);
-	else
-		log_warning("cannot connect to %s %s: %s%s",
-			    alpn ? "ACME responder" : "fallback", backend->text,
-			    error_text(err), advice_on(backend, err));
+		snprintf(more, sizeof(more),
+			 " (%llu more since the last such line)",
+			 (unsigned long long)left_out);
+	log_warning("cannot connect to %s %s: %s%s%s",
+		    alpn ? "ACME responder" : "fallback", backend->text,
+		    error_text(err), advice_on(backend, err), more);
 }
 
-/*
- * Hold the header, and behind it all that came, so that both are sent at once.
- * 0, or -ENOMEM.
- */
-static int hold_header(struct connection *connection, const uint8_t *bytes,
-		       size_t length)
+/* Before all that is held, so that both are sent at once. 0, or -ENOMEM. */
+static int hold_header(struct connection *connection)
 {
-	struct flow *flow = &connection->from_client;
 	struct sockaddr_storage destination;
 	uint8_t header[PROXY_HEADER_SIZE];
-	int err;
 
 	original_destination(connection->client_fd,
 			     connection->address.any.sa_family, &destination);
 	connection->header_length = (uint8_t)proxy_header_write(
 		connection->backend->proxy_protocol, &connection->address.any,
 		(const struct sockaddr *)&destination, header);
-	err = flow_hold_before(flow, header, connection->header_length);
-	return err ? err : flow_hold(flow, bytes, length);
+	return flow_hold_before(&connection->from_client, header,
+				connection->header_length);
 }
 
 /* No address is left to try. */
 static void give_up(struct engine *engine, struct connection *connection,
-		    int err, const uint8_t *bytes, size_t length)
+		    int err)
 {
 	uint64_t age = engine->now_ns - connection->accepted_ns;
 
 	if (connection->connect_err)
 		err = connection->connect_err;
-	if (is_shortage(err) && age < SHORTAGE_PATIENCE_NS &&
-	    flow_hold(&connection->from_client, bytes, length) == 0) {
+	if (is_shortage(err) && age < SHORTAGE_PATIENCE_NS) {
 		connection_wait(engine, connection, TIMER_RETRY);
 		return;
 	}
@@ -129,19 +121,18 @@ static int open_backend(struct engine *engine, struct connection *connection)
  * loopback device the handshake is over when connect() returns, even if that
  * says EINPROGRESS: it only came while the socket was locked by the call. So
  * sending is tried in any case; where the handshake does take its time, the
- * kernel says EAGAIN. Returns 0 if connected, -EINPROGRESS with all bytes
- * held, or why not, with nothing sent.
+ * kernel says EAGAIN. Returns 0 if connected, -EINPROGRESS, or why not, with
+ * nothing sent.
  */
-static int reach(struct engine *engine, struct connection *connection,
-		 const uint8_t *bytes, size_t length)
+static int reach(struct engine *engine, struct connection *connection)
 {
 	struct flow *flow = &connection->from_client;
 	int err = open_backend(engine, connection);
 
 	if (err && err != -EINPROGRESS)
 		return err;
-	if (flow_deliver(flow, &engine->tools, connection->backend_fd, bytes,
-			 length) != FLOW_OK)
+	if (flow_deliver(flow, &engine->tools, connection->backend_fd) !=
+	    FLOW_OK)
 		return -errno;
 	return flow->bytes > 0 ? 0 : err;
 }
@@ -152,14 +143,13 @@ static int reach(struct engine *engine, struct connection *connection,
  * few ports or a family that is switched off.
  */
 static bool go_to_next_address(struct engine *engine,
-			       struct connection *connection, int err,
-			       const uint8_t *bytes, size_t length)
+			       struct connection *connection, int err)
 {
 	connection_drop_backend(engine, connection);
 	if (!is_shortage(err))
 		connection->connect_err = err;
 	if (!has_next_address(connection)) {
-		give_up(engine, connection, err, bytes, length);
+		give_up(engine, connection, err);
 		return false;
 	}
 	connection->address_index++;
@@ -167,14 +157,12 @@ static bool go_to_next_address(struct engine *engine,
 }
 
 /* Try the addresses from address_index on. */
-static void try_addresses(struct engine *engine, struct connection *connection,
-			  const uint8_t *bytes, size_t length)
+static void try_addresses(struct engine *engine, struct connection *connection)
 {
 	int err;
 
-	while ((err = reach(engine, connection, bytes, length)) != 0 &&
-	       err != -EINPROGRESS) {
-		if (!go_to_next_address(engine, connection, err, bytes, length))
+	while ((err = reach(engine, connection)) != 0 && err != -EINPROGRESS) {
+		if (!go_to_next_address(engine, connection, err))
 			return;
 	}
 	if (err == 0) {
@@ -188,17 +176,28 @@ static void try_addresses(struct engine *engine, struct connection *connection,
 		connection_wait(engine, connection, TIMER_CONNECT);
 }
 
-void connect_begin(struct engine *engine, struct connection *connection,
-		   const struct backend *backend, const uint8_t *bytes,
-		   size_t length)
+/*
+ * A balancer's header is what the web server expects, so nothing is taken away
+ * from it. The responder does not expect one; where it is to get one, the
+ * balancer's knows the client. 0, or -ENOMEM.
+ */
+static int prepare_header(const struct engine *engine,
+			  struct connection *connection)
 {
+	const struct backend *backend = connection->backend;
 	const bool header = backend->proxy_protocol != PROXY_PROTOCOL_NONE;
-	/* A balancer's header is what the web server expects. The responder
-	 * does not, but where it wants one, this is the one to have. */
-	const size_t preamble_length = backend == &engine->config->alpn
-					       ? connection->preamble_length
-					       : 0;
+	const bool preamble = backend == &engine->config->alpn &&
+			      connection->preamble_length > 0;
 
+	if (preamble && !header)
+		flow_skip(&connection->from_client,
+			  connection->preamble_length);
+	return header && !preamble ? hold_header(connection) : 0;
+}
+
+void connect_begin(struct engine *engine, struct connection *connection,
+		   const struct backend *backend)
+{
 	connection->state = CONNECTION_CONNECT;
 	connection->backend = backend;
 	connection->unix_backend = backend_is_unix(backend);
@@ -206,26 +205,17 @@ void connect_begin(struct engine *engine, struct connection *connection,
 	/* What more it sends can wait; that it is gone is worth knowing. */
 	readiness_watch(&engine->readiness, connection->client_fd,
 			READINESS_HANGUP);
-	if (header && preamble_length == 0) {
-		if (hold_header(connection, bytes, length) != 0) {
-			connection_abort(engine, connection, CONNECTION_BROKEN);
-			return;
-		}
-		length = 0;
-	} else if (!header && length > 0) {
-		bytes += preamble_length;
-		length -= preamble_length;
-	} else if (!header) {
-		flow_skip(&connection->from_client, preamble_length);
-	}
-	try_addresses(engine, connection, bytes, length);
+	if (prepare_header(engine, connection) != 0)
+		connection_abort(engine, connection, CONNECTION_BROKEN);
+	else
+		try_addresses(engine, connection);
 }
 
 static void try_next(struct engine *engine, struct connection *connection,
 		     int err)
 {
-	if (go_to_next_address(engine, connection, err, NULL, 0))
-		try_addresses(engine, connection, NULL, 0);
+	if (go_to_next_address(engine, connection, err))
+		try_addresses(engine, connection);
 }
 
 static void finish(struct engine *engine, struct connection *connection)
@@ -234,7 +224,7 @@ static void finish(struct engine *engine, struct connection *connection)
 
 	deadline_stop(&connection->deadline);
 	if (!err && flow_deliver(&connection->from_client, &engine->tools,
-				 connection->backend_fd, NULL, 0) != FLOW_OK)
+				 connection->backend_fd) != FLOW_OK)
 		err = -errno;
 	if (!err)
 		relay_begin(engine, connection);
@@ -258,5 +248,5 @@ void connect_timeout(struct engine *engine, struct connection *connection)
 void connect_retry(struct engine *engine, struct connection *connection)
 {
 	connection->address_index = 0;
-	try_addresses(engine, connection, NULL, 0);
+	try_addresses(engine, connection);
 }

@@ -3,20 +3,13 @@
 #ifndef PROXY_CONNECT_H
 #define PROXY_CONNECT_H
 
-#include <stddef.h>
-#include <stdint.h>
-
 struct backend;
 struct connection;
 struct engine;
 
-/*
- * Connect to @backend and relay. @bytes are what the client has sent and is
- * not yet held by the connection; they need not outlive the call.
- */
+/* Connect to @backend, send it what the client has sent, and relay. */
 void connect_begin(struct engine *engine, struct connection *connection,
-		   const struct backend *backend, const uint8_t *bytes,
-		   size_t length);
+		   const struct backend *backend);
 
 /* Something happened to @fd, one of the connection's two: the handshake with
  * the backend has ended, well or not, or the client has. */

@@ -81,13 +81,12 @@ int flow_hold_before(struct flow *flow, const uint8_t *bytes, size_t length);
 void flow_skip(struct flow *flow, size_t length);
 
 /*
- * Deliver what is held, then @length fresh bytes at @bytes, keeping what the
- * sink does not take, then pass on nothing more. Either may be empty, but not
- * both be there. Where this finishes the flow, the last bytes may not leave
- * before the caller shuts the sink down or closes it, which is to be done now.
+ * Deliver what is held, if anything. Where this finishes the flow, the last
+ * bytes may not leave before the sink is shut down or closed, which is to be
+ * done now.
  */
 enum flow_result flow_deliver(struct flow *flow, struct flow_tools *tools,
-			      int sink, const uint8_t *bytes, size_t length);
+			      int sink);
 
 /* Do what the flow waits for, which is now possible: read and deliver, or
  * deliver what is held. */

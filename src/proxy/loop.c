@@ -56,7 +56,7 @@ static const struct {
 } timers[TIMER_COUNT] = {
 	[TIMER_HELLO] = { peek_timeout, .hello_timeouts = 1 },
 	/* With the above, 9 s by default: a CA gives 10 s for all. */
-	[TIMER_BEGUN_HELLO] = { peek_begun_timeout, .hello_timeouts = 2 },
+	[TIMER_BEGUN_HELLO] = { peek_give_up, .hello_timeouts = 2 },
 	[TIMER_CONNECT] = { connect_timeout, .duration_ns = 2 * NS_PER_S },
 	[TIMER_RETRY] = { connect_retry, .duration_ns = 100 * NS_PER_MS },
 	[TIMER_RESET] = { relay_reset_timeout, .duration_ns = 5 * NS_PER_S },

@@ -38,15 +38,11 @@ static void keep_for_log(struct connection *connection,
 	connection->hello = NULL;
 }
 
-/* @bytes are all that came, unless they are held. */
 static void judge(struct engine *engine, struct connection *connection,
 		  enum connection_verdict verdict,
-		  const struct client_hello *hello, const uint8_t *bytes,
-		  size_t length)
+		  const struct client_hello *hello)
 {
 	const bool acme = verdict == CONNECTION_ACME;
-	const struct backend *backend = acme ? &engine->config->alpn
-					     : &engine->config->fallback;
 
 	connection->verdict = (uint8_t)verdict;
 	deadline_stop(&connection->deadline);
@@ -54,85 +50,70 @@ static void judge(struct engine *engine, struct connection *connection,
 	counter_add(acme ? &engine->counters->to_alpn
 			 : &engine->counters->to_fallback,
 		    1);
-	connect_begin(engine, connection, backend, bytes, length);
+	connect_begin(engine, connection,
+		      acme ? &engine->config->alpn : &engine->config->fallback);
 }
 
 /* A challenge that we were not asked to take is the web server's to answer. */
 static void judge_challenge(struct engine *engine,
 			    struct connection *connection,
-			    const struct client_hello *hello,
-			    const uint8_t *bytes, size_t length)
+			    const struct client_hello *hello)
 {
-	bool taken = domain_list_takes(&engine->config->domains,
-				       hello->server_name,
-				       hello->server_name_length);
-
-	if (!taken)
-		counter_add(&engine->counters->other_domains, 1);
-	judge(engine, connection,
-	      taken ? CONNECTION_ACME : CONNECTION_OTHER_DOMAIN, hello, bytes,
-	      length);
+	if (domain_list_takes(&engine->config->domains, hello->server_name,
+			      hello->server_name_length)) {
+		judge(engine, connection, CONNECTION_ACME, hello);
+		return;
+	}
+	counter_add(&engine->counters->other_domains, 1);
+	judge(engine, connection, CONNECTION_OTHER_DOMAIN, hello);
 }
 
 /*
- * Where the part of @bytes, all that came, begins that @hello has not seen: it
- * has seen all but the last @length. The hello itself begins behind a preamble,
- * and that may be incomplete.
+ * Where the bytes that the hello has not seen begin, among all that are held:
+ * the last @length came now. The hello itself begins behind a preamble, which
+ * may still be incomplete.
  */
-static size_t unseen_offset(struct connection *connection, const uint8_t *bytes,
-			    size_t all, size_t length)
+static size_t unseen_offset(struct connection *connection, size_t length)
 {
+	const struct flow *flow = &connection->from_client;
 	int preamble_length;
 
 	if (connection->hello)
-		return all - length;
-	preamble_length = proxy_preamble_length(bytes, all);
+		return flow->held_length - length;
+	preamble_length =
+		proxy_preamble_length(flow->held.memory, flow->held_length);
 	if (preamble_length == PROXY_PREAMBLE_NEED_MORE)
-		return all;
+		return flow->held_length;
 	connection->preamble_length = (uint16_t)preamble_length;
 	return connection->preamble_length;
 }
 
-/* @bytes are new. */
 static void take_bytes(struct engine *engine, struct connection *connection,
 		       const uint8_t *bytes, size_t length)
 {
 	struct flow *flow = &connection->from_client;
-	const bool held = flow->held_length > 0;
 	struct client_hello first = { 0 };
 	struct client_hello *hello = connection->hello ? connection->hello
 						       : &first;
-	enum client_hello_verdict verdict = CLIENT_HELLO_NEED_MORE;
-	size_t all = length;
-	size_t offset;
+	bool kept = flow_hold(flow, bytes, length) == 0;
+	size_t offset = kept ? unseen_offset(connection, length) : 0;
 
-	if (held && flow_hold(flow, bytes, length) != 0) {
+	if (kept && offset < flow->held_length) {
+		switch (client_hello_feed(hello, flow->held.memory + offset,
+					  flow->held_length - offset)) {
+		case CLIENT_HELLO_ACME:
+			judge_challenge(engine, connection, hello);
+			return;
+		case CLIENT_HELLO_OTHER:
+			judge(engine, connection, CONNECTION_OTHER, hello);
+			return;
+		case CLIENT_HELLO_NEED_MORE:
+			kept = keep_hello(connection, hello) == 0;
+			break;
+		}
+	}
+	if (!kept)
 		connection_abort(engine, connection, CONNECTION_BROKEN);
-		return;
-	}
-	if (held) {
-		bytes = flow->held.memory;
-		all = flow->held_length;
-	}
-	offset = unseen_offset(connection, bytes, all, length);
-	if (offset < all)
-		verdict =
-			client_hello_feed(hello, bytes + offset, all - offset);
-	length = held ? 0 : all;
-	switch (verdict) {
-	case CLIENT_HELLO_ACME:
-		judge_challenge(engine, connection, hello, bytes, length);
-		break;
-	case CLIENT_HELLO_OTHER:
-		judge(engine, connection, CONNECTION_OTHER, hello, bytes,
-		      length);
-		break;
-	case CLIENT_HELLO_NEED_MORE:
-		if ((offset < all && keep_hello(connection, hello) != 0) ||
-		    flow_hold(flow, bytes, length) != 0)
-			connection_abort(engine, connection, CONNECTION_BROKEN);
-		break;
-	}
 }
 
 void peek_read(struct engine *engine, struct connection *connection)
@@ -146,7 +127,7 @@ void peek_read(struct engine *engine, struct connection *connection)
 	} else if (length == 0) {
 		connection->from_client.source_ended = true;
 		/* Even without a byte: the fallback may speak first. */
-		judge(engine, connection, CONNECTION_INCOMPLETE, NULL, NULL, 0);
+		judge(engine, connection, CONNECTION_INCOMPLETE, NULL);
 	} else if (errno != EAGAIN && errno != EINTR) {
 		connection_abort(engine, connection, CONNECTION_CLIENT_FAILED);
 	}
@@ -161,10 +142,10 @@ void peek_begin(struct engine *engine, struct connection *connection)
 	peek_read(engine, connection);
 }
 
-static void give_up(struct engine *engine, struct connection *connection)
+void peek_give_up(struct engine *engine, struct connection *connection)
 {
 	counter_add(&engine->counters->hello_timeouts, 1);
-	judge(engine, connection, CONNECTION_SILENT, NULL, NULL, 0);
+	judge(engine, connection, CONNECTION_SILENT, NULL);
 }
 
 /* A begun hello is not silence: a segment that was lost comes again after 1, 3
@@ -174,10 +155,5 @@ void peek_timeout(struct engine *engine, struct connection *connection)
 	if (connection->hello)
 		connection_wait(engine, connection, TIMER_BEGUN_HELLO);
 	else
-		give_up(engine, connection);
-}
-
-void peek_begun_timeout(struct engine *engine, struct connection *connection)
-{
-	give_up(engine, connection);
+		peek_give_up(engine, connection);
 }

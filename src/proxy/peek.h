@@ -12,9 +12,10 @@ void peek_begin(struct engine *engine, struct connection *connection);
 /* The client has sent something. */
 void peek_read(struct engine *engine, struct connection *connection);
 
-/* The hello timeout is over: to the fallback, with what came; but whoever has
- * begun a hello gets as long again, twice. */
+/* There was no hello in time: to the fallback, with what came. */
+void peek_give_up(struct engine *engine, struct connection *connection);
+
+/* The hello timeout is over: the same, unless a hello has begun. */
 void peek_timeout(struct engine *engine, struct connection *connection);
-void peek_begun_timeout(struct engine *engine, struct connection *connection);
 
 #endif

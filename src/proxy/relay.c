@@ -49,6 +49,13 @@ static void watch_both(struct engine *engine,
 		  &connection->to_client, &connection->from_client);
 }
 
+static enum connection_end failure_of(const struct connection *connection,
+				      int fd)
+{
+	return fd == connection->client_fd ? CONNECTION_CLIENT_FAILED
+					   : CONNECTION_BACKEND_FAILED;
+}
+
 static void abort_counted(struct engine *engine, struct connection *connection,
 			  enum connection_end end)
 {
@@ -71,25 +78,23 @@ static bool settle(struct engine *engine, struct connection *connection,
 		   struct flow *flow, enum flow_result result)
 {
 	const bool from_client = flow == &connection->from_client;
-	const enum connection_end source_failed =
-		from_client ? CONNECTION_CLIENT_FAILED
-			    : CONNECTION_BACKEND_FAILED;
-	const enum connection_end sink_failed =
-		from_client ? CONNECTION_BACKEND_FAILED
-			    : CONNECTION_CLIENT_FAILED;
 	struct flow *other = from_client ? &connection->to_client
 					 : &connection->from_client;
-	int sink = from_client ? connection->backend_fd : connection->client_fd;
+	const int source = from_client ? connection->client_fd
+				       : connection->backend_fd;
+	const int sink = from_client ? connection->backend_fd
+				     : connection->client_fd;
 
 	if (result == FLOW_SOURCE_FAILED || result == FLOW_BROKEN) {
 		abort_counted(engine, connection,
-			      result == FLOW_BROKEN ? CONNECTION_BROKEN
-						    : source_failed);
+			      result == FLOW_BROKEN
+				      ? CONNECTION_BROKEN
+				      : failure_of(connection, source));
 		return false;
 	}
 	if (result == FLOW_SINK_FAILED) {
 		flow_drop(flow, &engine->tools);
-		connection->failed = (uint8_t)sink_failed;
+		connection->failed = (uint8_t)failure_of(connection, sink);
 		other->ends_in_reset = true;
 		/* It may have run out of memory, and be open still. */
 		shutdown(sink, SHUT_RDWR);
@@ -149,9 +154,7 @@ void relay_event(struct engine *engine, struct connection *connection, int fd,
 	 * not say so; it also comes when we have sent our FIN and the peer's is
 	 * still behind unread data. */
 	if (!readable && !writable && connection_failure(fd) != 0) {
-		abort_counted(engine, connection,
-			      client ? CONNECTION_CLIENT_FAILED
-				     : CONNECTION_BACKEND_FAILED);
+		abort_counted(engine, connection, failure_of(connection, fd));
 		return;
 	}
 	if (readable && !run(engine, connection, out, fd, other))

@@ -156,16 +156,17 @@ static bool go_to_next_address(struct engine *engine,
 	return true;
 }
 
-/* Try the addresses from address_index on. */
-static void try_addresses(struct engine *engine, struct connection *connection)
+/* Try the current address and those behind it; if @err says why the current one
+ * has failed, only those. */
+static void try_addresses(struct engine *engine, struct connection *connection,
+			  int err)
 {
-	int err;
-
-	while ((err = reach(engine, connection)) != 0 && err != -EINPROGRESS) {
-		if (!go_to_next_address(engine, connection, err))
+	do {
+		if (err && !go_to_next_address(engine, connection, err))
 			return;
-	}
-	if (err == 0) {
+		err = reach(engine, connection);
+	} while (err && err != -EINPROGRESS);
+	if (!err) {
 		relay_begin(engine, connection);
 		return;
 	}
@@ -200,22 +201,14 @@ void connect_begin(struct engine *engine, struct connection *connection,
 {
 	connection->state = CONNECTION_CONNECT;
 	connection->backend = backend;
-	connection->unix_backend = backend_is_unix(backend);
-	connection->from_client.sink_delays = !connection->unix_backend;
+	connection->from_client.sink_delays = !backend_is_unix(backend);
 	/* What more it sends can wait; that it is gone is worth knowing. */
 	readiness_watch(&engine->readiness, connection->client_fd,
 			READINESS_HANGUP);
 	if (prepare_header(engine, connection) != 0)
 		connection_abort(engine, connection, CONNECTION_BROKEN);
 	else
-		try_addresses(engine, connection);
-}
-
-static void try_next(struct engine *engine, struct connection *connection,
-		     int err)
-{
-	if (go_to_next_address(engine, connection, err))
-		try_addresses(engine, connection);
+		try_addresses(engine, connection, 0);
 }
 
 static void finish(struct engine *engine, struct connection *connection)
@@ -229,7 +222,7 @@ static void finish(struct engine *engine, struct connection *connection)
 	if (!err)
 		relay_begin(engine, connection);
 	else
-		try_next(engine, connection, err);
+		try_addresses(engine, connection, err);
 }
 
 void connect_event(struct engine *engine, struct connection *connection, int fd)
@@ -242,11 +235,11 @@ void connect_event(struct engine *engine, struct connection *connection, int fd)
 
 void connect_timeout(struct engine *engine, struct connection *connection)
 {
-	try_next(engine, connection, -ETIMEDOUT);
+	try_addresses(engine, connection, -ETIMEDOUT);
 }
 
 void connect_retry(struct engine *engine, struct connection *connection)
 {
 	connection->address_index = 0;
-	try_addresses(engine, connection);
+	try_addresses(engine, connection, 0);
 }

@@ -84,8 +84,6 @@ struct connection {
 	/* The client's first bytes that are a PROXY header (proxy_preamble.h);
 	 * 0 if there is none. */
 	uint16_t preamble_length;
-	/* The backend is a socket of this host. */
-	bool unix_backend;
 	/* Why one of the backend's addresses failed; 0 if none did but for too
 	 * few descriptors or ports. */
 	int connect_err;

@@ -15,7 +15,8 @@
  */
 static bool hangs_up_in_failure(const struct connection *connection, int fd)
 {
-	return fd == connection->client_fd || !connection->unix_backend;
+	return fd == connection->client_fd ||
+	       !backend_is_unix(connection->backend);
 }
 
 /* Watch @fd for what the flow out of it and the flow into it wait for. */

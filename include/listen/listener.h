@@ -33,12 +33,16 @@ struct listeners {
 
 /*
  * Open non-blocking, close-on-exec listeners on @port; TCP_NODELAY and
- * keepalive are set on them because accepted sockets inherit both. IPv6 is
+ * SO_KEEPALIVE are set on them because accepted sockets inherit both. IPv6 is
  * left out without an error where the host has none. Returns 0 or negative
  * errno (-EADDRINUSE: somebody listens there); nothing stays open then.
  */
 int listeners_open(struct listeners *listeners, enum listener_scope scope,
 		   uint16_t port, bool ipv6);
+
+/* Set on @fd, which no listener accepted, what accepted sockets inherit. 0 or
+ * negative errno. */
+int listeners_set_inherited(int fd);
 
 /* Does anybody listen on @port, at whatever address? Opens nothing. */
 bool listeners_port_is_taken(uint16_t port);

@@ -20,7 +20,7 @@
  * Set before listen(): accepted sockets inherit them, which saves two system
  * calls for every connection.
  */
-static int set_inherited_options(int fd)
+int listeners_set_inherited(int fd)
 {
 	static const struct {
 		int level;
@@ -28,11 +28,9 @@ static int set_inherited_options(int fd)
 		int value;
 	} inherited[] = {
 		{ IPPROTO_TCP, TCP_NODELAY, 1 },
-		/* A client that vanished must not hold a drain open. */
+		/* As the kernel does it by default: a client that is out of
+		 * reach for minutes may come back. */
 		{ SOL_SOCKET, SO_KEEPALIVE, 1 },
-		{ IPPROTO_TCP, TCP_KEEPIDLE, 60 },
-		{ IPPROTO_TCP, TCP_KEEPINTVL, 15 },
-		{ IPPROTO_TCP, TCP_KEEPCNT, 4 },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(inherited); i++) {
@@ -98,7 +96,7 @@ static int listener_open(int family, enum listener_scope scope, uint16_t port)
 		return -errno;
 	err = set_address_options(fd, family, scope);
 	if (!err)
-		err = set_inherited_options(fd);
+		err = listeners_set_inherited(fd);
 	if (err)
 		return err;
 	if (bind(fd, (const struct sockaddr *)&address, length) < 0 ||

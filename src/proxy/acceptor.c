@@ -2,17 +2,21 @@
 #include "proxy/acceptor.h"
 
 #include <errno.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fd.h"
 #include "base/log.h"
+#include "proxy/connection.h"
 #include "proxy/engine.h"
+#include "proxy/peek.h"
 
 /* Connections taken from one listener before the open ones get their turn. */
 #define BATCH_MAXIMUM	  64
 #define SHORTAGE_PAUSE_NS (100 * NS_PER_MS)
-/* Descriptors may be wanting for all that wait, and the next start wants the
+/* There may be no descriptors for all that wait, and the next start needs the
  * port: less than SUPERVISOR_CLOSE_MS. */
 #define CLOSE_PATIENCE_NS (1 * NS_PER_S)
 
@@ -29,36 +33,29 @@ static void watch(struct engine *engine, int fd, bool on)
 				on ? READINESS_READ | READINESS_PINNED : 0);
 }
 
-static void watch_listeners(struct engine *engine, bool on)
+static void watch_listeners(const struct acceptor *acceptor, bool on)
 {
-	watch(engine, engine->acceptor.listeners->ipv4, on);
-	watch(engine, engine->acceptor.listeners->ipv6, on);
+	watch(acceptor->engine, acceptor->listeners->ipv4, on);
+	watch(acceptor->engine, acceptor->listeners->ipv6, on);
 }
 
 static void close_listener(struct engine *engine, int *fd)
 {
-	if (*fd < 0)
-		return;
-	readiness_forget(&engine->readiness, *fd);
-	close(*fd);
-	*fd = -1;
+	if (*fd >= 0)
+		readiness_forget(&engine->readiness, *fd);
+	close_fd_at(fd);
 }
 
-void acceptor_open(struct engine *engine, struct listeners *listeners,
-		   size_t connection_limit)
+void acceptor_open(struct acceptor *acceptor, struct engine *engine,
+		   struct listeners *listeners, size_t connection_limit)
 {
-	engine->acceptor = (struct acceptor){
+	*acceptor = (struct acceptor){
+		.engine = engine,
 		.listeners = listeners,
 		.connection_limit = connection_limit,
 		.batch = 1,
 	};
-	watch_listeners(engine, true);
-}
-
-static void close_listeners(struct engine *engine)
-{
-	close_listener(engine, &engine->acceptor.listeners->ipv4);
-	close_listener(engine, &engine->acceptor.listeners->ipv6);
+	watch_listeners(acceptor, true);
 }
 
 bool acceptor_is_open(const struct acceptor *acceptor)
@@ -72,36 +69,35 @@ bool acceptor_owns(const struct acceptor *acceptor, int fd)
 	       fd == acceptor->listeners->ipv6;
 }
 
-/* A paused listener leaves the select() set, or the loop would spin on it. */
-static void pause_accepting(struct engine *engine, enum acceptor_pause pause)
+static bool is_full(const struct acceptor *acceptor)
 {
-	struct acceptor *acceptor = &engine->acceptor;
+	return acceptor->engine->connection_count >= acceptor->connection_limit;
+}
+
+/* A paused listener leaves the select() set, or the loop would spin on it. */
+static void pause_accepting(struct acceptor *acceptor,
+			    enum acceptor_pause pause)
+{
+	struct engine *engine = acceptor->engine;
 
 	acceptor->pause = pause;
 	acceptor->retry_ns = engine->now_ns + SHORTAGE_PAUSE_NS;
 	counter_add(&engine->counters->accept_pauses, 1);
-	watch_listeners(engine, false);
-}
-
-static void go_on_accepting(struct engine *engine)
-{
-	engine->acceptor.pause = ACCEPTOR_RUNS;
-	watch_listeners(engine, true);
+	watch_listeners(acceptor, false);
 }
 
 enum outcome {
-	OUTCOME_ACCEPTED,
-	/* That connection failed before we got to it. */
-	OUTCOME_GONE,
+	/* Accepted, or gone before we got to it. */
+	OUTCOME_NEXT,
 	OUTCOME_EMPTY,
 	OUTCOME_PAUSED,
 	OUTCOME_BROKEN,
 };
 
 /* Errors of the network belong to the connection, not to us (accept(2)). */
-static enum outcome accept_failed(struct engine *engine, int error)
+static enum outcome accept_failed(struct acceptor *acceptor, int err)
 {
-	switch (error) {
+	switch (-err) {
 	case EAGAIN:
 		return OUTCOME_EMPTY;
 	case ECONNABORTED:
@@ -113,41 +109,52 @@ static enum outcome accept_failed(struct engine *engine, int error)
 	case ENONET:
 	case ENOPROTOOPT:
 	case EPROTO:
-		return OUTCOME_GONE;
+		return OUTCOME_NEXT;
 	case EBADF:
 	case EINVAL:
 	case ENOTSOCK:
 		return OUTCOME_BROKEN;
 	default:
 		/* EMFILE, ENFILE, ENOBUFS, ENOMEM, and what nobody expects. */
-		pause_accepting(engine, ACCEPTOR_SHORTAGE);
+		pause_accepting(acceptor, ACCEPTOR_SHORTAGE);
 		return OUTCOME_PAUSED;
 	}
 }
 
-static enum outcome accept_one(struct engine *engine, int listener)
+/* False if there is no memory. */
+static bool serve(struct engine *engine, int fd,
+		  const struct sockaddr_storage *address)
 {
+	struct connection *connection = connection_open(engine, fd, address);
+
+	if (connection)
+		peek_begin(engine, connection);
+	return connection;
+}
+
+static enum outcome accept_one(struct acceptor *acceptor, int listener)
+{
+	struct engine *engine = acceptor->engine;
 	struct sockaddr_storage address = { 0 };
 	socklen_t size = sizeof(address);
 	int fd;
 
 	/* Whoever waits when the listeners close would be reset. */
-	if (engine->connection_count >= engine->acceptor.connection_limit &&
-	    !engine->acceptor.closing) {
-		pause_accepting(engine, ACCEPTOR_FULL);
+	if (is_full(acceptor) && !acceptor->closing) {
+		pause_accepting(acceptor, ACCEPTOR_FULL);
 		return OUTCOME_PAUSED;
 	}
 	fd = accept4(listener, (struct sockaddr *)&address, &size,
 		     SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (fd < 0)
-		return accept_failed(engine, errno);
+		return accept_failed(acceptor, -errno);
 	if ((size_t)fd >= engine->readiness.capacity) {
 		close(fd);
-		pause_accepting(engine, ACCEPTOR_SHORTAGE);
+		pause_accepting(acceptor, ACCEPTOR_SHORTAGE);
 		return OUTCOME_PAUSED;
 	}
-	connection_open(engine, fd, &address);
-	return OUTCOME_ACCEPTED;
+	serve(engine, fd, &address);
+	return OUTCOME_NEXT;
 }
 
 /*
@@ -165,57 +172,84 @@ static unsigned int batch_of_this_turn(struct acceptor *acceptor, uint32_t turn)
 	return acceptor->closing ? BATCH_MAXIMUM : acceptor->batch;
 }
 
-void acceptor_ready(struct engine *engine, int fd)
+void acceptor_ready(struct acceptor *acceptor, int fd)
 {
-	struct acceptor *acceptor = &engine->acceptor;
-	unsigned int batch =
-		batch_of_this_turn(acceptor, engine->readiness.turn);
-	enum outcome outcome = OUTCOME_GONE;
+	const uint32_t turn = acceptor->engine->readiness.turn;
+	const unsigned int batch = batch_of_this_turn(acceptor, turn);
+	enum outcome outcome = OUTCOME_NEXT;
 
-	for (unsigned int i = 0; i < batch && outcome <= OUTCOME_GONE; i++)
-		outcome = accept_one(engine, fd);
-	if (outcome <= OUTCOME_GONE)
-		acceptor->filled_turn = engine->readiness.turn;
-	if (outcome == OUTCOME_BROKEN) {
+	for (unsigned int i = 0; i < batch && outcome == OUTCOME_NEXT; i++)
+		outcome = accept_one(acceptor, fd);
+	if (outcome == OUTCOME_NEXT)
+		acceptor->filled_turn = turn;
+	if (outcome == OUTCOME_BROKEN)
 		log_error("a listener is gone: %s", error_text(-errno));
-		close_listener(engine, listener_at(acceptor, fd));
-	}
-	if (outcome == OUTCOME_EMPTY && acceptor->closing)
-		close_listener(engine, listener_at(acceptor, fd));
+	if (outcome == OUTCOME_BROKEN ||
+	    (outcome == OUTCOME_EMPTY && acceptor->closing))
+		close_listener(acceptor->engine, listener_at(acceptor, fd));
 }
 
-void acceptor_room_made(struct engine *engine)
+static bool take(struct acceptor *acceptor, int fd)
 {
-	if (engine->acceptor.pause == ACCEPTOR_FULL)
-		go_on_accepting(engine);
+	struct engine *engine = acceptor->engine;
+	struct sockaddr_storage address = { 0 };
+	socklen_t size = sizeof(address);
+	cleanup_fd int taken = fd;
+	const int on = 1;
+
+	if (fd < 0 || (size_t)fd >= engine->readiness.capacity ||
+	    is_full(acceptor))
+		return false;
+	if (ioctl(fd, FIONBIO, &on) < 0 || listeners_set_inherited(fd) < 0 ||
+	    getpeername(fd, (struct sockaddr *)&address, &size) < 0)
+		return false;
+	return serve(engine, steal_fd(&taken), &address);
 }
 
-void acceptor_tick(struct engine *engine)
+void acceptor_take(struct acceptor *acceptor, int fd)
 {
-	struct acceptor *acceptor = &engine->acceptor;
+	struct proxy_counters *counters = acceptor->engine->counters;
 
-	if (acceptor->pause == ACCEPTOR_SHORTAGE &&
-	    engine->now_ns >= acceptor->retry_ns)
-		go_on_accepting(engine);
-	if (acceptor->closing && engine->now_ns >= acceptor->close_ns)
-		close_listeners(engine);
-	if (!acceptor->closing || acceptor->pause != ACCEPTOR_RUNS)
-		return;
-	if (acceptor->listeners->ipv4 >= 0)
-		acceptor_ready(engine, acceptor->listeners->ipv4);
-	if (acceptor->listeners->ipv6 >= 0 && acceptor->pause == ACCEPTOR_RUNS)
-		acceptor_ready(engine, acceptor->listeners->ipv6);
+	counter_add(take(acceptor, fd) ? &counters->handed_over
+				       : &counters->handed_over_refused,
+		    1);
 }
 
-void acceptor_finish(struct engine *engine)
+/* While the listeners are to close, there may be too many. */
+static bool may_go_on(const struct acceptor *acceptor)
 {
-	struct acceptor *acceptor = &engine->acceptor;
-
-	acceptor->closing = true;
-	acceptor->close_ns = engine->now_ns + CLOSE_PATIENCE_NS;
 	if (acceptor->pause == ACCEPTOR_FULL)
-		go_on_accepting(engine);
-	acceptor_tick(engine);
+		return acceptor->closing || !is_full(acceptor);
+	return acceptor->pause == ACCEPTOR_SHORTAGE &&
+	       acceptor->engine->now_ns >= acceptor->retry_ns;
+}
+
+void acceptor_tick(struct acceptor *acceptor)
+{
+	struct engine *engine = acceptor->engine;
+	struct listeners *listeners = acceptor->listeners;
+
+	if (may_go_on(acceptor)) {
+		acceptor->pause = ACCEPTOR_RUNS;
+		watch_listeners(acceptor, true);
+	}
+	if (!acceptor->closing)
+		return;
+	if (engine->now_ns >= acceptor->close_ns) {
+		close_listener(engine, &listeners->ipv4);
+		close_listener(engine, &listeners->ipv6);
+	}
+	if (listeners->ipv4 >= 0 && acceptor->pause == ACCEPTOR_RUNS)
+		acceptor_ready(acceptor, listeners->ipv4);
+	if (listeners->ipv6 >= 0 && acceptor->pause == ACCEPTOR_RUNS)
+		acceptor_ready(acceptor, listeners->ipv6);
+}
+
+void acceptor_finish(struct acceptor *acceptor)
+{
+	acceptor->closing = true;
+	acceptor->close_ns = acceptor->engine->now_ns + CLOSE_PATIENCE_NS;
+	acceptor_tick(acceptor);
 }
 
 uint64_t acceptor_deadline(const struct acceptor *acceptor)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The accepting side: takes new connections while there is room for them, and
- * leaves them in the kernel's backlog while there is not.
+ * Where connections come from: from the listeners while there is room, left in
+ * the kernel's backlog while there is not; or handed over one by one.
  */
 #ifndef PROXY_ACCEPTOR_H
 #define PROXY_ACCEPTOR_H
@@ -23,6 +23,7 @@ enum acceptor_pause {
 };
 
 struct acceptor {
+	struct engine *engine;
 	struct listeners *listeners;
 	enum acceptor_pause pause;
 	/* With ACCEPTOR_SHORTAGE: when to try again. */
@@ -33,29 +34,31 @@ struct acceptor {
 	unsigned int batch;
 	/* The last turn that filled its batch. */
 	uint32_t filled_turn;
-	/* Close the listeners as soon as nothing is left in their backlog, and
-	 * at this time whatever is. */
+	/* Close the listeners as soon as their backlog is empty, or at this
+	 * time even if it is not. */
 	bool closing;
 	uint64_t close_ns;
 };
 
-/* @listeners are watched from now on; they are closed by the acceptor. */
-void acceptor_open(struct engine *engine, struct listeners *listeners,
-		   size_t connection_limit);
+/* Watch @listeners from now on; the acceptor closes them. */
+void acceptor_open(struct acceptor *acceptor, struct engine *engine,
+		   struct listeners *listeners, size_t connection_limit);
 bool acceptor_is_open(const struct acceptor *acceptor);
 
 /* Is @fd one of the listeners? */
 bool acceptor_owns(const struct acceptor *acceptor, int fd);
 /* The listener @fd has connections waiting. */
-void acceptor_ready(struct engine *engine, int fd);
-/* A connection was closed. */
-void acceptor_room_made(struct engine *engine);
+void acceptor_ready(struct acceptor *acceptor, int fd);
+/* Serve @fd, a connected socket that no listener accepted, or close it if there
+ * is no room; -1 if it was lost on its way. It is the acceptor's now. */
+void acceptor_take(struct acceptor *acceptor, int fd);
 /* Take what the backlog holds and close the listeners; acceptor_is_open()
  * says when that is done. */
-void acceptor_finish(struct engine *engine);
-/* Time passed: end a pause that is over. */
-void acceptor_tick(struct engine *engine);
-/* When acceptor_tick() has something to do; UINT64_MAX if never. */
+void acceptor_finish(struct acceptor *acceptor);
+/* A turn is over: end a pause that there is no reason for any more. */
+void acceptor_tick(struct acceptor *acceptor);
+/* When acceptor_tick() has something to do even if nothing happens; UINT64_MAX
+ * if never. */
 uint64_t acceptor_deadline(const struct acceptor *acceptor);
 
 #endif

@@ -2,24 +2,27 @@
 #include "proxy/connect.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "proxy/connection.h"
 #include "proxy/engine.h"
 #include "proxy/original_destination.h"
 #include "proxy/proxy_header.h"
+#include "proxy/relay.h"
 
-/* A want of descriptors or ports ends when other connections end; a visitor
- * waits this long for it, like for a web server that is busy. */
+/* Descriptors or ports are there again when other connections end; a visitor
+ * waits this long for them, as for a web server that is busy. */
 #define SHORTAGE_PATIENCE_NS (10 * NS_PER_S)
 
-static bool is_shortage(int error)
+static bool is_shortage(int err)
 {
-	return error == -EMFILE || error == -ENFILE || error == -ENOBUFS ||
-	       error == -ENOMEM || error == -EADDRNOTAVAIL || error == -EAGAIN;
+	return err == -EMFILE || err == -ENFILE || err == -ENOBUFS ||
+	       err == -ENOMEM || err == -EADDRNOTAVAIL || err == -EAGAIN;
 }
 
 static bool has_next_address(const struct connection *connection)
@@ -27,30 +30,22 @@ static bool has_next_address(const struct connection *connection)
 	return connection->address_index + 1u < connection->backend->count;
 }
 
-static void forget_backend(struct engine *engine, struct connection *connection)
-{
-	if (connection->backend_fd < 0)
-		return;
-	readiness_forget(&engine->readiness, connection->backend_fd);
-	engine->connections[connection->backend_fd] = NULL;
-	close_fd_at(&connection->backend_fd);
-}
-
 /* What to do about it, where the error alone does not say. */
-static const char *advice_on(const struct backend *backend, int error)
+static const char *advice_on(const struct backend *backend, int err)
 {
-	if (error == -EACCES && backend_is_unix(backend))
+	if (err == -EACCES && backend_is_unix(backend))
 		return ": let the proxy's user (--user) write to the socket "
 		       "and search its folders";
-	if (error == -EAGAIN && backend_is_unix(backend))
+	if (err == -EAGAIN && backend_is_unix(backend))
 		return ": its queue is full";
 	return "";
 }
 
 static void report_unreachable(struct engine *engine,
-			       const struct backend *backend, int error)
+			       const struct backend *backend, int err)
 {
 	bool alpn = backend == &engine->config->alpn;
+	char more[64] = "";
 	uint64_t left_out;
 
 	counter_add(alpn ? &engine->counters->alpn_unreachable
@@ -61,53 +56,42 @@ static void report_unreachable(struct engine *engine,
 			    engine->now_ns, &left_out))
 		return;
 	if (left_out > 0)
-		log_warning("cannot connect to %s %s: %s%s (%llu more since "
-			    "the last such line)",
-			    alpn ? "ACME responder" : "fallback", backend->text,
-			    error_text(error), advice_on(backend, error),
-			    (unsigned long long)left_out);
-	else
-		log_warning("cannot connect to %s %s: %s%s",
-			    alpn ? "ACME responder" : "fallback", backend->text,
-			    error_text(error), advice_on(backend, error));
+		snprintf(more, sizeof(more),
+			 " (%llu more since the last such line)",
+			 (unsigned long long)left_out);
+	log_warning("cannot connect to %s %s: %s%s%s",
+		    alpn ? "ACME responder" : "fallback", backend->text,
+		    error_text(err), advice_on(backend, err), more);
 }
 
-/*
- * Hold the header, and behind it all that came, so that both are sent at once.
- * 0, or -ENOMEM.
- */
-static int hold_header(struct connection *connection, const uint8_t *bytes,
-		       size_t length)
+/* Before all that is held, so that both are sent at once. 0, or -ENOMEM. */
+static int hold_header(struct connection *connection)
 {
-	struct flow *flow = &connection->from_client;
 	struct sockaddr_storage destination;
 	uint8_t header[PROXY_HEADER_SIZE];
-	int error;
 
 	original_destination(connection->client_fd,
 			     connection->address.any.sa_family, &destination);
 	connection->header_length = (uint8_t)proxy_header_write(
 		connection->backend->proxy_protocol, &connection->address.any,
 		(const struct sockaddr *)&destination, header);
-	error = flow_hold_before(flow, header, connection->header_length);
-	return error ? error : flow_hold(flow, bytes, length);
+	return flow_hold_before(&connection->from_client, header,
+				connection->header_length);
 }
 
 /* No address is left to try. */
 static void give_up(struct engine *engine, struct connection *connection,
-		    int error, const uint8_t *bytes, size_t length)
+		    int err)
 {
 	uint64_t age = engine->now_ns - connection->accepted_ns;
 
-	if (connection->connect_error)
-		error = connection->connect_error;
-	if (is_shortage(error) && age < SHORTAGE_PATIENCE_NS &&
-	    flow_hold(&connection->from_client, bytes, length) == 0) {
-		deadline_start(&connection->deadline, &engine->retry_deadlines,
-			       engine_read_clock(engine));
+	if (connection->connect_err)
+		err = connection->connect_err;
+	if (is_shortage(err) && age < SHORTAGE_PATIENCE_NS) {
+		connection_wait(engine, connection, TIMER_RETRY);
 		return;
 	}
-	report_unreachable(engine, connection->backend, error);
+	report_unreachable(engine, connection->backend, err);
 	connection_abort(engine, connection, CONNECTION_UNREACHABLE);
 }
 
@@ -125,8 +109,7 @@ static int open_backend(struct engine *engine, struct connection *connection)
 		close(fd);
 		return -EMFILE;
 	}
-	connection->backend_fd = fd;
-	engine->connections[fd] = connection;
+	connection_set_backend(engine, connection, fd);
 	if (connect(fd, (const struct sockaddr *)&endpoint->address,
 		    endpoint->length) == 0)
 		return 0;
@@ -138,122 +121,125 @@ static int open_backend(struct engine *engine, struct connection *connection)
  * loopback device the handshake is over when connect() returns, even if that
  * says EINPROGRESS: it only came while the socket was locked by the call. So
  * sending is tried in any case; where the handshake does take its time, the
- * kernel says EAGAIN. Returns 0 if connected, -EINPROGRESS with all bytes
- * held, or why not, with nothing sent.
+ * kernel says EAGAIN. Returns 0 if connected, -EINPROGRESS, or why not, with
+ * nothing sent.
  */
-static int reach(struct engine *engine, struct connection *connection,
-		 const uint8_t *bytes, size_t length)
+static int reach(struct engine *engine, struct connection *connection)
 {
 	struct flow *flow = &connection->from_client;
-	int error = open_backend(engine, connection);
+	int err = open_backend(engine, connection);
 
-	if (error && error != -EINPROGRESS)
-		return error;
-	if (flow_deliver(flow, &engine->tools, connection->backend_fd, bytes,
-			 length) != FLOW_OK)
+	if (err && err != -EINPROGRESS)
+		return err;
+	if (flow_deliver(flow, &engine->tools, connection->backend_fd) !=
+	    FLOW_OK)
 		return -errno;
-	return flow->bytes > 0 ? 0 : error;
+	return flow->bytes > 0 ? 0 : err;
 }
 
 /*
  * The current address failed. Is there another, which then is the current one?
- * If not, give up: not for a want of ports, say, or of a whole family, if an
- * address has told more.
+ * If not, give up, with the error that tells most: a refusal says more than too
+ * few ports or a family that is switched off.
  */
 static bool go_to_next_address(struct engine *engine,
-			       struct connection *connection, int error,
-			       const uint8_t *bytes, size_t length)
+			       struct connection *connection, int err)
 {
-	forget_backend(engine, connection);
-	if (!is_shortage(error))
-		connection->connect_error = error;
+	connection_drop_backend(engine, connection);
+	if (!is_shortage(err))
+		connection->connect_err = err;
 	if (!has_next_address(connection)) {
-		give_up(engine, connection, error, bytes, length);
+		give_up(engine, connection, err);
 		return false;
 	}
 	connection->address_index++;
 	return true;
 }
 
-/* Try the addresses from address_index on. */
+/* Try the current address and those behind it; if @err says why the current one
+ * has failed, only those. */
 static void try_addresses(struct engine *engine, struct connection *connection,
-			  const uint8_t *bytes, size_t length)
+			  int err)
 {
-	int error;
-
-	while ((error = reach(engine, connection, bytes, length)) != 0 &&
-	       error != -EINPROGRESS) {
-		if (!go_to_next_address(engine, connection, error, bytes,
-					length))
+	do {
+		if (err && !go_to_next_address(engine, connection, err))
 			return;
-	}
-	if (error == 0) {
-		connection_relay(engine, connection);
+		err = reach(engine, connection);
+	} while (err && err != -EINPROGRESS);
+	if (!err) {
+		relay_begin(engine, connection);
 		return;
 	}
 	readiness_watch(&engine->readiness, connection->backend_fd,
 			READINESS_WRITE);
 	/* The last address has all the time that the kernel gives it. */
 	if (has_next_address(connection))
-		deadline_start(&connection->deadline,
-			       &engine->connect_deadlines,
-			       engine_read_clock(engine));
+		connection_wait(engine, connection, TIMER_CONNECT);
+}
+
+/*
+ * A balancer's header is what the web server expects, so nothing is taken away
+ * from it. The responder does not expect one; where it is to get one, the
+ * balancer's knows the client. 0, or -ENOMEM.
+ */
+static int prepare_header(const struct engine *engine,
+			  struct connection *connection)
+{
+	const struct backend *backend = connection->backend;
+	const bool header = backend->proxy_protocol != PROXY_PROTOCOL_NONE;
+	const bool preamble = backend == &engine->config->alpn &&
+			      connection->preamble_length > 0;
+
+	if (preamble && !header)
+		flow_skip(&connection->from_client,
+			  connection->preamble_length);
+	return header && !preamble ? hold_header(connection) : 0;
 }
 
 void connect_begin(struct engine *engine, struct connection *connection,
-		   const struct backend *backend, const uint8_t *bytes,
-		   size_t length)
+		   const struct backend *backend)
 {
 	connection->state = CONNECTION_CONNECT;
 	connection->backend = backend;
-	connection->unix_backend = backend_is_unix(backend);
-	connection->from_client.sink_delays = !connection->unix_backend;
+	connection->from_client.sink_delays = !backend_is_unix(backend);
 	/* What more it sends can wait; that it is gone is worth knowing. */
 	readiness_watch(&engine->readiness, connection->client_fd,
 			READINESS_HANGUP);
-	if (backend->proxy_protocol != PROXY_PROTOCOL_NONE) {
-		if (hold_header(connection, bytes, length) != 0) {
-			connection_abort(engine, connection, CONNECTION_BROKEN);
-			return;
-		}
-		length = 0;
-	}
-	try_addresses(engine, connection, bytes, length);
-}
-
-static void try_next(struct engine *engine, struct connection *connection,
-		     int error)
-{
-	if (go_to_next_address(engine, connection, error, NULL, 0))
-		try_addresses(engine, connection, NULL, 0);
-}
-
-void connect_finish(struct engine *engine, struct connection *connection)
-{
-	int error = 0;
-	socklen_t size = sizeof(error);
-
-	if (getsockopt(connection->backend_fd, SOL_SOCKET, SO_ERROR, &error,
-		       &size) != 0)
-		error = errno;
-	deadline_stop(&connection->deadline);
-	if (error == 0 &&
-	    flow_deliver(&connection->from_client, &engine->tools,
-			 connection->backend_fd, NULL, 0) != FLOW_OK)
-		error = errno;
-	if (error == 0)
-		connection_relay(engine, connection);
+	if (prepare_header(engine, connection) != 0)
+		connection_abort(engine, connection, CONNECTION_BROKEN);
 	else
-		try_next(engine, connection, -error);
+		try_addresses(engine, connection, 0);
+}
+
+static void finish(struct engine *engine, struct connection *connection)
+{
+	int err = connection_failure(connection->backend_fd);
+
+	deadline_stop(&connection->deadline);
+	if (!err && flow_deliver(&connection->from_client, &engine->tools,
+				 connection->backend_fd) != FLOW_OK)
+		err = -errno;
+	if (!err)
+		relay_begin(engine, connection);
+	else
+		try_addresses(engine, connection, err);
+}
+
+void connect_event(struct engine *engine, struct connection *connection, int fd)
+{
+	if (fd == connection->backend_fd)
+		finish(engine, connection);
+	else if (connection_failure(fd) != 0)
+		connection_abort(engine, connection, CONNECTION_CLIENT_FAILED);
 }
 
 void connect_timeout(struct engine *engine, struct connection *connection)
 {
-	try_next(engine, connection, -ETIMEDOUT);
+	try_addresses(engine, connection, -ETIMEDOUT);
 }
 
 void connect_retry(struct engine *engine, struct connection *connection)
 {
 	connection->address_index = 0;
-	try_addresses(engine, connection, NULL, 0);
+	try_addresses(engine, connection, 0);
 }

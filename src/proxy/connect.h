@@ -3,29 +3,23 @@
 #ifndef PROXY_CONNECT_H
 #define PROXY_CONNECT_H
 
-#include <stddef.h>
-#include <stdint.h>
-
-#include "base/address.h"
-
+struct backend;
 struct connection;
 struct engine;
 
-/*
- * Connect to @backend and relay. @bytes are what the client has sent and is
- * not yet held by the connection; they need not outlive the call.
- */
+/* Connect to @backend, send it what the client has sent, and relay. */
 void connect_begin(struct engine *engine, struct connection *connection,
-		   const struct backend *backend, const uint8_t *bytes,
-		   size_t length);
+		   const struct backend *backend);
 
-/* The handshake that connect() began has ended, well or not. */
-void connect_finish(struct engine *engine, struct connection *connection);
+/* Something happened to @fd, one of the connection's two: the handshake with
+ * the backend has ended, well or not, or the client has. */
+void connect_event(struct engine *engine, struct connection *connection,
+		   int fd);
 
 /* This address takes too long: try the next. */
 void connect_timeout(struct engine *engine, struct connection *connection);
 
-/* Begin again after a want of descriptors or ports. */
+/* There were too few descriptors or ports: begin again. */
 void connect_retry(struct engine *engine, struct connection *connection);
 
 #endif

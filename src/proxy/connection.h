@@ -2,8 +2,8 @@
 /*
  * One visitor: PEEK -> CONNECT -> RELAY -> closed.
  *
- * Every function that is given a connection may close it, and then it is gone
- * when the function returns, unless it says otherwise.
+ * In peek.h, connect.h and relay.h too, a function that is given a connection
+ * may close it; it is gone then when the function returns.
  */
 #ifndef PROXY_CONNECTION_H
 #define PROXY_CONNECTION_H
@@ -15,9 +15,8 @@
 #include "base/address.h"
 #include "hello/client_hello.h"
 #include "proxy/deadline.h"
+#include "proxy/engine.h"
 #include "proxy/flow.h"
-
-struct engine;
 
 /* Descriptors that each connection takes in the end. */
 #define CONNECTION_DESCRIPTORS 2
@@ -27,7 +26,7 @@ enum connection_state {
 	CONNECTION_PEEK,
 	/* Judged; the backend is being connected to (connect.h). */
 	CONNECTION_CONNECT,
-	/* Bytes go both ways. */
+	/* Bytes go both ways (relay.h). */
 	CONNECTION_RELAY,
 };
 
@@ -52,7 +51,7 @@ enum connection_end {
 	CONNECTION_CLIENT_FAILED,
 	CONNECTION_BACKEND_FAILED,
 	CONNECTION_UNREACHABLE,
-	/* By an error of our own, as want of memory. */
+	/* By an error of our own, such as no memory. */
 	CONNECTION_BROKEN,
 	/* We end it. */
 	CONNECTION_STOPPED,
@@ -60,10 +59,10 @@ enum connection_end {
 
 /* Kept small: thousands of them may be idle at a time. */
 struct connection {
-	/* Runs in the queue that the state calls for, if any. */
+	/* Runs in at most one of the engine's timers. */
 	struct deadline deadline;
-	/* While the hello is incomplete; what came of it is held by
-	 * from_client. To the end where connections are logged. */
+	/* While the hello is incomplete; from_client holds its bytes. To the
+	 * end where connections are logged. */
 	struct client_hello *hello;
 	/* Once judged. */
 	const struct backend *backend;
@@ -77,16 +76,17 @@ struct connection {
 	/* Index in the backend's addresses. */
 	uint8_t address_index;
 	uint8_t verdict;
-	/* The side that has failed, or CONNECTION_CLOSED; the other is to
-	 * learn it once all that the failed one had sent is delivered. */
+	/* The side that has failed, or CONNECTION_CLOSED; the other is told
+	 * once all that the failed one had sent is delivered. */
 	uint8_t failed;
 	/* The first bytes of from_client that are ours: a PROXY header. */
 	uint8_t header_length;
-	/* The backend is a socket of this host. */
-	bool unix_backend;
-	/* Why one of the backend's addresses failed, if for more than a want
-	 * of descriptors or ports; else 0. */
-	int connect_error;
+	/* The client's first bytes that are a PROXY header (proxy_preamble.h);
+	 * 0 if there is none. */
+	uint16_t preamble_length;
+	/* Why one of the backend's addresses failed; 0 if none did but for too
+	 * few descriptors or ports. */
+	int connect_err;
 	/* The client's; the family says which. */
 	union {
 		struct sockaddr any;
@@ -95,34 +95,40 @@ struct connection {
 	} address;
 };
 
-/* Take over the accepted @client_fd, also in failure. */
-void connection_open(struct engine *engine, int client_fd,
-		     const struct sockaddr_storage *address);
+/*
+ * Takes over @client_fd, also on failure, and watches it for nothing yet.
+ * Returns the connection, in CONNECTION_PEEK, or NULL if there is no memory.
+ */
+struct connection *connection_open(struct engine *engine, int client_fd,
+				   const struct sockaddr_storage *address);
 
-/* Something happened to @fd, one of the connection's two. */
-void connection_event(struct engine *engine, struct connection *connection,
-		      int fd, unsigned int events);
+/* Takes over @fd, a socket to the backend. */
+void connection_set_backend(struct engine *engine,
+			    struct connection *connection, int fd);
+/* Close it again; nothing if there is none. */
+void connection_drop_backend(struct engine *engine,
+			     struct connection *connection);
 
-/* The backend is connected and from_client has made its first delivery: relay
- * from now on. */
-void connection_relay(struct engine *engine, struct connection *connection);
+/* Wait for what @timer is about, from now on and for nothing else. */
+void connection_wait(struct engine *engine, struct connection *connection,
+		     enum engine_timer timer);
 
-/* One end was reset, and the other takes nothing of what is left for it. */
-void connection_reset_timeout(struct engine *engine,
-			      struct connection *connection);
+/* Why @fd, one of the two, has failed: 0 or negative errno, told only once. */
+int connection_failure(int fd);
 
-/* The backend has ended, and the client says nothing to it. */
-void connection_silence_timeout(struct engine *engine,
-				struct connection *connection);
+/* Bytes of the client's that the backend has; a header of ours is not. */
+uint64_t connection_bytes_from_client(const struct connection *connection);
 
-/* Close with a reset to whoever is still there. */
+/* From now on, end soon those whose client has vanished. */
+void connection_probe_all(struct engine *engine);
+
+/* Close both ends and free the connection. */
+void connection_release(struct engine *engine, struct connection *connection,
+			enum connection_end end);
+/* The same, with a reset to whoever is still there. */
 void connection_abort(struct engine *engine, struct connection *connection,
 		      enum connection_end end);
-/* Close all, whatever they are doing. */
-void connection_close_all(struct engine *engine);
-
-/* "192.0.2.1:443" of the client; @text is returned. */
-const char *connection_client_text(const struct connection *connection,
-				   char text[static ENDPOINT_TEXT_SIZE]);
+/* Release all. */
+void connection_release_all(struct engine *engine);
 
 #endif

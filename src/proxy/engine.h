@@ -1,21 +1,38 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * What the engine's one thread owns: the state that its parts share.
- */
+/* The state that the parts of the proxy share, all in one thread. */
 #ifndef PROXY_ENGINE_H
 #define PROXY_ENGINE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/clock.h"
 #include "base/log_limit.h"
-#include "proxy/acceptor.h"
-#include "proxy/connection.h"
+#include "proxy/counters.h"
 #include "proxy/deadline.h"
 #include "proxy/flow.h"
 #include "proxy/proxy.h"
 #include "proxy/readiness.h"
+
+struct connection;
+
+/* What a connection may be waiting for; the loop has a handler for each. */
+enum engine_timer {
+	/* The hello; the rest of a begun one. */
+	TIMER_HELLO,
+	TIMER_BEGUN_HELLO,
+	/* An address of the backend, while there is another to try. */
+	TIMER_CONNECT,
+	/* Descriptors or ports to connect with. */
+	TIMER_RETRY,
+	/* One end to take what is left, after the other was reset. */
+	TIMER_RESET,
+	/* A silent client to end too, after its backend has. */
+	TIMER_SILENCE,
+	TIMER_COUNT,
+};
 
 struct engine {
 	const struct proxy_config *config;
@@ -27,27 +44,18 @@ struct engine {
 	/* By descriptor, for both ends; readiness.capacity entries. */
 	struct connection **connections;
 	size_t connection_count;
+	/* Whether clients that have vanished are looked for. */
+	bool probing;
 
-	struct acceptor acceptor;
 	struct flow_tools tools;
-
-	/* Connections in CONNECTION_PEEK, from accept on. */
-	struct deadline_queue hello_deadlines;
-	/* Those whose backend has another address to try. */
-	struct deadline_queue connect_deadlines;
-	/* Those that want of descriptors or ports keeps from connecting. */
-	struct deadline_queue retry_deadlines;
-	/* Those with one end reset, while the other takes what is left. */
-	struct deadline_queue reset_deadlines;
-	/* Those whose backend has ended, while their client is silent. */
-	struct deadline_queue silence_deadlines;
+	struct deadline_queue timers[TIMER_COUNT];
 	struct log_limit alpn_unreachable;
 	struct log_limit fallback_unreachable;
 };
 
 /*
- * What begins to wait gets all of its time, however long this turn may have
- * taken so far: we may have been stopped in it.
+ * A wait begins now, not when this turn began: the process may have been
+ * stopped in between.
  */
 static inline uint64_t engine_read_clock(struct engine *engine)
 {

@@ -52,13 +52,19 @@ int flow_hold(struct flow *flow, const uint8_t *bytes, size_t length)
 int flow_hold_before(struct flow *flow, const uint8_t *bytes, size_t length)
 {
 	const size_t held = flow->held_length;
-	int error = flow_hold(flow, bytes, length);
+	int err = flow_hold(flow, bytes, length);
 
-	if (error || held == 0)
-		return error;
+	if (err || held == 0)
+		return err;
 	memmove(flow->held.memory + length, flow->held.memory, held);
 	memcpy(flow->held.memory, bytes, length);
 	return 0;
+}
+
+void flow_skip(struct flow *flow, size_t length)
+{
+	flow->held_offset += (uint32_t)length;
+	flow->held_length -= (uint32_t)length;
 }
 
 static void release_held(struct flow *flow, struct flow_tools *tools)
@@ -168,24 +174,31 @@ static void settle(struct flow *flow)
 }
 
 enum flow_result flow_deliver(struct flow *flow, struct flow_tools *tools,
-			      int sink, const uint8_t *bytes, size_t length)
+			      int sink)
 {
 	enum flow_result result = FLOW_OK;
 
-	if (flow->held_length > 0) {
+	if (flow->held_length > 0)
 		result = deliver_held(flow, tools, sink);
-	} else if (length > 0) {
-		ssize_t written = write_to_sink(flow, sink, bytes, length);
-
-		if (written < 0)
-			result = sink_failure();
-		else if (flow_hold(flow, bytes + written,
-				   length - (size_t)written) != 0)
-			result = FLOW_BROKEN;
-	}
 	if (result == FLOW_OK)
 		settle(flow);
 	return result;
+}
+
+/* The same with bytes that are not held, but for those that the sink does not
+ * take. */
+static enum flow_result deliver_fresh(struct flow *flow, int sink,
+				      const uint8_t *bytes, size_t length)
+{
+	ssize_t written = length > 0 ? write_to_sink(flow, sink, bytes, length)
+				     : 0;
+
+	if (written < 0)
+		return sink_failure();
+	if (flow_hold(flow, bytes + written, length - (size_t)written) != 0)
+		return FLOW_BROKEN;
+	settle(flow);
+	return FLOW_OK;
 }
 
 /* Read behind the @length bytes in the buffer. As run_copy() but for the end,
@@ -223,8 +236,8 @@ static enum flow_result run_copy(struct flow *flow, struct flow_tools *tools,
 	    flow->bytes < SHORT_ANSWER)
 		all = read_behind(flow, tools, source, (size_t)length);
 	flow->bulk = all == sizeof(tools->buffer);
-	result = flow_deliver(flow, tools, sink, tools->buffer,
-			      (size_t)(all < 0 ? length : all));
+	result = deliver_fresh(flow, sink, tools->buffer,
+			       (size_t)(all < 0 ? length : all));
 	/* What the sink has no room for goes with the source, as it does when
 	 * the reset comes while it is held already. */
 	return result == FLOW_OK && all < 0 ? FLOW_SOURCE_FAILED : result;
@@ -267,15 +280,14 @@ static enum flow_result run_splice(struct flow *flow, struct flow_tools *tools,
 	flow->held.pipe = pipe;
 	flow->held_in_pipe = true;
 	flow->held_length = (uint32_t)length;
-	return flow_deliver(flow, tools, sink, NULL, 0);
+	return flow_deliver(flow, tools, sink);
 }
 
 enum flow_result flow_run(struct flow *flow, struct flow_tools *tools,
 			  int source, int sink)
 {
 	if (flow->state == FLOW_WRITING) {
-		enum flow_result result =
-			flow_deliver(flow, tools, sink, NULL, 0);
+		enum flow_result result = flow_deliver(flow, tools, sink);
 
 		/* A bulk source has surely more by now. */
 		if (result != FLOW_OK || flow->state != FLOW_READING ||

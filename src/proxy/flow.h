@@ -36,7 +36,7 @@ enum flow_result {
 	 * before. */
 	FLOW_SOURCE_FAILED,
 	FLOW_SINK_FAILED,
-	/* Bytes are lost by an error that is neither's, as want of memory. */
+	/* Bytes are lost by an error that is neither's, such as no memory. */
 	FLOW_BROKEN,
 };
 
@@ -77,14 +77,16 @@ int flow_hold(struct flow *flow, const uint8_t *bytes, size_t length);
 /* The same before those held; only for a flow that has delivered none. */
 int flow_hold_before(struct flow *flow, const uint8_t *bytes, size_t length);
 
+/* Let go of the first @length bytes of those held in memory. */
+void flow_skip(struct flow *flow, size_t length);
+
 /*
- * Deliver what is held, then @length fresh bytes at @bytes, keeping what the
- * sink does not take, then pass on nothing more. Either may be empty, but not
- * both be there. Where this finishes the flow, the last bytes may not leave
- * before the caller shuts the sink down or closes it, which is to be done now.
+ * Deliver what is held, if anything. Where this finishes the flow, the last
+ * bytes may not leave before the sink is shut down or closed, which is to be
+ * done now.
  */
 enum flow_result flow_deliver(struct flow *flow, struct flow_tools *tools,
-			      int sink, const uint8_t *bytes, size_t length);
+			      int sink);
 
 /* Do what the flow waits for, which is now possible: read and deliver, or
  * deliver what is held. */

@@ -2,6 +2,10 @@
 /*
  * The loop. One thread, one select() a turn, no call that blocks.
  *
+ * Each part calls only those behind it: loop -> acceptor -> peek -> connect ->
+ * relay -> connection. What happens to a connection, an event or a timeout, the
+ * loop gives to the part that the connection is in.
+ *
  * Each connection has two flows, client to backend and back (flow.h). A flow
  * is watched for one thing: for reading at its source while it holds nothing,
  * or for writing at its sink while it does; never for both. So every event
@@ -9,10 +13,6 @@
  * through TCP's own window, nothing is read that has no place to go, and a
  * socket that has sent its FIN leaves the read set at once. A socket may well
  * be in both sets, once for either flow.
- *
- * What a turn costs depends on the sockets in use, not on those open: see
- * readiness.h. Timers of one kind all run equally long, so that each kind is a
- * queue: see deadline.h.
  */
 #include "proxy/proxy.h"
 
@@ -30,21 +30,16 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/log_file.h"
+#include "proxy/acceptor.h"
 #include "proxy/connect.h"
+#include "proxy/connection.h"
 #include "proxy/engine.h"
 #include "proxy/peek.h"
+#include "proxy/relay.h"
 
 #define TICK_NS (NS_PER_S / 2)
 /* Turns with many events renew the lease on their way. */
 #define EVENTS_PER_TICK 256
-/* For one address of a backend that has more; a CA gives 10 s for all. */
-#define CONNECT_TIMEOUT_NS (2 * NS_PER_S)
-#define RETRY_INTERVAL_NS  (100 * NS_PER_MS)
-/* After one end's reset, for each step of the other. */
-#define RESET_TIMEOUT_NS (5 * NS_PER_S)
-/* What the kernel gives a client to end too, whose server has closed (sysctl
- * net.ipv4.tcp_fin_timeout). */
-#define SILENCE_TIMEOUT_NS (60 * NS_PER_S)
 /* Descriptors of the process that are looked for at start, and room for those
  * that it may open later on (a log file). */
 #define INHERITED_MAXIMUM 1024
@@ -53,9 +48,28 @@
 /* One descriptor in this many goes to pipes. */
 #define PIPE_SHARE 8
 
+/* A duration is either of the two. */
+static const struct {
+	void (*expire)(struct engine *engine, struct connection *connection);
+	uint64_t duration_ns;
+	uint64_t hello_timeouts;
+} timers[TIMER_COUNT] = {
+	[TIMER_HELLO] = { peek_timeout, .hello_timeouts = 1 },
+	/* With the above, 9 s by default: a CA gives 10 s for all. */
+	[TIMER_BEGUN_HELLO] = { peek_give_up, .hello_timeouts = 2 },
+	[TIMER_CONNECT] = { connect_timeout, .duration_ns = 2 * NS_PER_S },
+	[TIMER_RETRY] = { connect_retry, .duration_ns = 100 * NS_PER_MS },
+	[TIMER_RESET] = { relay_reset_timeout, .duration_ns = 5 * NS_PER_S },
+	/* What the kernel gives the client of a server that has closed (sysctl
+	 * net.ipv4.tcp_fin_timeout). */
+	[TIMER_SILENCE] = { relay_silence_timeout,
+			    .duration_ns = 60 * NS_PER_S },
+};
+
 struct loop {
 	struct proxy_environment *environment;
 	struct engine engine;
+	struct acceptor acceptor;
 	int signal_fd;
 	uint64_t next_tick_ns;
 	/* When the sockets were last looked at; all that was ready then has
@@ -91,7 +105,7 @@ static int open_engine(struct loop *loop)
 	const struct proxy_config *config = environment->config;
 	struct rlimit limit;
 	size_t used, left, pipes, connections;
-	int error;
+	int err;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
 		return -errno;
@@ -108,12 +122,12 @@ static int open_engine(struct loop *loop)
 		connections = config->max_connections;
 
 	/* The kernel gives out the lowest free number. */
-	error = readiness_open(&engine->readiness,
-			       INHERITED_MAXIMUM + used +
-				       pipes * PIPE_DESCRIPTORS +
-				       connections * CONNECTION_DESCRIPTORS);
-	if (error)
-		return error;
+	err = readiness_open(&engine->readiness,
+			     INHERITED_MAXIMUM + used +
+				     pipes * PIPE_DESCRIPTORS +
+				     connections * CONNECTION_DESCRIPTORS);
+	if (err)
+		return err;
 	engine->connections =
 		calloc(engine->readiness.capacity, sizeof(struct connection *));
 	if (!engine->connections)
@@ -121,13 +135,14 @@ static int open_engine(struct loop *loop)
 	engine->config = config;
 	engine->counters = environment->counters;
 	pipe_pool_init(&engine->tools.pipes, pipes);
-	deadline_queue_init(&engine->hello_deadlines,
-			    config->hello_timeout_ms * NS_PER_MS);
-	deadline_queue_init(&engine->connect_deadlines, CONNECT_TIMEOUT_NS);
-	deadline_queue_init(&engine->retry_deadlines, RETRY_INTERVAL_NS);
-	deadline_queue_init(&engine->reset_deadlines, RESET_TIMEOUT_NS);
-	deadline_queue_init(&engine->silence_deadlines, SILENCE_TIMEOUT_NS);
-	acceptor_open(engine, &environment->listeners, connections);
+	for (size_t i = 0; i < TIMER_COUNT; i++)
+		deadline_queue_init(&engine->timers[i],
+				    timers[i].duration_ns +
+					    timers[i].hello_timeouts *
+						    config->hello_timeout_ms *
+						    NS_PER_MS);
+	acceptor_open(&loop->acceptor, engine, &environment->listeners,
+		      connections);
 	return 0;
 }
 
@@ -153,10 +168,10 @@ static int open_signals(struct loop *loop)
 	return loop->signal_fd < 0 ? -errno : 0;
 }
 
-static void watch_pinned(struct loop *loop, int fd, bool on)
+static void watch_pinned(struct loop *loop, int fd)
 {
 	readiness_watch(&loop->engine.readiness, fd,
-			on ? READINESS_READ | READINESS_PINNED : 0);
+			READINESS_READ | READINESS_PINNED);
 }
 
 static void tell_supervisor(struct loop *loop, enum proxy_message message)
@@ -192,6 +207,8 @@ static void drain(struct loop *loop)
 		return;
 	loop->draining = true;
 	write_lease(loop, 0);
+	/* Nobody who has vanished is to hold the drain open. */
+	connection_probe_all(&loop->engine);
 	loop->drain_ns = loop->engine.now_ns +
 			 loop->environment->config->grace_ms * NS_PER_MS;
 }
@@ -231,6 +248,8 @@ static void read_control(struct loop *loop)
 		orphan(loop);
 	else if (message == PROXY_DRAIN)
 		drain(loop);
+	else if (message == PROXY_TAKE)
+		acceptor_take(&loop->acceptor, steal_fd(&fd));
 	else if (message == PROXY_TERMINATE)
 		loop->terminated = true;
 	else if (message == PROXY_LOG_FILE && fd >= 0)
@@ -257,44 +276,31 @@ static uint64_t time_to_wait(const struct loop *loop, uint64_t now_ns)
 	uint64_t next = earlier(loop->next_tick_ns, loop->drain_ns);
 
 	next = earlier(next, loop->end_ns);
-	next = earlier(next, deadline_next(&engine->hello_deadlines));
-	next = earlier(next, deadline_next(&engine->connect_deadlines));
-	next = earlier(next, deadline_next(&engine->retry_deadlines));
-	next = earlier(next, deadline_next(&engine->reset_deadlines));
-	next = earlier(next, deadline_next(&engine->silence_deadlines));
-	next = earlier(next, acceptor_deadline(&engine->acceptor));
+	for (size_t i = 0; i < TIMER_COUNT; i++)
+		next = earlier(next, deadline_next(&engine->timers[i]));
+	next = earlier(next, acceptor_deadline(&loop->acceptor));
 	/* Rounded up to what select() counts in, so as not to wake too early
 	 * and turn for nothing. */
 	return next > now_ns ? next - now_ns + 1000 : 0;
 }
 
-static struct connection *expired(struct deadline_queue *queue, uint64_t now_ns)
-{
-	struct deadline *deadline = deadline_expired(queue, now_ns);
-
-	return deadline ? deadline_owner(deadline, struct connection, deadline)
-			: NULL;
-}
-
 /*
- * A deadline strikes whom nothing had come from when it was over, and not whom
- * we were late for: stopped, starved, or asleep with the whole machine. So what
- * counts is the time at which the sockets were looked at.
+ * A deadline strikes a connection that nothing had happened to when it was
+ * over, not one that we were late for: stopped, starved, or asleep with the
+ * whole machine. So what counts is the time at which the sockets were looked
+ * at.
  */
 static void run_deadlines(struct engine *engine, uint64_t looked_ns)
 {
-	struct connection *connection;
+	struct deadline *deadline;
 
-	while ((connection = expired(&engine->hello_deadlines, looked_ns)))
-		peek_timeout(engine, connection);
-	while ((connection = expired(&engine->connect_deadlines, looked_ns)))
-		connect_timeout(engine, connection);
-	while ((connection = expired(&engine->retry_deadlines, looked_ns)))
-		connect_retry(engine, connection);
-	while ((connection = expired(&engine->reset_deadlines, looked_ns)))
-		connection_reset_timeout(engine, connection);
-	while ((connection = expired(&engine->silence_deadlines, looked_ns)))
-		connection_silence_timeout(engine, connection);
+	for (size_t i = 0; i < TIMER_COUNT; i++)
+		while ((deadline = deadline_expired(&engine->timers[i],
+						    looked_ns)))
+			timers[i].expire(engine,
+					 deadline_owner(deadline,
+							struct connection,
+							deadline));
 }
 
 static void run_timers(struct loop *loop)
@@ -304,15 +310,32 @@ static void run_timers(struct loop *loop)
 	run_deadlines(engine, loop->looked_ns);
 	if (engine->now_ns >= loop->drain_ns) {
 		loop->drain_ns = UINT64_MAX;
-		acceptor_finish(engine);
+		acceptor_finish(&loop->acceptor);
 	}
 	if (engine->now_ns >= loop->end_ns)
 		loop->terminated = true;
-	acceptor_tick(engine);
+	acceptor_tick(&loop->acceptor);
 	if (loop->draining && !loop->listeners_closed &&
-	    !acceptor_is_open(&engine->acceptor)) {
+	    !acceptor_is_open(&loop->acceptor)) {
 		loop->listeners_closed = true;
 		tell_supervisor(loop, PROXY_LISTENERS_CLOSED);
+	}
+}
+
+static void connection_event(struct engine *engine,
+			     struct connection *connection, int fd,
+			     unsigned int events)
+{
+	switch ((enum connection_state)connection->state) {
+	case CONNECTION_PEEK:
+		peek_read(engine, connection);
+		break;
+	case CONNECTION_CONNECT:
+		connect_event(engine, connection, fd);
+		break;
+	case CONNECTION_RELAY:
+		relay_event(engine, connection, fd, events);
+		break;
 	}
 }
 
@@ -322,8 +345,8 @@ static void handle(struct loop *loop, int fd, unsigned int events)
 
 	if (engine->connections[fd])
 		connection_event(engine, engine->connections[fd], fd, events);
-	else if (acceptor_owns(&engine->acceptor, fd))
-		acceptor_ready(engine, fd);
+	else if (acceptor_owns(&loop->acceptor, fd))
+		acceptor_ready(&loop->acceptor, fd);
 	else if (fd == loop->environment->control_fd)
 		read_control(loop);
 	else if (fd == loop->signal_fd)
@@ -333,12 +356,12 @@ static void handle(struct loop *loop, int fd, unsigned int events)
 static int look(struct loop *loop)
 {
 	uint64_t now_ns = monotonic_ns();
-	int error = readiness_wait(&loop->engine.readiness,
-				   time_to_wait(loop, now_ns));
+	int err = readiness_wait(&loop->engine.readiness,
+				 time_to_wait(loop, now_ns));
 
-	if (!error)
+	if (!err)
 		loop->looked_ns = now_ns;
-	return error == -EAGAIN ? 0 : error;
+	return err == -EAGAIN ? 0 : err;
 }
 
 static int run(struct loop *loop)
@@ -350,10 +373,10 @@ static int run(struct loop *loop)
 		unsigned int handled = 0;
 		unsigned int events;
 		int fd;
-		int error = look(loop);
+		int err = look(loop);
 
-		if (error)
-			return error;
+		if (err)
+			return err;
 		tick(loop);
 		while ((fd = readiness_next(&engine->readiness, &events)) >=
 		       0) {
@@ -372,7 +395,7 @@ static void close_loop(struct loop *loop)
 
 	write_lease(loop, 0);
 	if (engine->connections)
-		connection_close_all(engine);
+		connection_release_all(engine);
 	log_tell_left_out();
 	pipe_pool_close(&engine->tools.pipes);
 	free(engine->connections);
@@ -385,7 +408,7 @@ static void close_loop(struct loop *loop)
 int proxy_run(struct proxy_environment *environment)
 {
 	struct loop *loop = calloc(1, sizeof(*loop));
-	int error;
+	int err;
 
 	if (!loop)
 		return -ENOMEM;
@@ -395,16 +418,16 @@ int proxy_run(struct proxy_environment *environment)
 	loop->end_ns = UINT64_MAX;
 	loop->engine.readiness.epoll_fd = -1;
 
-	error = open_signals(loop);
-	if (!error)
-		error = open_engine(loop);
-	if (!error) {
-		watch_pinned(loop, environment->control_fd, true);
-		watch_pinned(loop, loop->signal_fd, true);
+	err = open_signals(loop);
+	if (!err)
+		err = open_engine(loop);
+	if (!err) {
+		watch_pinned(loop, environment->control_fd);
+		watch_pinned(loop, loop->signal_fd);
 		tick(loop);
 		tell_supervisor(loop, PROXY_READY);
-		error = run(loop);
+		err = run(loop);
 	}
 	close_loop(loop);
-	return error;
+	return err;
 }

@@ -6,10 +6,16 @@
 struct connection;
 struct engine;
 
-/* The client has sent something, or may have. */
+/* It was just opened: watch it, and read what is there already. */
+void peek_begin(struct engine *engine, struct connection *connection);
+
+/* The client has sent something. */
 void peek_read(struct engine *engine, struct connection *connection);
 
-/* The hello timeout is over: to the fallback, with what came. */
+/* There was no hello in time: to the fallback, with what came. */
+void peek_give_up(struct engine *engine, struct connection *connection);
+
+/* The hello timeout is over: the same, unless a hello has begun. */
 void peek_timeout(struct engine *engine, struct connection *connection);
 
 #endif

@@ -85,10 +85,10 @@ int readiness_open(struct readiness *readiness, size_t capacity)
 
 	readiness->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (readiness->epoll_fd < 0) {
-		int error = -errno;
+		int err = -errno;
 
 		readiness_close(readiness);
-		return error;
+		return err;
 	}
 	readiness_watch(readiness, readiness->epoll_fd,
 			READINESS_READ | READINESS_PINNED);
@@ -272,17 +272,17 @@ static void trim_wanted(struct readiness *readiness)
 	readiness->wanted_words = words;
 }
 
-/* Of the errors of select(2), a signal and a want of memory pass. */
+/* Of the errors of select(2), a signal and too little memory pass. */
 static int select_failed(struct readiness *readiness, size_t size)
 {
 	const struct timespec nap = { .tv_nsec = 10 * NS_PER_MS };
-	int error = -errno;
+	int err = -errno;
 
 	memset(readiness->read_ready, 0, size);
 	memset(readiness->write_ready, 0, size);
-	if (error == -ENOMEM)
+	if (err == -ENOMEM)
 		nanosleep(&nap, NULL);
-	return error == -EINTR || error == -ENOMEM ? -EAGAIN : error;
+	return err == -EINTR || err == -ENOMEM ? -EAGAIN : err;
 }
 
 int readiness_wait(struct readiness *readiness, uint64_t timeout_ns)

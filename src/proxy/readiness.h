@@ -57,8 +57,8 @@ struct readiness {
 
 /*
  * Serve descriptors below @capacity (rounded up). Memory is reserved here for
- * all of them and touched only by those in use, so that nothing later can
- * fail for want of it. Returns 0 or negative errno.
+ * all of them and touched only by those in use, so that none can be missing
+ * later. Returns 0 or negative errno.
  */
 int readiness_open(struct readiness *readiness, size_t capacity);
 void readiness_close(struct readiness *readiness);
@@ -75,7 +75,7 @@ void readiness_forget(struct readiness *readiness, int fd);
 /*
  * Wait until something is ready, but not longer than @timeout_ns. Returns 0,
  * also after the timeout: then readiness_next() tells of all that was ready
- * when this was called. -EAGAIN if a signal or a want of memory kept it from
+ * when this was called. -EAGAIN if a signal or too little memory kept it from
  * looking, or another negative errno.
  */
 int readiness_wait(struct readiness *readiness, uint64_t timeout_ns);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
  * proxy_header_write() for any two addresses: what a backend reads from the
- * header is what went in.
+ * header is what went in, and it is known for a header (proxy_preamble.h).
  *
  * Byte 0 of the input is the version, 1 and 2 the families; then come the
  * addresses and the ports.
@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "hello/proxy_preamble.h"
 #include "proxy/proxy_header.h"
 #include "tests/fuzz/reference_proxy_header.h"
 
@@ -81,6 +82,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		&source.socket.any, &destination.socket.any, header);
 	check(length <= PROXY_HEADER_SIZE);
 	check(reference_header_read(header, length, &read));
+	check(proxy_preamble_length(header, length) == (int)length);
 	if (source.family && source.family == destination.family) {
 		check(read.family == source.family);
 		check_end(&source, read.source, read.source_port);

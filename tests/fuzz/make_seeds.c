@@ -93,6 +93,11 @@ static const struct {
 	{ "proxy_header/mixed",
 	  TEXT("\0\0\1\xc0\0\2\7" ZEROS_12 "\x20\1\xd\xb8" ZEROS_11
 	       "\1\xc3\x50\1\xbb") },
+	{ "proxy_preamble/v1", TEXT("PROXY TCP4 192.0.2.7 198.51.100.1 50000 "
+				    "443\r\n\x16\x03\x01") },
+	{ "proxy_preamble/v2",
+	  TEXT("\r\n\r\n\0\r\nQUIT\n\x21\x11\0\14\xc0\0\2\7"
+	       "\xc6\x33\x64\1\xc3\x50\1\xbb\x16\x03\x01") },
 	{ "rulespec/default",
 	  TEXT("-p tcp --dport 443 --syn -m addrtype --dst-type LOCAL "
 	       "-m comment --comment acme-alpn-proxy -j REDIRECT "

@@ -250,6 +250,14 @@ def test_silence_goes_to_the_fallback(stage, family):
     assert stage.responder.idle
 
 
+def test_begun_hello_has_three_times_as_long(stage, family):
+    connection = stage.open(family, Case([ACME_HELLO[:60]]))
+    time.sleep(2 * HELLO_TIMEOUT)
+    connection.sendall(ACME_HELLO[60:])
+    stage.finish(connection, whole(ACME_HELLO), stage.responder)
+    assert stage.fallback.idle
+
+
 def test_hello_that_trickles_past_the_timeout_goes_to_the_fallback(
         stage, family):
     connection = stage.open(family, Case([ACME_HELLO[:5]]))
@@ -258,7 +266,7 @@ def test_hello_that_trickles_past_the_timeout_goes_to_the_fallback(
     while True:
         connection.send(ACME_HELLO[sent:sent + 1])
         sent += 1
-        time.sleep(HELLO_TIMEOUT / 100)
+        time.sleep(HELLO_TIMEOUT / 30)
         try:
             greeting = connection.recv(100)
             break

@@ -99,6 +99,27 @@ def test_backends_learn_of_the_client(redirect, family, version, network,
         443) + VALIDATION
 
 
+def test_balancers_header_is_for_the_web_server(redirect, version, network,
+                                                product, responder):
+    """A hello behind it is judged; the responder gets it only if asked."""
+    before = header(version, "198.51.100.7", 50000, "203.0.113.1", 443)
+    fallback = Recorder(network.server, "fallback", 443)
+    visit = hello.hello(hello.alpn(b"h2"))
+    for wanted in ((), ("--alpn-proxy-protocol", "v1")):
+        product.start(f"--{redirect}", *wanted)
+        for data, backend, expected in (
+                (VALIDATION, responder,
+                 before + VALIDATION if wanted else VALIDATION),
+                (visit, fallback, before + visit)):
+            with network.client.connect(Network.SERVER[4], 443) as connection:
+                connection.sendall(before + data)
+                assert connection.recv(100) == backend.greeting
+            assert backend.next().data == expected
+        product.stop()
+        product.wait_gone()
+    fallback.stop()
+
+
 def test_manual_gives_the_web_server_the_visitors_address(
         family, network, product, tmp_path):
     """The same one, whether they come through the proxy or not."""

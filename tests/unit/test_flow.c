@@ -111,18 +111,17 @@ static void holds_bytes_in_order(void **state)
 				 0);
 		held += length;
 	}
-	assert_int_equal(
-		flow_deliver(&bench->flow, &bench->tools, bench->sink, NULL, 0),
-		FLOW_OK);
+	assert_int_equal(flow_deliver(&bench->flow, &bench->tools, bench->sink),
+			 FLOW_OK);
 	for (size_t got = 0; got < sizeof(all);) {
 		ssize_t length =
 			recv(bench->reader, seen + got, sizeof(seen) - got, 0);
 
 		assert_true(length > 0);
 		got += (size_t)length;
-		assert_int_equal(flow_deliver(&bench->flow, &bench->tools,
-					      bench->sink, NULL, 0),
-				 FLOW_OK);
+		assert_int_equal(
+			flow_deliver(&bench->flow, &bench->tools, bench->sink),
+			FLOW_OK);
 	}
 	assert_memory_equal(all, seen, sizeof(all));
 	assert_int_equal(bench->flow.state, FLOW_READING);

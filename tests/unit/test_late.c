@@ -13,9 +13,15 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <errno.h>
+#include <signal.h>
 #include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <sys/select.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #include "tests/unit/proxy_fixture.h"
@@ -141,6 +147,11 @@ static void go_on_late(void)
 	atomic_store(&late->halted, false);
 }
 
+static void let_seconds_pass(long seconds)
+{
+	atomic_fetch_add(&late->seconds, seconds);
+}
+
 static void expect_responder(const struct fixture *fixture, int client)
 {
 	const struct hello *hello = acme_hello();
@@ -248,6 +259,51 @@ static void still_ends_the_wait_for_the_silent(void **state)
 	close(server);
 }
 
+/* It has begun a hello, and then says nothing while its time passes. */
+static int begin_hello(struct fixture *fixture)
+{
+	const struct hello *hello = acme_hello();
+	int client;
+
+	fixture->config.hello_timeout_ms = 3000;
+	fixture_start(fixture);
+	client = visit(fixture);
+	say(client, hello->bytes, hello->length / 2);
+	fixture_expect_counter(fixture, accepted, 1);
+	for (int second = 0; second < 8; second++) {
+		let_seconds_pass(1);
+		let_turns_pass(fixture);
+	}
+	assert_int_equal(fixture_counter(fixture, hello_timeouts), 0);
+	return client;
+}
+
+static void waits_longer_for_the_rest_of_a_hello(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct hello *hello = acme_hello();
+	int client = begin_hello(fixture);
+
+	say(client, hello->bytes + hello->length / 2,
+	    hello->length - hello->length / 2);
+	expect_responder(fixture, client);
+}
+
+static void ends_the_wait_for_the_rest_of_a_hello(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct hello *hello = acme_hello();
+	int client = begin_hello(fixture);
+	int server;
+
+	let_seconds_pass(1);
+	server = take_visitor(fixture->fallback);
+	expect(server, hello->bytes, hello->length / 2);
+	assert_int_equal(fixture_counter(fixture, hello_timeouts), 1);
+	close(client);
+	close(server);
+}
+
 /* Turns in which the fallback is not needed. */
 static void let_a_challenge_pass(const struct fixture *fixture)
 {
@@ -320,11 +376,6 @@ static struct relayed answered(const struct fixture *fixture)
 	return relayed;
 }
 
-static void let_seconds_pass(long seconds)
-{
-	atomic_fetch_add(&late->seconds, seconds);
-}
-
 static void frees_the_place_of_one_who_never_ends(void **state)
 {
 	struct fixture *fixture = *state;
@@ -339,7 +390,7 @@ static void frees_the_place_of_one_who_never_ends(void **state)
 	fixture_expect_counter(fixture, open_connections, 0);
 	expect_end(relayed.server);
 	assert_int_equal(fixture_counter(fixture, resets), 0);
-	end(relayed);
+	close_both(relayed);
 }
 
 static void hears_all_that_one_says_to_a_half_closed_server(void **state)
@@ -354,7 +405,7 @@ static void hears_all_that_one_says_to_a_half_closed_server(void **state)
 		say(relayed.client, "more", 4);
 		expect(relayed.server, "more", 4);
 	}
-	end(relayed);
+	close_both(relayed);
 	fixture_expect_counter(fixture, open_connections, 0);
 }
 
@@ -382,7 +433,7 @@ static void lets_a_slow_reader_have_all(void **state)
 	expect_end(relayed.client);
 	let_seconds_pass(SILENCE_SECONDS);
 	fixture_expect_counter(fixture, open_connections, 0);
-	end(relayed);
+	close_both(relayed);
 }
 
 #define late_test(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -395,6 +446,8 @@ int main(void)
 		late_test(gives_all_the_time_from_accept_on),
 		late_test(serves_all_that_spoke_while_it_was_stopped),
 		late_test(still_ends_the_wait_for_the_silent),
+		late_test(waits_longer_for_the_rest_of_a_hello),
+		late_test(ends_the_wait_for_the_rest_of_a_hello),
 		late_test(gives_an_address_all_the_time_from_connect_on),
 		late_test(stays_with_a_backend_that_has_answered),
 		late_test(frees_the_place_of_one_who_never_ends),

@@ -5,9 +5,21 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <fcntl.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
 
 #include "base/clock.h"
+#include "base/control.h"
+#include "base/fd.h"
 #include "base/memory.h"
 #include "proxy/proxy_header.h"
 #include "tests/unit/proxy_fixture.h"
@@ -73,8 +85,9 @@ static void routes_a_hello_in_two_segments(void **state)
 static void routes_a_hello_byte_by_byte(void **state)
 {
 	struct fixture *fixture = *state;
+	static const char *const protocols[] = { "acme-tls/1", NULL };
 	static const struct hello_spec spec = {
-		.protocols = only_acme,
+		.protocols = protocols,
 		.key_share = 1258,
 		.record_size = 700,
 	};
@@ -431,7 +444,7 @@ static void relays_bulk_both_ways_to_a_slow_reader(void **state)
 
 		pump(streams, ARRAY_SIZE(streams), BULK_SIZE);
 	}
-	end(relayed);
+	close_both(relayed);
 	fixture_expect_counter(fixture, bytes_to_clients, BULK_SIZE);
 	fixture_expect_counter(fixture, bytes_from_clients,
 			       BULK_SIZE + browser_hello()->length);
@@ -469,7 +482,7 @@ static void relays_bulk_with_few_pipes(void **state)
 	}
 	pump(streams, ARRAY_SIZE(streams), BULK_SIZE / 8);
 	for (size_t i = 0; i < PAIRS; i++)
-		end(relayed[i]);
+		close_both(relayed[i]);
 	fixture_expect_counter(fixture, open_connections, 0);
 	/* A few idle pipes are kept. */
 	assert_in_range(fixture_descriptors(fixture), before, before + 6);
@@ -507,7 +520,7 @@ static void stops_reading_for_a_reader_that_stalls(void **state)
 
 	while (stream.received < stream.sent)
 		receive_some(&stream);
-	end(relayed);
+	close_both(relayed);
 }
 
 static void counts_a_reader_that_dies_while_data_waits(void **state)
@@ -588,7 +601,7 @@ static void is_not_upset_by_urgent_data(void **state)
 		received += (size_t)length;
 	}
 	assert_in_range(received, 5 * sizeof(block), 5 * sizeof(block) + 6);
-	end(relayed);
+	close_both(relayed);
 }
 
 static void tries_the_backends_next_address(void **state)
@@ -601,7 +614,7 @@ static void tries_the_backends_next_address(void **state)
 	fixture_add_address(fallback, fixture_refusing_port());
 	fixture_add_address(fallback, port);
 	fixture_start(fixture);
-	end(relay(fixture));
+	close_both(relay(fixture));
 	assert_int_equal(fixture_counter(fixture, fallback_unreachable), 0);
 }
 
@@ -623,7 +636,7 @@ static void closes_at_once_if_no_address_answers(void **state)
 	fixture_expect_counter(fixture, alpn_unreachable, 1);
 	assert_int_equal(fixture_counter(fixture, fallback_unreachable), 0);
 	/* The web server is none the worse for it. */
-	end(relay(fixture));
+	close_both(relay(fixture));
 }
 
 static void waits_for_a_backend_with_a_full_backlog(void **state)
@@ -663,7 +676,7 @@ static void leaves_an_address_that_does_not_answer(void **state)
 	struct fixture *fixture = *state;
 	struct deaf deaf = start_with_deaf_address(fixture);
 
-	end(relay(fixture));
+	close_both(relay(fixture));
 	close(deaf.listener);
 	send_fillers_away(deaf);
 }
@@ -808,7 +821,101 @@ static void each_backend_has_a_header_of_its_own(void **state)
 	expect(server, hello->bytes, hello->length);
 	close(client);
 	close(server);
-	end(relay(fixture));
+	close_both(relay(fixture));
+}
+
+/* What a balancer puts before the client's bytes. */
+static const uint8_t preamble1[] =
+	"PROXY TCP4 192.0.2.7 198.51.100.1 5 443\r\n";
+static const uint8_t preamble2[] = "\r\n\r\n\0\r\nQUIT\n\x21\x11\0\14"
+				   "\xc0\0\2\7\xc6\x33\x64\1\0\5\1\xbb";
+static const struct {
+	const uint8_t *bytes;
+	size_t length;
+} preambles[] = {
+	{ preamble1, sizeof(preamble1) - 1 },
+	{ preamble2, sizeof(preamble2) - 1 },
+};
+
+/* A visitor who says preamble @i and @hello in pieces of @size bytes. */
+static int visit_behind_preamble(const struct fixture *fixture, size_t i,
+				 const struct hello *hello, size_t size)
+{
+	const size_t length = preambles[i].length + hello->length;
+	int client = visit(fixture);
+	static uint8_t bytes[8192];
+
+	memcpy(bytes, preambles[i].bytes, preambles[i].length);
+	memcpy(bytes + preambles[i].length, hello->bytes, hello->length);
+	for (size_t said = 0; said < length; said += size)
+		say(client, bytes + said,
+		    length - said < size ? length - said : size);
+	return client;
+}
+
+static void judges_what_is_behind_a_balancers_header(void **state)
+{
+	struct fixture *fixture = *state;
+	static const size_t sizes[] = { 8192, 50, 13, 1 };
+	const struct hello *acme = acme_hello();
+	const struct hello *other = browser_hello();
+	size_t challenges = 0;
+
+	fixture_start(fixture);
+	for (size_t i = 0; i < ARRAY_SIZE(preambles); i++) {
+		for (size_t j = 0; j < ARRAY_SIZE(sizes); j++) {
+			int client = visit_behind_preamble(fixture, i, acme,
+							   sizes[j]);
+			int server = take_visitor(fixture->alpn);
+
+			expect(server, acme->bytes, acme->length);
+			hang_up(client, server);
+			client = visit_behind_preamble(fixture, i, other,
+						       sizes[j]);
+			server = take_visitor(fixture->fallback);
+			expect(server, preambles[i].bytes, preambles[i].length);
+			expect(server, other->bytes, other->length);
+			hang_up(client, server);
+			challenges++;
+		}
+	}
+	assert_int_equal(fixture_counter(fixture, to_alpn), challenges);
+	assert_int_equal(fixture_counter(fixture, to_fallback), challenges);
+}
+
+static void passes_a_balancers_header_on_in_place_of_ours(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct hello *hello = acme_hello();
+
+	fixture->config.alpn.proxy_protocol = PROXY_PROTOCOL_V1;
+	fixture_start(fixture);
+	for (size_t i = 0; i < ARRAY_SIZE(preambles); i++) {
+		int client = visit_behind_preamble(fixture, i, hello, 40);
+		int server = take_visitor(fixture->alpn);
+
+		expect(server, preambles[i].bytes, preambles[i].length);
+		expect(server, hello->bytes, hello->length);
+		hang_up(client, server);
+	}
+}
+
+/* Its client is the silent one. */
+static void gives_a_balancers_header_alone_to_the_fallback(void **state)
+{
+	struct fixture *fixture = *state;
+	static const struct hello nothing;
+
+	fixture->config.hello_timeout_ms = 60;
+	fixture_start(fixture);
+	for (size_t i = 0; i < ARRAY_SIZE(preambles); i++) {
+		int client = visit_behind_preamble(fixture, i, &nothing, 10);
+		int server = take_visitor(fixture->fallback);
+
+		expect(server, preambles[i].bytes, preambles[i].length);
+		hang_up(client, server);
+	}
+	fixture_expect_counter(fixture, hello_timeouts, ARRAY_SIZE(preambles));
 }
 
 /* One that refuses, one that is deaf, then the right one: one header. */
@@ -949,12 +1056,235 @@ static void accepts_through_the_grace_and_drains(void **state)
 
 	say(before.client, "still here", 10);
 	expect(before.server, "still here", 10);
-	end(before);
+	close_both(before);
 	say(within.server, "me too", 6);
 	expect(within.client, "me too", 6);
 	assert_int_equal(fixture->shared->lease, 0);
-	end(within);
+	close_both(within);
 	fixture_expect_exit(fixture);
+}
+
+/* Both ends of a connection that has nothing to do with the proxy's listeners. */
+static struct relayed connect_past_listeners(int family)
+{
+	struct relayed made = { .client = socket(family, SOCK_STREAM, 0) };
+	int listener = fixture_listen(family, 0, 1);
+	struct sockaddr_storage address;
+	socklen_t size = sizeof(address);
+
+	set_patience(made.client);
+	getsockname(listener, (struct sockaddr *)&address, &size);
+	assert_int_equal(
+		connect(made.client, (struct sockaddr *)&address, size), 0);
+	made.server = take_visitor(listener);
+	close(listener);
+	return made;
+}
+
+static void hand_over(const struct fixture *fixture, int server)
+{
+	assert_int_equal(control_send(fixture->control_fd, PROXY_TAKE, server),
+			 0);
+}
+
+/* The client of a connection that is the proxy's from then on. */
+static int hand_over_hello(const struct fixture *fixture, int family,
+			   const struct hello *hello)
+{
+	struct relayed made = connect_past_listeners(family);
+
+	say(made.client, hello->bytes, hello->length);
+	hand_over(fixture, made.server);
+	close(made.server);
+	return made.client;
+}
+
+static void expect_challenge(const struct fixture *fixture, int client)
+{
+	int server = take_visitor(fixture->alpn);
+
+	expect(server, acme_hello()->bytes, acme_hello()->length);
+	say(server, "certificate", 11);
+	expect(client, "certificate", 11);
+	hang_up(client, server);
+}
+
+static void takes_what_is_handed_over(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct hello *hello = browser_hello();
+	int client, server;
+
+	fixture_start(fixture);
+	expect_challenge(fixture,
+			 hand_over_hello(fixture, AF_INET, acme_hello()));
+	expect_challenge(fixture,
+			 hand_over_hello(fixture, AF_INET6, acme_hello()));
+	client = hand_over_hello(fixture, AF_INET, hello);
+	server = take_visitor(fixture->fallback);
+	expect(server, hello->bytes, hello->length);
+	hang_up(server, client);
+	assert_int_equal(fixture_counter(fixture, accepted), 3);
+	assert_int_equal(fixture_counter(fixture, handed_over), 3);
+	assert_int_equal(fixture_counter(fixture, handed_over_refused), 0);
+}
+
+/* It came as one that blocks, and nothing is there to read. */
+static void waits_for_nobody_who_is_handed_over(void **state)
+{
+	struct fixture *fixture = *state;
+	struct relayed made;
+
+	fixture_start(fixture);
+	made = connect_past_listeners(AF_INET);
+	hand_over(fixture, made.server);
+	close(made.server);
+	fixture_expect_counter(fixture, handed_over, 1);
+	close_both(relay(fixture));
+	say(made.client, acme_hello()->bytes, acme_hello()->length);
+	expect_challenge(fixture, made.client);
+}
+
+/* A socket stays in the network namespace in which it was made. */
+static void takes_sockets_of_another_namespace(void **state)
+{
+	struct fixture *fixture = *state;
+	int here = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	char expected[PROXY_HEADER_SIZE];
+	struct sockaddr_in address;
+	socklen_t size = sizeof(address);
+	int client, server;
+
+	fixture->config.alpn.proxy_protocol = PROXY_PROTOCOL_V1;
+	fixture_start(fixture);
+	fixture_enter_namespace();
+	client = hand_over_hello(fixture, AF_INET, acme_hello());
+	setns(here, CLONE_NEWNET);
+	close(here);
+	getpeername(client, (struct sockaddr *)&address, &size);
+	server = take_visitor(fixture->alpn);
+	snprintf(expected, sizeof(expected),
+		 "PROXY TCP4 127.0.0.1 127.0.0.1 %u %u\r\n",
+		 ntohs(fixture_port(client)), ntohs(address.sin_port));
+	expect(server, expected, strlen(expected));
+	expect(server, acme_hello()->bytes, acme_hello()->length);
+	hang_up(server, client);
+}
+
+static void refuses_what_is_handed_over_at_the_limit(void **state)
+{
+	struct fixture *fixture = *state;
+	struct relayed relayed;
+	int client, waiting;
+
+	fixture->config.max_connections = 1;
+	fixture_start(fixture);
+	relayed = relay(fixture);
+	waiting = visit(fixture);
+	fixture_expect_counter(fixture, accept_pauses, 1);
+	client = hand_over_hello(fixture, AF_INET, acme_hello());
+	expect_reset(client);
+	close(client);
+	fixture_expect_counter(fixture, handed_over_refused, 1);
+	/* The descriptor was lost on its way. */
+	fixture_tell(fixture, PROXY_TAKE);
+	fixture_expect_counter(fixture, handed_over_refused, 2);
+	assert_int_equal(fixture_counter(fixture, accepted), 1);
+	assert_int_equal(fixture_counter(fixture, accept_pauses), 1);
+	reset(waiting);
+	close_both(relayed);
+	fixture_expect_counter(fixture, accepted, 2);
+	fixture_expect_counter(fixture, open_connections, 0);
+	expect_challenge(fixture,
+			 hand_over_hello(fixture, AF_INET, acme_hello()));
+}
+
+static void takes_what_is_handed_over_while_it_drains(void **state)
+{
+	struct fixture *fixture = *state;
+	struct relayed relayed;
+
+	fixture->config.grace_ms = 0;
+	fixture_start(fixture);
+	relayed = relay(fixture);
+	fixture_tell(fixture, PROXY_DRAIN);
+	assert_int_equal(fixture_message(fixture), PROXY_LISTENERS_CLOSED);
+	expect_challenge(fixture,
+			 hand_over_hello(fixture, AF_INET, acme_hello()));
+	close_both(relayed);
+	fixture_expect_exit(fixture);
+}
+
+static int option_of(int fd, int level, int option)
+{
+	int value = -1;
+	socklen_t size = sizeof(value);
+
+	assert_int_equal(getsockopt(fd, level, option, &value, &size), 0);
+	return value;
+}
+
+/* Are @fd's keepalives these, or the kernel's own with NULL? */
+static bool has_keepalive(int fd, const int values[3])
+{
+	static const int options[] = { TCP_KEEPIDLE, TCP_KEEPINTVL,
+				       TCP_KEEPCNT };
+	cleanup_fd int fresh = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
+		int expected =
+			values ? values[i]
+			       : option_of(fresh, IPPROTO_TCP, options[i]);
+
+		if (option_of(fd, IPPROTO_TCP, options[i]) != expected)
+			return false;
+	}
+	return option_of(fd, SOL_SOCKET, SO_KEEPALIVE);
+}
+
+/* Its own end of a connection is the test's as well. */
+static void probes_clients_only_while_it_drains(void **state)
+{
+	static const int soon[] = { 60, 15, 4 };
+	struct fixture *fixture = *state;
+	struct relayed before, within;
+
+	fixture->config.grace_ms = 0;
+	fixture_start(fixture);
+	before = connect_past_listeners(AF_INET);
+	within = connect_past_listeners(AF_INET);
+	hand_over(fixture, before.server);
+	fixture_expect_counter(fixture, handed_over, 1);
+	assert_true(has_keepalive(before.server, NULL));
+	fixture_tell(fixture, PROXY_DRAIN);
+	assert_int_equal(fixture_message(fixture), PROXY_LISTENERS_CLOSED);
+	assert_true(has_keepalive(before.server, soon));
+	hand_over(fixture, within.server);
+	fixture_expect_counter(fixture, handed_over, 2);
+	assert_true(has_keepalive(within.server, soon));
+	close_both(before);
+	close_both(within);
+	/* Nothing came, and so the fallback has both. */
+	close(take_visitor(fixture->fallback));
+	close(take_visitor(fixture->fallback));
+	fixture_expect_exit(fixture);
+}
+
+static void accepted_sockets_have_the_kernels_keepalive(void **state)
+{
+	struct fixture *fixture = *state;
+	int client, server;
+
+	listeners_close(&fixture->listeners);
+	assert_int_equal(listeners_open(&fixture->listeners, LISTENER_LOOPBACK,
+					0, false),
+			 0);
+	fixture->port4 = fixture_port(fixture->listeners.ipv4);
+	client = visit(fixture);
+	server = take_visitor(fixture->listeners.ipv4);
+	assert_true(has_keepalive(server, NULL));
+	hang_up(client, server);
+	fixture_start(fixture);
 }
 
 static void drains_when_orphaned(void **state)
@@ -970,7 +1300,7 @@ static void drains_when_orphaned(void **state)
 		usleep(1000);
 	say(relayed.client, "alone", 5);
 	expect(relayed.server, "alone", 5);
-	end(relayed);
+	close_both(relayed);
 	fixture_expect_exit(fixture);
 }
 
@@ -986,7 +1316,7 @@ static void ends_what_is_left_as_an_orphan(void **state)
 	relayed = relay(fixture);
 	fixture_orphan(fixture);
 	fixture_expect_exit(fixture);
-	end(relayed);
+	close_both(relayed);
 }
 
 static void serves_who_waits_for_room_before_it_closes(void **state)
@@ -1003,8 +1333,8 @@ static void serves_who_waits_for_room_before_it_closes(void **state)
 	second.server =
 		greet(fixture->fallback, second.client, browser_hello());
 	assert_int_equal(fixture_message(fixture), PROXY_LISTENERS_CLOSED);
-	end(first);
-	end(second);
+	close_both(first);
+	close_both(second);
 	fixture_expect_exit(fixture);
 }
 
@@ -1031,11 +1361,11 @@ static void heeds_sigterm_only_as_an_orphan(void **state)
 
 	fixture_start(fixture);
 	kill(fixture->pid, SIGTERM);
-	end(relay(fixture));
+	close_both(relay(fixture));
 	fixture_orphan(fixture);
-	end(relay(fixture));
+	close_both(relay(fixture));
 	usleep(50000);
-	end(relay(fixture));
+	close_both(relay(fixture));
 	assert_true(fixture->shared->lease > monotonic_ns());
 
 	kill(fixture->pid, SIGTERM);
@@ -1057,7 +1387,7 @@ static void ends_at_once_when_told_to(void **state)
 	fixture_expect_exit(fixture);
 	expect_end(relayed.client);
 	expect_end(relayed.server);
-	end(relayed);
+	close_both(relayed);
 	close(peeked);
 }
 
@@ -1161,7 +1491,7 @@ static void rests_while_there_is_no_room(void **state)
 	assert_int_equal(fixture_counter(fixture, accept_pauses), 1);
 	assert_int_equal(fixture_counter(fixture, open_connections), 3);
 
-	end(relayed[1]);
+	close_both(relayed[1]);
 	relayed[1] = (struct relayed){
 		.client = fourth,
 		.server = take_visitor(fixture->fallback),
@@ -1170,7 +1500,7 @@ static void rests_while_there_is_no_room(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(relayed); i++) {
 		say(relayed[i].server, "200 OK", 6);
 		expect(relayed[i].client, "200 OK", 6);
-		end(relayed[i]);
+		close_both(relayed[i]);
 	}
 }
 
@@ -1200,7 +1530,7 @@ static void wakes_the_parked(void **state)
 		let_turns_pass(fixture);
 	}
 	for (size_t i = 0; i < COUNT; i++)
-		end(relayed[i]);
+		close_both(relayed[i]);
 	fixture_expect_counter(fixture, open_connections, 0);
 	assert_int_equal(fixture_counter(fixture, resets), 0);
 }
@@ -1242,6 +1572,9 @@ int main(void)
 		proxy_test(puts_a_header_before_whatever_came),
 		proxy_test(each_backend_has_a_header_of_its_own),
 		proxy_test(takes_the_header_to_the_next_address),
+		proxy_test(judges_what_is_behind_a_balancers_header),
+		proxy_test(passes_a_balancers_header_on_in_place_of_ours),
+		proxy_test(gives_a_balancers_header_alone_to_the_fallback),
 		proxy_test(waits_for_a_backend_with_a_full_backlog),
 		proxy_test(leaves_an_address_that_does_not_answer),
 		unix_test(routes_by_alpn_in_both_families),
@@ -1258,6 +1591,13 @@ int main(void)
 		unix_test(waits_for_a_full_backlog),
 		unix_test(closes_at_once_if_nobody_listens),
 		proxy_test(accepts_through_the_grace_and_drains),
+		proxy_test(takes_what_is_handed_over),
+		proxy_test(waits_for_nobody_who_is_handed_over),
+		proxy_test(takes_sockets_of_another_namespace),
+		proxy_test(refuses_what_is_handed_over_at_the_limit),
+		proxy_test(takes_what_is_handed_over_while_it_drains),
+		proxy_test(probes_clients_only_while_it_drains),
+		proxy_test(accepted_sockets_have_the_kernels_keepalive),
 		proxy_test(drains_when_orphaned),
 		proxy_test(ends_what_is_left_as_an_orphan),
 		proxy_test(serves_who_waits_for_room_before_it_closes),

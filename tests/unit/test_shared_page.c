@@ -11,7 +11,10 @@
 #include <cmocka.h>
 
 #include <pthread.h>
+#include <stdlib.h>
+#include <sys/socket.h>
 
+#include "base/log.h"
 #include "tests/unit/proxy_fixture.h"
 
 #define VISITS 200

@@ -61,8 +61,7 @@ enum connection_end {
 struct connection {
 	/* Runs in at most one of the engine's timers. */
 	struct deadline deadline;
-	/* While the hello is incomplete; from_client holds its bytes. To the
-	 * end where connections are logged. */
+	/* Where connections are logged, once judged. */
 	struct client_hello *hello;
 	/* Once judged. */
 	const struct backend *backend;
@@ -84,6 +83,10 @@ struct connection {
 	/* The client's first bytes that are a PROXY header (proxy_preamble.h);
 	 * 0 if there is none. */
 	uint16_t preamble_length;
+	/* The next look at the client's first bytes wants so many of them. */
+	uint32_t wanted;
+	/* What has come is the beginning of a hello. */
+	bool begun;
 	/* Why one of the backend's addresses failed; 0 if none did but for too
 	 * few descriptors or ports. */
 	int connect_err;

@@ -12,41 +12,24 @@
 #include "proxy/connection.h"
 #include "proxy/engine.h"
 
-/* Most hellos come whole and never need memory of their own. */
-static int keep_hello(struct connection *connection,
-		      const struct client_hello *hello)
-{
-	if (connection->hello)
-		return 0;
-	connection->hello = malloc(sizeof(*hello));
-	if (!connection->hello)
-		return -ENOMEM;
-	*connection->hello = *hello;
-	return 0;
-}
-
-/* For the log line at the end of the connection; not half a hello (NULL), which
- * may have half a name. */
+/* For the log line at the end of the connection. */
 static void keep_for_log(struct connection *connection,
 			 const struct client_hello *hello)
 {
-	if (hello && log_settings.level >= LOG_LEVEL_DEBUG) {
-		keep_hello(connection, hello);
+	if (log_settings.level < LOG_LEVEL_DEBUG)
 		return;
-	}
-	free(connection->hello);
-	connection->hello = NULL;
+	connection->hello = malloc(sizeof(*hello));
+	if (connection->hello)
+		*connection->hello = *hello;
 }
 
 static void judge(struct engine *engine, struct connection *connection,
-		  enum connection_verdict verdict,
-		  const struct client_hello *hello)
+		  enum connection_verdict verdict)
 {
 	const bool acme = verdict == CONNECTION_ACME;
 
 	connection->verdict = (uint8_t)verdict;
 	deadline_stop(&connection->deadline);
-	keep_for_log(connection, hello);
 	counter_add(acme ? &engine->counters->to_alpn
 			 : &engine->counters->to_fallback,
 		    1);
@@ -59,61 +42,63 @@ static void judge_challenge(struct engine *engine,
 			    struct connection *connection,
 			    const struct client_hello *hello)
 {
-	if (domain_list_takes(&engine->config->domains, hello->server_name,
-			      hello->server_name_length)) {
-		judge(engine, connection, CONNECTION_ACME, hello);
-		return;
-	}
-	counter_add(&engine->counters->other_domains, 1);
-	judge(engine, connection, CONNECTION_OTHER_DOMAIN, hello);
+	const bool taken = domain_list_takes(&engine->config->domains,
+					     hello->server_name,
+					     hello->server_name_length);
+
+	if (!taken)
+		counter_add(&engine->counters->other_domains, 1);
+	judge(engine, connection,
+	      taken ? CONNECTION_ACME : CONNECTION_OTHER_DOMAIN);
 }
 
 /*
- * Where the bytes that the hello has not seen begin, among all that are held:
- * the last @length came now. The hello itself begins behind a preamble, which
- * may still be incomplete.
+ * Judge what came. A hello may begin behind a preamble, which may itself be
+ * incomplete. With HELLO_NEED_MORE, another look is in vain before
+ * connection->wanted bytes are there.
  */
-static size_t unseen_offset(struct connection *connection, size_t length)
+static enum hello_verdict look(struct connection *connection,
+			       struct client_hello *hello)
 {
-	const struct flow *flow = &connection->from_client;
-	int preamble_length;
+	const uint8_t *bytes = connection->from_client.held.memory;
+	const size_t length = connection->from_client.held_length;
+	const int preamble = proxy_preamble_length(bytes, (__u32)length);
+	enum hello_verdict verdict;
 
-	if (connection->hello)
-		return flow->held_length - length;
-	preamble_length =
-		proxy_preamble_length(flow->held.memory, flow->held_length);
-	if (preamble_length == PROXY_PREAMBLE_NEED_MORE)
-		return flow->held_length;
-	connection->preamble_length = (uint16_t)preamble_length;
-	return connection->preamble_length;
+	connection->wanted = (uint32_t)length + 1;
+	if (preamble == PROXY_PREAMBLE_NEED_MORE)
+		return HELLO_NEED_MORE;
+	connection->preamble_length = (uint16_t)preamble;
+	verdict = client_hello_judge(bytes + preamble,
+				     length - (size_t)preamble, hello);
+	if (verdict != HELLO_NEED_MORE)
+		return verdict;
+	connection->wanted = (uint32_t)((size_t)preamble + hello->length);
+	connection->begun = length > (size_t)preamble;
+	return HELLO_NEED_MORE;
 }
 
 static void take_bytes(struct engine *engine, struct connection *connection,
 		       const uint8_t *bytes, size_t length)
 {
 	struct flow *flow = &connection->from_client;
-	struct client_hello first = { 0 };
-	struct client_hello *hello = connection->hello ? connection->hello
-						       : &first;
-	bool kept = flow_hold(flow, bytes, length) == 0;
-	size_t offset = kept ? unseen_offset(connection, length) : 0;
+	enum hello_verdict verdict;
+	struct client_hello hello;
 
-	if (kept && offset < flow->held_length) {
-		switch (client_hello_feed(hello, flow->held.memory + offset,
-					  flow->held_length - offset)) {
-		case CLIENT_HELLO_ACME:
-			judge_challenge(engine, connection, hello);
-			return;
-		case CLIENT_HELLO_OTHER:
-			judge(engine, connection, CONNECTION_OTHER, hello);
-			return;
-		case CLIENT_HELLO_NEED_MORE:
-			kept = keep_hello(connection, hello) == 0;
-			break;
-		}
-	}
-	if (!kept)
+	if (flow_hold(flow, bytes, length) != 0) {
 		connection_abort(engine, connection, CONNECTION_BROKEN);
+		return;
+	}
+	if (flow->held_length < connection->wanted)
+		return;
+	verdict = look(connection, &hello);
+	if (verdict == HELLO_NEED_MORE)
+		return;
+	keep_for_log(connection, &hello);
+	if (verdict == HELLO_ACME)
+		judge_challenge(engine, connection, &hello);
+	else
+		judge(engine, connection, CONNECTION_OTHER);
 }
 
 void peek_read(struct engine *engine, struct connection *connection)
@@ -127,7 +112,7 @@ void peek_read(struct engine *engine, struct connection *connection)
 	} else if (length == 0) {
 		connection->from_client.source_ended = true;
 		/* Even without a byte: the fallback may speak first. */
-		judge(engine, connection, CONNECTION_INCOMPLETE, NULL);
+		judge(engine, connection, CONNECTION_INCOMPLETE);
 	} else if (errno != EAGAIN && errno != EINTR) {
 		connection_abort(engine, connection, CONNECTION_CLIENT_FAILED);
 	}
@@ -145,14 +130,14 @@ void peek_begin(struct engine *engine, struct connection *connection)
 void peek_give_up(struct engine *engine, struct connection *connection)
 {
 	counter_add(&engine->counters->hello_timeouts, 1);
-	judge(engine, connection, CONNECTION_SILENT, NULL);
+	judge(engine, connection, CONNECTION_SILENT);
 }
 
 /* A begun hello is not silence: a segment that was lost comes again after 1, 3
  * or 7 s. */
 void peek_timeout(struct engine *engine, struct connection *connection)
 {
-	if (connection->hello)
+	if (connection->begun)
 		connection_wait(engine, connection, TIMER_BEGUN_HELLO);
 	else
 		peek_give_up(engine, connection);

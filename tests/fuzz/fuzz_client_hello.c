@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * The parser of client_hello.h on any bytes: it must give the same verdict
- * however they are cut, the one that a second parser gives, and no later than
- * at the hello's last byte.
+ * The parser of client_hello.h on any bytes: it must give the verdict that
+ * a second parser gives, at the hello's last byte, and keep to it.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -21,59 +20,52 @@ static void check(bool condition)
 }
 
 /* In a buffer of its exact size, so that reading past it is found. */
-static void feed_piece(struct client_hello *hello, const uint8_t *bytes,
-		       size_t length)
+static enum hello_verdict judge(const uint8_t *bytes, size_t length,
+				struct client_hello *hello)
 {
-	uint8_t *piece = malloc(length);
+	uint8_t *exact = malloc(length);
+	enum hello_verdict verdict;
 
-	check(piece || length == 0);
+	check(exact || length == 0);
 	if (length > 0)
-		memcpy(piece, bytes, length);
-	client_hello_feed(hello, piece, length);
-	free(piece);
+		memcpy(exact, bytes, length);
+	verdict = client_hello_judge(exact, length, hello);
+	free(exact);
+	return verdict;
 }
 
-/* The first byte chooses the cuts, the others are the stream. */
+/* The first byte chooses the cut, the others are the stream. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct reference reference;
-	struct client_hello whole = { 0 };
-	struct client_hello cut = { 0 };
-	size_t fed = 0;
+	enum hello_verdict whole_verdict, cut_verdict;
+	struct client_hello whole, cut;
 	size_t piece;
 	bool acme;
 
 	if (size == 0)
 		return 0;
-	piece = data[0];
 	data++;
 	size--;
+	piece = size * data[-1] / 256;
 
-	feed_piece(&whole, data, size);
-	do {
-		size_t length = piece % 61 + 1;
-
-		if (length > size - fed)
-			length = size - fed;
-		feed_piece(&cut, data + fed, length);
-		fed += length;
-		piece = piece * 5 + 3;
-	} while (fed < size);
-	check(whole.verdict == cut.verdict);
-	/* What is left behind when it gives up is of no use to anybody. */
-	check(whole.verdict == CLIENT_HELLO_OTHER ||
-	      memcmp(&whole, &cut, sizeof(whole)) == 0);
+	whole_verdict = judge(data, size, &whole);
+	cut_verdict = judge(data, piece, &cut);
+	check(cut_verdict == HELLO_NEED_MORE || cut_verdict == whole_verdict);
+	if (cut_verdict == HELLO_NEED_MORE) {
+		check(cut.length > piece);
+		check(cut.length > size || whole_verdict != HELLO_ACME ||
+		      whole.length >= cut.length);
+		check(cut.length <= size || whole_verdict != HELLO_ACME);
+	}
 
 	acme = reference_is_acme(data, size, &reference);
-	check((whole.verdict == CLIENT_HELLO_ACME) == acme);
+	check((whole_verdict == HELLO_ACME) == acme);
 	if (acme) {
-		struct client_hello before = { 0 };
-
-		check(whole.stream_length == reference.consumed);
+		check(whole.length == reference.consumed);
 		check(whole.server_name_length == reference.server_name_length);
-		check(client_hello_feed(&before, data,
-					reference.consumed - 1) ==
-		      CLIENT_HELLO_NEED_MORE);
+		check(judge(data, reference.consumed - 1, &cut) ==
+		      HELLO_NEED_MORE);
 	}
 	return 0;
 }

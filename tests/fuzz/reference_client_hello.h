@@ -2,7 +2,7 @@
 /*
  * The judgement of client_hello.h once more, the slow way: all bytes at once,
  * put together first, then taken apart from the outside in. It shares no idea
- * with the incremental parser, so that a misreading is not made twice.
+ * with the scan, so that a misreading is not made twice.
  */
 #ifndef REFERENCE_CLIENT_HELLO_H
 #define REFERENCE_CLIENT_HELLO_H
@@ -114,7 +114,7 @@ static inline bool reference_extensions(struct reference_slice list,
 			reference_vector(&list, 2, 0, SIZE_MAX);
 
 		if (!list.ok || seen[type] ||
-		    ++count > CLIENT_HELLO_MAX_EXTENSIONS)
+		    ++count > HELLO_MAX_EXTENSIONS)
 			return false;
 		seen[type] = true;
 		if (type == 16 && !reference_alpn(data, &acme))

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #define HELLO_CAPACITY	  (64 * 1024)
-#define HELLO_MAX_LENGTHS 64
+#define HELLO_MAX_LENGTHS 512
 
 struct hello_spec {
 	/* NULL-terminated; NULL leaves the extension out. */

@@ -112,12 +112,12 @@ $(BUILD)/bpf/%.bpf.o: bpf/%.bpf.c
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CLANG) -target bpf -mcpu=v3 -O2 -g $(HERE) -Wall -Wextra -Werror \
 		-Wno-unused-parameter -fno-jump-tables \
-		-I. -MMD -MP -c -o $@ $<
+		-I. -iquote include -MMD -MP -c -o $@ $<
 	$(Q)$(LLVM_STRIP) -g $@
 
 $(BUILD)/bpf/%.skel.h: $(BUILD)/bpf/%.bpf.o
 	$(call say,SKEL)
-	$(Q)$(BPFTOOL) gen skeleton $< name $* >$@
+	$(Q)$(BPFTOOL) gen skeleton $< name $*_image >$@
 
 $(objects): | $(bpf_skeletons)
 

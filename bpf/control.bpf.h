@@ -22,7 +22,8 @@ volatile struct program_switch program_switch SEC(".data.supervisor");
 /*
  * And this one the unprivileged worker's, which has this page mapped and
  * nothing else: the program acts only until then (CLOCK_MONOTONIC). A worker
- * that is dead, stopped or hung gives the port back by that.
+ * that is dead, stopped or hung gives the port back by that. What else a
+ * program keeps in variables goes to a section of its own.
  */
 volatile __u64 lease_until;
 

@@ -21,6 +21,21 @@ struct {
 	__type(value, __u32);
 } destinations SEC(".maps");
 
+static __always_inline struct host_address source(const struct segment *segment,
+						  int family)
+{
+	struct host_address address = {};
+
+	if (family == AF_INET) {
+		address.words[2] = bpf_htonl(0xffff);
+		address.words[3] = segment->ipv4.saddr;
+	} else {
+		__builtin_memcpy(address.words, segment->ipv6.saddr,
+				 sizeof(address.words));
+	}
+	return address;
+}
+
 static __always_inline struct host_address
 destination(const struct segment *segment, int family)
 {

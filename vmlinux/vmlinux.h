@@ -31,17 +31,24 @@ typedef __u32 __wsum;
 /* Part one: user-visible ABI. */
 
 enum bpf_map_type {
+	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_ARRAY = 2,
 	BPF_MAP_TYPE_PERCPU_HASH = 5,
+	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
+	BPF_MAP_TYPE_LRU_HASH = 9,
 	BPF_MAP_TYPE_LPM_TRIE = 11,
 	BPF_MAP_TYPE_SOCKMAP = 15,
+	BPF_MAP_TYPE_RINGBUF = 27,
 };
 
 /* Flags of maps and helpers; enumerators would be too wide for some. */
 #define BPF_ANY		      0
+#define BPF_NOEXIST	      1
 #define BPF_F_NO_PREALLOC     1
 #define BPF_HDR_START_NET     1
 #define BPF_F_CURRENT_NETNS   (-1)
+#define BPF_RB_FORCE_WAKEUP   2
+#define BPF_RB_AVAIL_DATA     0
 
 enum {
 	BPF_FIB_LKUP_RET_SUCCESS = 0,
@@ -50,8 +57,13 @@ enum {
 };
 
 enum {
+	BPF_TCP_ESTABLISHED = 1,
 	BPF_TCP_LISTEN = 10,
+	BPF_TCP_NEW_SYN_RECV = 12,
 };
+
+/* Drops the packet, and ends the chain (include/uapi/linux/pkt_cls.h). */
+#define TC_ACT_SHOT 2
 
 enum tcx_action_base {
 	/* The same value as TC_ACT_UNSPEC: "no opinion, ask the next one". */
@@ -220,6 +232,58 @@ struct sk_buff {
 struct nf_conn {
 	unsigned long status;
 	union nf_conntrack_proto proto;
+};
+
+/* How tcp_sock and inet_request_sock have agreed with the other end. */
+struct tcp_options_received {
+	__u16 tstamp_ok : 1;
+	__u16 wscale_ok : 1;
+	__u16 sack_ok : 3;
+	__u16 snd_wscale : 4;
+	__u16 rcv_wscale : 4;
+	__u16 mss_clamp;
+};
+
+struct tcp_sock {
+	struct tcp_options_received rx_opt;
+	__u64 bytes_received;
+	__u32 rcv_nxt;
+	__u32 rcv_wup;
+	__u32 rcv_wnd;
+	__u32 snd_nxt;
+	__u32 write_seq;
+	__u32 tsoffset;
+	/* Not everywhere: 5.6 with CONFIG_MPTCP; 6.7. */
+	bool is_mptcp;
+	__u8 tcp_usec_ts : 1;
+};
+
+struct sock_common {
+	__u32 skc_rcv_wnd;
+};
+
+struct request_sock {
+	struct sock_common __req_common;
+	__u16 mss;
+};
+
+struct inet_request_sock {
+	struct request_sock req;
+	__u16 snd_wscale : 4;
+	__u16 rcv_wscale : 4;
+	__u16 tstamp_ok : 1;
+	__u16 sack_ok : 1;
+	__u16 wscale_ok : 1;
+};
+
+struct tcp_request_sock {
+	struct inet_request_sock req;
+	__u32 rcv_isn;
+	__u32 snt_isn;
+	__u32 ts_off;
+	/* As in tcp_sock. */
+	bool is_mptcp;
+	bool req_usec_ts;
 };
 
 /* An entry not yet in the table; the kernel needs the type to be told apart

@@ -20,8 +20,8 @@ int steering_load(struct steering *steering, uint16_t service_port,
 	const void *image;
 	size_t size;
 
-	image = pin == STEERING_NO_PIN ? steer_plain__elf_bytes(&size)
-				       : steer_conntrack__elf_bytes(&size);
+	image = pin == STEERING_NO_PIN ? steer_plain_image__elf_bytes(&size)
+				       : steer_conntrack_image__elf_bytes(&size);
 	steering->pinned = pin != STEERING_NO_PIN;
 	return program_load(&steering->program, image, size, "steer_interfaces",
 			    config);

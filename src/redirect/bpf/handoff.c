@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: MIT
+#include "redirect/bpf/handoff.h"
+
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <ctype.h>
+#include <errno.h>
+#include <net/if.h>
+#include <string.h>
+
+#include "base/address.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "hello/domain_list.h"
+#include "handoff.skel.h"
+#include "redirect/bpf/conntrack_revive.h"
+
+/* A connection that could not be moved is left alone for so long. */
+#define LEFT_ALONE_NS (60 * NS_PER_S)
+
+/* In lower case, as the program looks them up. */
+static int list_names(const struct handoff *handoff,
+		      const struct domain_list *names)
+{
+	const int fd = program_map_fd(&handoff->program, "handoff_names");
+	const uint32_t listed = 1;
+	int err = 0;
+
+	for (size_t i = 0; i < names->count && !err; i++) {
+		struct handoff_name name = { .bytes = { 0 } };
+
+		for (size_t j = 0; names->names[i][j]; j++)
+			name.bytes[j] = (uint8_t)tolower(
+				(unsigned char)names->names[i][j]);
+		err = bpf_map_update_elem(fd, &name, &listed, BPF_ANY);
+	}
+	return err;
+}
+
+static void forget_move(const struct handoff *handoff,
+			const struct handoff_flow *flow)
+{
+	bpf_map_delete_elem(handoff->moves_fd, flow);
+}
+
+/* The client sends again what was kept from the port meanwhile, and meets
+ * whoever has the socket now. */
+static void leave_alone(struct handoff *handoff,
+			const struct handoff_flow *flow, int err)
+{
+	const struct handoff_move move = {
+		.alone_until_ns = monotonic_ns() + LEFT_ALONE_NS,
+	};
+
+	handoff->failed++;
+	handoff->failed_err = err;
+	bpf_map_update_elem(handoff->moves_fd, flow, &move, BPF_ANY);
+}
+
+/* Where the kernel cannot do it once it cannot do it at all. */
+static void revive(struct handoff *handoff, const struct handoff_flow *flow)
+{
+	if (handoff->conntrack_fd >= 0 &&
+	    conntrack_revive(handoff->conntrack_fd, flow) < 0)
+		close_fd_at(&handoff->conntrack_fd);
+}
+
+static void log_move(const struct handoff *handoff,
+		     const struct handoff_moving *moved)
+{
+	const struct handoff_event event = { .flow = moved->flow,
+					     .ifindex = moved->ifindex };
+	char text[ENDPOINT_TEXT_SIZE];
+	struct endpoint client;
+
+	repair_client(&event, &client.address, &client.length);
+	log_info("took a challenge from %s in %llu us",
+		 endpoint_text(&client, text),
+		 (unsigned long long)(handoff->last_ns / 1000));
+}
+
+static void measure(struct handoff *handoff, uint64_t seen_ns)
+{
+	handoff->moved++;
+	handoff->last_ns = monotonic_ns() - seen_ns;
+	if (handoff->last_ns > handoff->worst_ns)
+		handoff->worst_ns = handoff->last_ns;
+}
+
+/* Its packets go to the socket from now on, and it to a worker. */
+static void finish_move(struct handoff *handoff)
+{
+	struct handoff_moving moved = handoff->moving;
+	int err;
+
+	handoff->moving.fd = -1;
+	forget_move(handoff, &moved.flow);
+	err = repair_end(moved.fd);
+	if (!err)
+		err = handoff->hand_over(handoff->hand_over_context, moved.fd);
+	close_fd_at(&moved.fd);
+	if (err) {
+		leave_alone(handoff, &moved.flow, err);
+		return;
+	}
+	measure(handoff, moved.seen_ns);
+	revive(handoff, &moved.flow);
+	log_move(handoff, &moved);
+}
+
+static void begin_move(struct handoff *handoff,
+		       const struct handoff_event *event)
+{
+	int fd = repair_begin(event);
+
+	if (fd < 0) {
+		leave_alone(handoff, &event->flow, fd);
+		return;
+	}
+	handoff->moving = (struct handoff_moving){
+		.fd = fd,
+		.next_sequence = event->sequence + event->length,
+		.seen_ns = event->seen_ns,
+		.flow = event->flow,
+		.ifindex = event->ifindex,
+	};
+}
+
+/* What is not for the connection at hand, or comes behind a gap, the client
+ * sends again. */
+static void take_more(struct handoff *handoff,
+		      const struct handoff_event *event)
+{
+	struct handoff_moving *moving = &handoff->moving;
+	const uint32_t known = moving->next_sequence - event->sequence;
+
+	if (moving->fd < 0 || known >= event->length ||
+	    memcmp(&moving->flow, &event->flow, sizeof(moving->flow)) != 0)
+		return;
+	if (repair_receive(moving->fd, event->bytes + known,
+			   event->length - known) == 0)
+		moving->next_sequence += event->length - known;
+}
+
+static int take_event(void *context, void *data, size_t size)
+{
+	struct handoff *handoff = context;
+	const struct handoff_event *event = data;
+	const size_t head = offsetof(struct handoff_event, bytes);
+
+	if (size < head || event->length > size - head)
+		return 0;
+	switch ((enum handoff_event_kind)event->kind) {
+	case HANDOFF_TAKE:
+		/* The last one's rest, if any, comes again. */
+		if (handoff->moving.fd >= 0)
+			finish_move(handoff);
+		begin_move(handoff, event);
+		break;
+	case HANDOFF_MORE:
+		take_more(handoff, event);
+		break;
+	case HANDOFF_NOBODY:
+		handoff->nobody++;
+		break;
+	}
+	return 0;
+}
+
+void handoff_receive(struct handoff *handoff)
+{
+	ring_buffer__consume(handoff->events);
+	while (handoff->moving.fd >= 0) {
+		const int fd = handoff->moving.fd;
+
+		/* What came until its packets go to the socket itself. */
+		forget_move(handoff, &handoff->moving.flow);
+		ring_buffer__consume(handoff->events);
+		if (handoff->moving.fd == fd)
+			finish_move(handoff);
+	}
+}
+
+int handoff_event_fd(const struct handoff *handoff)
+{
+	return ring_buffer__epoll_fd(handoff->events);
+}
+
+int handoff_translate(const struct handoff *handoff,
+		      const struct handoff_translation *translations,
+		      size_t count)
+{
+	static const struct handoff_translation end;
+	const int fd = program_map_fd(&handoff->program, "translations");
+	int err = 0;
+
+	for (uint32_t key = 0; key < HANDOFF_TRANSLATIONS && !err; key++)
+		err = bpf_map_update_elem(
+			fd, &key, key < count ? &translations[key] : &end,
+			BPF_ANY);
+	return err;
+}
+
+int handoff_load(struct handoff *handoff, uint16_t service_port,
+		 const struct domain_list *names)
+{
+	const struct program_config config = {
+		.service_port = htons(service_port),
+	};
+	const void *image;
+	size_t size;
+	int err;
+
+	*handoff = (struct handoff)HANDOFF_NONE;
+	image = handoff_image__elf_bytes(&size);
+	err = program_load(&handoff->program, image, size, "handoff_interfaces",
+			   config);
+	if (err)
+		return err;
+	handoff->conntrack_fd = conntrack_revive_open();
+	handoff->moves_fd = program_map_fd(&handoff->program, "handoff_moves");
+	err = list_names(handoff, names);
+	if (!err) {
+		handoff->events = ring_buffer__new(
+			program_map_fd(&handoff->program, "handoff_events"),
+			take_event, handoff, NULL);
+		err = handoff->events ? 0 : -errno;
+	}
+	if (err)
+		handoff_unload(handoff);
+	return err;
+}
+
+void handoff_unload(struct handoff *handoff)
+{
+	close_fd_at(&handoff->moving.fd);
+	close_fd_at(&handoff->conntrack_fd);
+	ring_buffer__free(handoff->events);
+	handoff->events = NULL;
+	program_unload(&handoff->program);
+}

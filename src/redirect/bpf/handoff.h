@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The handoff program (bpf/handoff.bpf.c) in the kernel, and what follows in
+ * user space from the challenges that it takes: for each a socket, which is
+ * given to a worker.
+ */
+#ifndef REDIRECT_BPF_HANDOFF_H
+#define REDIRECT_BPF_HANDOFF_H
+
+#include <bpf/libbpf.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "redirect/bpf/program.h"
+#include "redirect/bpf/repair.h"
+
+struct domain_list;
+
+/* The connection that has no socket but one under repair; fd is -1 if none. */
+struct handoff_moving {
+	int fd;
+	/* What the client has sent, up to this sequence number. */
+	uint32_t next_sequence;
+	uint64_t seen_ns;
+	struct handoff_flow flow;
+	uint32_t ifindex;
+};
+
+struct handoff {
+	struct program program;
+	struct ring_buffer *events;
+	int moves_fd;
+	/* Of conntrack_revive_open(). */
+	int conntrack_fd;
+	struct handoff_moving moving;
+	/* Whom a finished socket is given to, see struct redirect_config. */
+	int (*hand_over)(void *context, int fd);
+	void *hand_over_context;
+
+	/* Sockets given to a worker; how long that took, from the segment on:
+	 * the last one and the longest. */
+	uint64_t moved;
+	uint64_t last_ns;
+	uint64_t worst_ns;
+	/* Those that could not be made or given, and the last reason. */
+	uint64_t failed;
+	int failed_err;
+	/* Challenges for this host without a socket in this namespace. */
+	uint64_t nobody;
+};
+
+#define HANDOFF_NONE                                           \
+	{                                                      \
+		.program = { .object = NULL }, .moves_fd = -1, \
+		.conntrack_fd = -1, .moving = {                \
+			.fd = -1                               \
+		}                                              \
+	}
+
+/*
+ * Load the program for the service port (host byte order), switched off, that
+ * takes the challenges for the @names; for all if there are none. 0 or negative
+ * errno, nothing stays then.
+ */
+int handoff_load(struct handoff *handoff, uint16_t service_port,
+		 const struct domain_list *names);
+/* Safe on HANDOFF_NONE, and twice. */
+void handoff_unload(struct handoff *handoff);
+
+/* Where NAT within this host leads the service to; replaces what was there.
+ * 0 or negative errno. */
+int handoff_translate(const struct handoff *handoff,
+		      const struct handoff_translation *translations,
+		      size_t count);
+
+/* Readable when handoff_receive() has something to do. */
+int handoff_event_fd(const struct handoff *handoff);
+
+/* Make sockets for all challenges that were taken, and hand them over. What
+ * became of them is in the counts. */
+void handoff_receive(struct handoff *handoff);
+
+#endif

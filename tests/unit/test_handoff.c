@@ -1,0 +1,726 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The handoff program and the sockets made from what it takes, between two
+ * network namespaces of this test's own: a host with a web server's listener,
+ * and a client. As root.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sockios.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "hello/domain_list.h"
+#include "redirect/bpf/handoff.h"
+#include "redirect/bpf/tc.h"
+#include "tests/unit/hello_builder.h"
+
+#define SERVICE_PORT 443
+#define INSTANCE     21443
+#define WAIT_MS	     3000
+#define BULK	     100000
+
+struct scene {
+	int host_ns;
+	int client_ns;
+	int first_ns;
+	unsigned int ifindex;
+	int web[2];
+	struct handoff handoff;
+	struct tc_attachment attachment;
+	struct program_switch program_switch;
+	/* What was handed over last, and how many. */
+	int handed;
+	unsigned int handed_count;
+};
+
+static const int families[] = { AF_INET, AF_INET6 };
+
+static void run(const char *command)
+{
+	if (system(command) != 0)
+		fail_msg("%s", command);
+}
+
+static void enter(int ns)
+{
+	assert_int_equal(setns(ns, CLONE_NEWNET), 0);
+}
+
+static socklen_t host_address(int family, uint16_t port,
+			      struct sockaddr_storage *address)
+{
+	struct sockaddr_in ipv4 = { .sin_family = AF_INET,
+				    .sin_port = htons(port) };
+	struct sockaddr_in6 ipv6 = { .sin6_family = AF_INET6,
+				     .sin6_port = htons(port) };
+
+	inet_pton(AF_INET, "192.0.2.1", &ipv4.sin_addr);
+	inet_pton(AF_INET6, "2001:db8::1", &ipv6.sin6_addr);
+	if (family == AF_INET)
+		memcpy(address, &ipv4, sizeof(ipv4));
+	else
+		memcpy(address, &ipv6, sizeof(ipv6));
+	return family == AF_INET ? sizeof(ipv4) : sizeof(ipv6);
+}
+
+static int try_to_listen(int family, uint16_t port)
+{
+	struct sockaddr_storage address;
+	socklen_t length = host_address(family, port, &address);
+	const int on = 1;
+	int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_true(fd >= 0);
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (bind(fd, (struct sockaddr *)&address, length) == 0 &&
+	    listen(fd, 1024) == 0)
+		return fd;
+	close(fd);
+	return -1;
+}
+
+static int hand_over(void *context, int fd)
+{
+	struct scene *scene = context;
+
+	close_fd_at(&scene->handed);
+	scene->handed = dup(fd);
+	scene->handed_count++;
+	return 0;
+}
+
+static void apply(struct scene *scene)
+{
+	assert_int_equal(
+		program_switch(&scene->handoff.program, &scene->program_switch),
+		0);
+}
+
+static void load(struct scene *scene, const struct domain_list *names)
+{
+	assert_int_equal(handoff_load(&scene->handoff, SERVICE_PORT, names), 0);
+	scene->handoff.hand_over = hand_over;
+	scene->handoff.hand_over_context = scene;
+	program_count(&scene->handoff.program, scene->ifindex);
+	assert_int_equal(tc_attach(&scene->attachment, tc_best_way(),
+				   scene->ifindex, scene->handoff.program.fd,
+				   INSTANCE),
+			 0);
+	*scene->handoff.program.lease = UINT64_MAX;
+	scene->program_switch = (struct program_switch){
+		.supervised_until_ns = UINT64_MAX,
+		.enabled = 1,
+		.only_listed_names = names->count > 0,
+	};
+	apply(scene);
+}
+
+static void unload(struct scene *scene)
+{
+	tc_detach(&scene->attachment);
+	handoff_unload(&scene->handoff);
+}
+
+static int open_scene(void **state)
+{
+	static const struct domain_list all;
+	struct scene *scene = calloc(1, sizeof(*scene));
+
+	*state = scene;
+	scene->handed = -1;
+	log_settings.level = LOG_LEVEL_WARNING;
+	scene->first_ns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	assert_int_equal(unshare(CLONE_NEWNET), 0);
+	scene->client_ns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	assert_int_equal(unshare(CLONE_NEWNET), 0);
+	scene->host_ns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	{
+		char command[1024];
+
+		snprintf(command, sizeof(command),
+			 "ip link set lo up && "
+			 "ip link add outside type veth peer name far "
+			 "netns /proc/%d/fd/%d && "
+			 "ip address add 192.0.2.1/24 dev outside && "
+			 "ip address add 2001:db8::1/64 dev outside nodad && "
+			 "ip link set outside up",
+			 getpid(), scene->client_ns);
+		run(command);
+	}
+	enter(scene->client_ns);
+	run("ip address add 192.0.2.2/24 dev far && "
+	    "ip address add 2001:db8::2/64 dev far nodad && "
+	    "ip link set lo up && ip link set far up");
+	enter(scene->host_ns);
+	scene->ifindex = if_nametoindex("outside");
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
+		scene->web[i] = try_to_listen(families[i], SERVICE_PORT);
+		assert_true(scene->web[i] >= 0);
+	}
+	load(scene, &all);
+	return 0;
+}
+
+static int close_scene(void **state)
+{
+	struct scene *scene = *state;
+
+	enter(scene->host_ns);
+	unload(scene);
+	close_fd_at(&scene->handed);
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++)
+		close_fd_at(&scene->web[i]);
+	enter(scene->first_ns);
+	close(scene->host_ns);
+	close(scene->client_ns);
+	close(scene->first_ns);
+	free(scene);
+	return 0;
+}
+
+static int visit(struct scene *scene, int family)
+{
+	struct sockaddr_storage address;
+	socklen_t length = host_address(family, SERVICE_PORT, &address);
+	const int on = 1;
+	int fd;
+
+	enter(scene->client_ns);
+	fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&address, length), 0);
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	enter(scene->host_ns);
+	return fd;
+}
+
+static bool wait_for(int fd, short events)
+{
+	struct pollfd ready = { .fd = fd, .events = events };
+
+	return poll(&ready, 1, WAIT_MS) == 1;
+}
+
+static int accept_at_web(struct scene *scene, int family)
+{
+	const int web = scene->web[family == AF_INET6];
+
+	assert_true(wait_for(web, POLLIN));
+	return accept4(web, NULL, NULL, SOCK_CLOEXEC);
+}
+
+static void send_all(int fd, const void *bytes, size_t length)
+{
+	assert_int_equal(send(fd, bytes, length, MSG_NOSIGNAL), length);
+}
+
+static void expect_bytes(int fd, const void *bytes, size_t length)
+{
+	cleanup_free uint8_t *got = malloc(length);
+	size_t have = 0;
+
+	while (have < length) {
+		ssize_t more;
+
+		assert_true(wait_for(fd, POLLIN));
+		more = recv(fd, got + have, length - have, 0);
+		assert_true(more > 0);
+		have += (size_t)more;
+	}
+	assert_memory_equal(got, bytes, length);
+}
+
+/* Something in both directions, more than a window. */
+static void exchange(int one, int other)
+{
+	cleanup_free uint8_t *bulk = malloc(BULK);
+
+	for (size_t i = 0; i < BULK; i++)
+		bulk[i] = (uint8_t)(i * 7 + i / 256);
+	for (size_t at = 0; at < BULK; at += BULK / 10) {
+		send_all(one, bulk + at, BULK / 10);
+		expect_bytes(other, bulk + at, BULK / 10);
+		send_all(other, bulk + at, BULK / 10);
+		expect_bytes(one, bulk + at, BULK / 10);
+	}
+}
+
+static const char *const acme[] = { "acme-tls/1", NULL };
+static const char *const browser[] = { "h2", "http/1.1", NULL };
+
+static const struct hello *build(const struct hello_spec *spec)
+{
+	static struct hello hello;
+
+	memset(&hello, 0, sizeof(hello));
+	hello_build(&hello, spec);
+	return &hello;
+}
+
+static const struct hello *challenge(void)
+{
+	static const struct hello_spec spec = { .protocols = acme,
+						.server_name = "example.org",
+						.session_id = 32 };
+
+	return build(&spec);
+}
+
+static uint64_t counted(const struct scene *scene, enum handoff_verdict verdict)
+{
+	uint64_t packets[HANDOFF_VERDICTS];
+
+	program_read(&scene->handoff.program, scene->ifindex, packets,
+		     HANDOFF_VERDICTS);
+	return packets[verdict];
+}
+
+/* The client's hello is at the web server, and it talks to it. */
+static void expect_at_web(struct scene *scene, int family, int client,
+			  const struct hello *hello)
+{
+	cleanup_fd int web = accept_at_web(scene, family);
+
+	handoff_receive(&scene->handoff);
+	expect_bytes(web, hello->bytes, hello->length);
+	exchange(client, web);
+}
+
+/* It is with us, and the web server's socket has been reset. */
+static void expect_taken(struct scene *scene, int family, int client,
+			 const struct hello *hello)
+{
+	cleanup_fd int web = -1;
+	char byte;
+
+	if (scene->handed < 0)
+		assert_true(
+			wait_for(handoff_event_fd(&scene->handoff), POLLIN));
+	handoff_receive(&scene->handoff);
+	assert_true(scene->handed >= 0);
+	expect_bytes(scene->handed, hello->bytes, hello->length);
+	exchange(client, scene->handed);
+	close_fd_at(&scene->handed);
+	web = accept_at_web(scene, family);
+	while (recv(web, &byte, 1, 0) > 0)
+		;
+	assert_int_equal(errno, ECONNRESET);
+}
+
+static void leaves_visitors_alone(void **state)
+{
+	struct scene *scene = *state;
+	static const struct hello_spec specs[] = {
+		{ .protocols = browser, .server_name = "example.org" },
+		{ .server_name = "example.org", .padding = 3000 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
+		for (size_t j = 0; j < ARRAY_SIZE(specs); j++) {
+			const struct hello *hello = build(&specs[j]);
+			cleanup_fd int client = visit(scene, families[i]);
+
+			send_all(client, hello->bytes, hello->length);
+			expect_at_web(scene, families[i], client, hello);
+		}
+	}
+	assert_int_equal(scene->handed_count, 0);
+	assert_int_equal(counted(scene, HANDOFF_ORDINARY), 4);
+	assert_int_equal(counted(scene, HANDOFF_TAKEN), 0);
+}
+
+static void takes_a_challenge(void **state)
+{
+	struct scene *scene = *state;
+	const struct hello *hello = challenge();
+
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
+		cleanup_fd int client = visit(scene, families[i]);
+
+		send_all(client, hello->bytes, hello->length);
+		expect_taken(scene, families[i], client, hello);
+	}
+	assert_int_equal(scene->handoff.moved, 2);
+	assert_int_equal(scene->handoff.failed, 0);
+	assert_int_equal(counted(scene, HANDOFF_TAKEN), 2);
+}
+
+/* In so many segments, each of which the host has seen before the next. */
+static void send_in_pieces(struct scene *scene, int client,
+			   const struct hello *hello, size_t piece)
+{
+	for (size_t at = 0; at < hello->length; at += piece) {
+		size_t length = hello->length - at < piece ? hello->length - at
+							   : piece;
+		int unsent = 1;
+
+		send_all(client, hello->bytes + at, length);
+		handoff_receive(&scene->handoff);
+		/* Until it is acknowledged, the next could join it. */
+		while (ioctl(client, SIOCOUTQ, &unsent) == 0 && unsent &&
+		       at + piece < hello->length)
+			usleep(100);
+	}
+}
+
+static void takes_challenges_in_any_pieces(void **state)
+{
+	struct scene *scene = *state;
+	static const size_t pieces[] = { 1, 5, 9, 11, 12, 40, 100, 120 };
+	const struct hello *hello = challenge();
+
+	for (size_t i = 0; i < ARRAY_SIZE(pieces); i++) {
+		cleanup_fd int client = visit(scene, AF_INET);
+
+		send_in_pieces(scene, client, hello, pieces[i]);
+		expect_taken(scene, AF_INET, client, hello);
+	}
+}
+
+static void takes_long_challenges(void **state)
+{
+	struct scene *scene = *state;
+	struct hello_spec spec = { .protocols = acme,
+				   .server_name = "example.org" };
+
+	for (spec.padding = 1000; spec.padding < 8000; spec.padding += 1500) {
+		const struct hello *hello = build(&spec);
+		cleanup_fd int client = visit(scene, AF_INET6);
+
+		send_all(client, hello->bytes, hello->length);
+		expect_taken(scene, AF_INET6, client, hello);
+	}
+	spec.padding = 8200;
+	{
+		const struct hello *hello = build(&spec);
+		cleanup_fd int client = visit(scene, AF_INET6);
+
+		send_all(client, hello->bytes, hello->length);
+		expect_at_web(scene, AF_INET6, client, hello);
+	}
+	assert_true(counted(scene, HANDOFF_TOO_LONG) >= 1);
+}
+
+/* It has more than is usual of everything, and its list is the last. */
+static void takes_challenges_of_many_parts(void **state)
+{
+	struct scene *scene = *state;
+	static const char *protocols[400];
+	static const struct hello_spec spec = { .protocols = protocols,
+						.grease = true };
+	const struct hello *hello;
+	cleanup_fd int client = visit(scene, AF_INET);
+
+	for (size_t i = 0; i < ARRAY_SIZE(protocols) - 1; i++)
+		protocols[i] = i == ARRAY_SIZE(protocols) - 2 ? "acme-tls/1"
+							      : "x";
+	hello = build(&spec);
+	send_all(client, hello->bytes, hello->length);
+	expect_taken(scene, AF_INET, client, hello);
+}
+
+/* As a balancer sends it; cut anywhere. */
+static void takes_behind_a_proxy_header(void **state)
+{
+	static const uint8_t binary[] = { '\r', '\n', '\r', '\n', 0,   '\r',
+					  '\n', 'Q',  'U',  'I',  'T', '\n',
+					  0x21, 0x11, 0,    12,	  203, 0,
+					  113,	9,    192,  0,	  2,   1,
+					  0xd4, 0x31, 1,    0xbb };
+	static const char text[] =
+		"PROXY TCP4 203.0.113.9 192.0.2.1 54321 443\r\n";
+	static const size_t pieces[] = { 5, 20, 60, 1000 };
+	struct scene *scene = *state;
+
+	for (size_t i = 0; i < 2 * ARRAY_SIZE(pieces); i++) {
+		cleanup_fd int client = visit(scene, AF_INET);
+		struct hello hello = { .length = 0 };
+
+		if (i % 2)
+			hello_bytes(&hello, binary, sizeof(binary));
+		else
+			hello_bytes(&hello, text, sizeof(text) - 1);
+		hello_bytes(&hello, challenge()->bytes, challenge()->length);
+		send_in_pieces(scene, client, &hello, pieces[i / 2]);
+		expect_taken(scene, AF_INET, client, &hello);
+	}
+}
+
+/* What the client sends right behind its hello. */
+static void loses_no_byte_that_follows(void **state)
+{
+	struct scene *scene = *state;
+	struct hello hello = *challenge();
+	cleanup_fd int client = visit(scene, AF_INET);
+
+	send_all(client, hello.bytes, hello.length);
+	for (int i = 0; i < 50; i++) {
+		uint8_t byte = (uint8_t)i;
+
+		send_all(client, &byte, 1);
+		hello.bytes[hello.length++] = byte;
+	}
+	expect_taken(scene, AF_INET, client, &hello);
+}
+
+static void expect_at_web_now(struct scene *scene)
+{
+	const struct hello *hello = challenge();
+	cleanup_fd int client = visit(scene, AF_INET);
+
+	send_all(client, hello->bytes, hello->length);
+	expect_at_web(scene, AF_INET, client, hello);
+}
+
+static void takes_nothing_without_a_lease(void **state)
+{
+	struct scene *scene = *state;
+
+	*scene->handoff.program.lease = monotonic_ns() - NS_PER_S;
+	expect_at_web_now(scene);
+	*scene->handoff.program.lease = UINT64_MAX;
+	scene->program_switch.supervised_until_ns = monotonic_ns() - NS_PER_S;
+	apply(scene);
+	expect_at_web_now(scene);
+	assert_int_equal(counted(scene, HANDOFF_NOT_TAKING), 2);
+
+	scene->program_switch.supervised_until_ns = UINT64_MAX;
+	scene->program_switch.enabled = 0;
+	apply(scene);
+	expect_at_web_now(scene);
+	assert_int_equal(counted(scene, HANDOFF_SEEN), 2);
+}
+
+static void takes_the_challenges_of_listed_names_alone(void **state)
+{
+	struct scene *scene = *state;
+	struct domain_list names = { .count = 0 };
+	static const struct {
+		const char *name;
+		bool taken;
+	} cases[] = {
+		{ "example.org", true },
+		{ "EXAMPLE.Org.", true },
+		{ "www.example.org", false },
+		{ "a.example.net", true },
+		{ "A-B.example.NET", true },
+		{ "a.b.example.net", false },
+		{ "example.net", false },
+		{ ".example.net", false },
+		{ "example.or", false },
+		{ "xexample.org", false },
+		{ "2.2.0.192.in-addr.arpa", true },
+		{ NULL, false },
+	};
+
+	domain_list_add(&names, "Example.org");
+	domain_list_add(&names, "*.example.net");
+	domain_list_add(&names, "192.0.2.2");
+	unload(scene);
+	load(scene, &names);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const struct hello_spec spec = { .protocols = acme,
+						 .server_name = cases[i].name };
+		const struct hello *hello = build(&spec);
+		cleanup_fd int client = visit(scene, AF_INET);
+
+		/* The worker's list says the same. */
+		assert_int_equal(
+			domain_list_takes(&names, (const void *)cases[i].name,
+					  cases[i].name ? strlen(cases[i].name)
+							: 0),
+			cases[i].taken);
+		send_all(client, hello->bytes, hello->length);
+		if (cases[i].taken)
+			expect_taken(scene, AF_INET, client, hello);
+		else
+			expect_at_web(scene, AF_INET, client, hello);
+	}
+}
+
+/* Nobody makes sockets: what is taken is bounded, and then the web server's. */
+static void leaves_to_the_web_server_what_it_has_no_room_for(void **state)
+{
+	struct scene *scene = *state;
+	const struct hello *hello = challenge();
+	int clients[300];
+	uint64_t taken;
+
+	for (size_t i = 0; i < ARRAY_SIZE(clients); i++) {
+		clients[i] = visit(scene, AF_INET);
+		send_all(clients[i], hello->bytes, hello->length);
+	}
+	taken = counted(scene, HANDOFF_TAKEN);
+	/* One network may have so many at once. */
+	assert_in_range(taken, 90, 200);
+	assert_int_equal(counted(scene, HANDOFF_LIMITED),
+			 ARRAY_SIZE(clients) - taken);
+	for (size_t i = 0; i < ARRAY_SIZE(clients); i++)
+		close(clients[i]);
+}
+
+static void makes_many_at_a_time(void **state)
+{
+	struct scene *scene = *state;
+	const struct hello *hello = challenge();
+	int clients[40];
+
+	for (size_t i = 0; i < ARRAY_SIZE(clients); i++) {
+		clients[i] = visit(scene, families[i % 2]);
+		send_all(clients[i], hello->bytes, hello->length);
+	}
+	handoff_receive(&scene->handoff);
+	assert_int_equal(scene->handed_count, ARRAY_SIZE(clients));
+	assert_int_equal(scene->handoff.failed, 0);
+	for (size_t i = 0; i < ARRAY_SIZE(clients); i++)
+		close(clients[i]);
+}
+
+/* The web server comes back while a challenge is open, and in its TIME_WAIT. */
+static void lets_the_web_server_restart(void **state)
+{
+	struct scene *scene = *state;
+	const struct hello *hello = challenge();
+	int client = visit(scene, AF_INET);
+	int handed;
+
+	send_all(client, hello->bytes, hello->length);
+	handoff_receive(&scene->handoff);
+	handed = dup(scene->handed);
+	for (int i = 0; i < 3; i++) {
+		close(scene->web[0]);
+		scene->web[0] = try_to_listen(AF_INET, SERVICE_PORT);
+		assert_true(scene->web[0] >= 0);
+		if (i == 0) {
+			/* Ours ends first. */
+			close(handed);
+			close_fd_at(&scene->handed);
+		} else if (i == 1) {
+			close(client);
+		}
+	}
+}
+
+static void gives_up_where_a_firewall_drops_the_reset(void **state)
+{
+	struct scene *scene = *state;
+	const struct hello *hello = challenge();
+	cleanup_fd int client = visit(scene, AF_INET);
+
+	run("nft 'table inet filter { chain input { type filter hook input "
+	    "priority 0; tcp flags & rst == rst drop; }; }'");
+	send_all(client, hello->bytes, hello->length);
+	handoff_receive(&scene->handoff);
+	assert_int_equal(scene->handed_count, 0);
+	assert_int_equal(scene->handoff.failed, 1);
+	assert_int_equal(scene->handoff.failed_err, -EADDRNOTAVAIL);
+	/* The client sends it again, to the web server. */
+	expect_at_web(scene, AF_INET, client, hello);
+	assert_int_equal(counted(scene, HANDOFF_LEFT_ALONE), 1);
+}
+
+static void tells_of_challenges_without_a_socket(void **state)
+{
+	struct scene *scene = *state;
+	const struct hello *hello = challenge();
+	cleanup_fd int client = -1;
+
+	/* As a container engine does: to where nobody of this host is. */
+	run("nft 'table ip nat { chain pre { type nat hook prerouting priority "
+	    "dstnat; tcp dport 443 redirect to :8443; }; }'");
+	close_fd_at(&scene->web[0]);
+	scene->web[0] = try_to_listen(AF_INET, 8443);
+	client = visit(scene, AF_INET);
+	send_all(client, hello->bytes, hello->length);
+	expect_at_web(scene, AF_INET, client, hello);
+	assert_int_equal(scene->handoff.nobody, 1);
+	assert_int_equal(counted(scene, HANDOFF_NO_SOCKET), 1);
+}
+
+static void takes_behind_nat_of_this_host(void **state)
+{
+	struct scene *scene = *state;
+	const struct hello *hello = challenge();
+	const struct handoff_translation to = { .port = htons(8443) };
+	cleanup_fd int client = -1;
+
+	run("nft 'table ip nat { chain pre { type nat hook prerouting priority "
+	    "dstnat; tcp dport 443 redirect to :8443; }; }'");
+	close_fd_at(&scene->web[0]);
+	scene->web[0] = try_to_listen(AF_INET, 8443);
+	assert_int_equal(handoff_translate(&scene->handoff, &to, 1), 0);
+	client = visit(scene, AF_INET);
+	send_all(client, hello->bytes, hello->length);
+	expect_taken(scene, AF_INET, client, hello);
+}
+
+/* Behind a firewall that accepts what conntrack knows, beyond the time that it
+ * gives a connection that was reset. */
+static void is_still_known_to_conntrack(void **state)
+{
+	struct scene *scene = *state;
+	const struct hello *hello = challenge();
+	cleanup_fd int client = -1;
+
+	run("nft 'table inet filter { chain input { type filter hook input "
+	    "priority 0; policy drop; ct state established accept; "
+	    "tcp dport 443 ct state new tcp flags syn accept; "
+	    "meta l4proto icmpv6 accept; }; }'");
+	run("sysctl -qw net.netfilter.nf_conntrack_tcp_timeout_close=1");
+	client = visit(scene, AF_INET);
+	send_all(client, hello->bytes, hello->length);
+	handoff_receive(&scene->handoff);
+	assert_int_equal(scene->handed_count, 1);
+	sleep(3);
+	expect_bytes(scene->handed, hello->bytes, hello->length);
+	exchange(client, scene->handed);
+}
+
+#define HANDOFF_TEST(test) \
+	cmocka_unit_test_setup_teardown(test, open_scene, close_scene)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		HANDOFF_TEST(leaves_visitors_alone),
+		HANDOFF_TEST(takes_a_challenge),
+		HANDOFF_TEST(takes_challenges_in_any_pieces),
+		HANDOFF_TEST(takes_long_challenges),
+		HANDOFF_TEST(takes_challenges_of_many_parts),
+		HANDOFF_TEST(takes_behind_a_proxy_header),
+		HANDOFF_TEST(loses_no_byte_that_follows),
+		HANDOFF_TEST(takes_nothing_without_a_lease),
+		HANDOFF_TEST(takes_the_challenges_of_listed_names_alone),
+		HANDOFF_TEST(leaves_to_the_web_server_what_it_has_no_room_for),
+		HANDOFF_TEST(makes_many_at_a_time),
+		HANDOFF_TEST(lets_the_web_server_restart),
+		HANDOFF_TEST(gives_up_where_a_firewall_drops_the_reset),
+		HANDOFF_TEST(tells_of_challenges_without_a_socket),
+		HANDOFF_TEST(takes_behind_nat_of_this_host),
+		HANDOFF_TEST(is_still_known_to_conntrack),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -97,7 +97,7 @@ static __always_inline __u32 ip_header_size(int family)
 
 static __always_inline bool is_for_service(const struct tcphdr *tcp)
 {
-	return tcp->dest == config.service_port;
+	return tcp->dest == program_switch.service_port;
 }
 
 /* What a look into the linear part of the packet tells. */

@@ -11,11 +11,9 @@ struct program_config {
 	/* Added to bpf_ktime_get_ns() it is the processes' CLOCK_MONOTONIC,
 	 * which a time namespace may have set. */
 	__s64 clock_offset_ns;
-	/* Network byte order. */
-	__u16 service_port;
 	/* Not 0: with the conntrack pin, past INPUT rules that do not accept
 	 * the port (see bpf/pin_conntrack.bpf.h). */
-	__u16 past_firewall;
+	__u32 past_firewall;
 	/* Not 0: the kernel has bpf_ktime_get_coarse_ns() (5.11). */
 	__u32 coarse_clock;
 };
@@ -41,6 +39,8 @@ struct program_switch {
 	__u32 marked_rules;
 	/* Hand off the challenges for the names listed, and no others. */
 	__u32 only_listed_names;
+	/* Network byte order. */
+	__u32 service_port;
 };
 
 /* An address, IPv4 as ::ffff:a.b.c.d. Network byte order. */

@@ -7,6 +7,8 @@ enum proxy_message {
 	/* supervisor -> worker: the redirect is gone; accept for grace_ms
 	 * more, then close the listeners and end with the last connection. */
 	PROXY_DRAIN = 'D',
+	/* supervisor -> worker: the same without those grace_ms. */
+	PROXY_DRAIN_NOW = 'N',
 	/* supervisor -> worker: close what is left and exit. */
 	PROXY_TERMINATE = 'T',
 	/* supervisor -> worker: log to the descriptor that comes with it. */

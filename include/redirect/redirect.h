@@ -23,6 +23,8 @@
 
 #include "listen/listener.h"
 
+struct domain_list;
+
 struct redirect_config {
 	/* Host byte order: the public port (443) and the proxy's (21443). */
 	uint16_t service_port;
@@ -36,6 +38,12 @@ struct redirect_config {
 	bool past_firewall;
 	/* ACME_ALPN_PROXY_RULESPEC, or NULL for the default rule. */
 	const char *rulespec;
+	/* Whose challenges are taken where a redirect can choose; NULL or an
+	 * empty list: all. */
+	const struct domain_list *domains;
+	/* The descriptor of a lease (redirect_ops.lease) that is another
+	 * redirect's as well; 0 for one of its own. */
+	int lease_fd;
 	/*
 	 * Filled in by the supervisor before open(): gives a connected socket
 	 * to a worker, which takes it as if it had accepted it. @fd stays the
@@ -49,14 +57,27 @@ struct redirect_config {
  * What became of packets for the service port: X(name, text). All that tells of
  * it is made from this; the manual has the same list, and says what is meant.
  */
-#define REDIRECT_COUNTERS(X)                      \
-	X(steered, "steered")                     \
-	X(cookies, "SYN cookies")                 \
-	X(not_local, "not local")                 \
-	X(not_steering, "not steering")           \
-	X(existing_flow, "existing flow")         \
-	X(container_flow, "container's own flow") \
-	X(unanswered, "unanswered")               \
+#define REDIRECT_COUNTERS(X)                        \
+	X(hellos, "hellos seen")                    \
+	X(visitors, "passed as visitors'")          \
+	X(undecided, "undecided yet")               \
+	X(taken, "challenges taken")                \
+	X(other_name, "not taken: other name")      \
+	X(not_taking, "not taken: paused")          \
+	X(no_socket, "not taken: no socket here")   \
+	X(unfit_socket, "not taken: socket unfit")  \
+	X(limited, "not taken: too many")           \
+	X(damaged, "not taken: damaged")            \
+	X(no_room, "not taken: no room")            \
+	X(too_long, "not looked at: too long")      \
+	X(left_alone, "left alone after a failure") \
+	X(steered, "steered")                       \
+	X(cookies, "SYN cookies")                   \
+	X(not_local, "not local")                   \
+	X(not_steering, "not steering")             \
+	X(existing_flow, "existing flow")           \
+	X(container_flow, "container's own flow")   \
+	X(unanswered, "unanswered")                 \
 	X(refused, "refused")
 
 /* Where a redirect is attached, and what it counted there. */
@@ -70,15 +91,38 @@ struct redirect_interface {
 #undef REDIRECT_COUNTER
 };
 
+/*
+ * Challenges that were given to a worker as sockets: X(name, kind, unit, help)
+ * as in proxy/counters.h. The time is that from the segment on.
+ */
+#define REDIRECT_MOVES(X)                                                \
+	X(moved, counter, "challenges", "challenges handed over")        \
+	X(move_failed, counter, "challenges", "that could not be")       \
+	X(move_last_ns, gauge, "nanoseconds", "ns for the last of them") \
+	X(move_worst_ns, gauge, "nanoseconds", "ns for the slowest of them")
+
+/* How a redirect is doing as a whole. */
+struct redirect_state {
+	/* What it does now: one of the names of redirect_ops. */
+	char mode[16];
+	/* Why it is not doing something better; empty if it is. */
+	char why[192];
+#define REDIRECT_MOVE(name, ...) uint64_t name;
+	REDIRECT_MOVES(REDIRECT_MOVE)
+#undef REDIRECT_MOVE
+};
+
 /* Each strategy's own state begins with this. */
 struct redirect {
 	const struct redirect_ops *ops;
 };
 
 struct redirect_ops {
-	/* "bpf", "iptables", "none" */
+	/* "handoff", "steer", "iptables", "none" */
 	const char *name;
 	enum listener_scope scope;
+	/* Visitors stay with the web server, and never come to the proxy. */
+	bool spares_visitors;
 
 	/*
 	 * Can this host do it at all? 0, or negative errno with one line in
@@ -134,6 +178,14 @@ struct redirect_ops {
 	 */
 	int (*worker_fd)(const struct redirect *redirect);
 
+	/* NULL, or how it is doing; else it does what its name says. */
+	void (*state)(const struct redirect *redirect,
+		      struct redirect_state *state);
+
+	/* NULL, or: may visitors be in the middle of a handshake with us? Then
+	 * stop waits for them. */
+	bool (*needs_grace)(const struct redirect *redirect);
+
 	/*
 	 * Fill in the first @most of @interfaces and return how many there
 	 * are. NULL where there are none.
@@ -150,7 +202,10 @@ struct redirect_ops {
 	int (*remove_leftovers)(const struct redirect_config *config);
 };
 
-extern const struct redirect_ops redirect_bpf;
+/* Looks at all, and takes the challenges away from the web server's sockets. */
+extern const struct redirect_ops redirect_handoff;
+/* Gives all new flows to the listeners, by BPF and by iptables. */
+extern const struct redirect_ops redirect_steer;
 extern const struct redirect_ops redirect_iptables;
 /* For a redirect of the user's own. */
 extern const struct redirect_ops redirect_none;

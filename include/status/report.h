@@ -45,6 +45,7 @@ struct status_report {
 	/* CLOCK_REALTIME in seconds of the moment the redirect was in place. */
 	int64_t since;
 	char redirect[16];
+	struct redirect_state state;
 	uint16_t service_port;
 	uint16_t listen_port;
 	uint8_t ipv4;

@@ -102,9 +102,9 @@ void worker_pool_kill_hung(struct worker_pool *pool);
  */
 int worker_pool_replace(struct worker_pool *pool);
 
-/* Tell all to drain, once more if one did not hear it. Returns how many of
- * them still listen. */
-unsigned int worker_pool_drain(struct worker_pool *pool);
+/* Tell all to drain, once more if one did not hear it; with @grace, after the
+ * time that handshakes under way have. Returns how many of them still listen. */
+unsigned int worker_pool_drain(struct worker_pool *pool, bool grace);
 
 /* Let all log where this process does now. */
 void worker_pool_send_log_file(const struct worker_pool *pool);

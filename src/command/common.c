@@ -15,6 +15,7 @@ struct redirect_config redirect_config_of(const struct options *options)
 		.interface_count = options->interface_count,
 		.past_firewall = options->past_firewall,
 		.rulespec = options->rulespec,
+		.domains = &options->domains,
 	};
 }
 

@@ -2,10 +2,8 @@
 #include "command/fallback_check.h"
 
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <sys/socket.h>
 
 #include "base/clock.h"
@@ -14,37 +12,6 @@
 
 /* Of all addresses together. */
 #define TIMEOUT_MS 1000
-
-/*
- * In the kernel's list of sockets those that listen come first. It needs no
- * rights, unlike a bind() to a low port, which the service has not.
- */
-static bool lists_listener(const char *path, uint16_t port)
-{
-	FILE *file = fopen(path, "re");
-	unsigned int state = TCP_LISTEN;
-	unsigned int local_port;
-	bool found = false;
-	char line[256];
-
-	if (!file)
-		return false;
-	while (!found && state == TCP_LISTEN &&
-	       fgets(line, sizeof(line), file)) {
-		/* Not the heading: "  0: 0100007F:01BB 00000000:0000 0A" */
-		if (sscanf(line, " %*u: %*[0-9A-F]:%4x %*[0-9A-F:] %2x",
-			   &local_port, &state) == 2)
-			found = state == TCP_LISTEN && local_port == port;
-	}
-	fclose(file);
-	return found;
-}
-
-static bool is_served(uint16_t port)
-{
-	return lists_listener("/proc/self/net/tcp", port) ||
-	       lists_listener("/proc/self/net/tcp6", port);
-}
 
 static int wait_for_answer(int fd, uint64_t deadline)
 {
@@ -104,7 +71,7 @@ int fallback_check(const struct backend *fallback, uint16_t service_port)
 	const uint64_t deadline = monotonic_ns() + TIMEOUT_MS * NS_PER_MS;
 	int err = 0;
 
-	if (!is_served(service_port))
+	if (!listeners_serve(service_port))
 		return 0;
 	for (size_t i = 0; i < fallback->count; i++) {
 		err = ask(&fallback->addresses[i], deadline);

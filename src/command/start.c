@@ -163,35 +163,43 @@ static int resolve(const char *option, const char *text,
 	return err;
 }
 
-/* Automatic: iptables where it works, else BPF. NULL (logged) if neither. */
+/*
+ * The best of those that were asked for which works here; why the better ones
+ * do not is logged. NULL (logged) if none does.
+ */
 static const struct redirect_ops *
 choose_redirect(const struct options *options,
 		struct supervisor_settings *settings)
 {
-	static const struct redirect_ops *const chosen[] = {
-		[REDIRECT_AUTOMATIC] = &redirect_iptables,
-		[REDIRECT_BPF] = &redirect_bpf,
-		[REDIRECT_HANDOFF] = &redirect_bpf,
-		[REDIRECT_STEER] = &redirect_bpf,
-		[REDIRECT_IPTABLES] = &redirect_iptables,
-		[REDIRECT_NONE] = &redirect_none,
+	/* Best first. */
+	static const struct redirect_ops *const candidates[][4] = {
+		[REDIRECT_AUTOMATIC] = { &redirect_handoff, &redirect_steer,
+					 &redirect_iptables },
+		[REDIRECT_BPF] = { &redirect_handoff, &redirect_steer },
+		[REDIRECT_HANDOFF] = { &redirect_handoff },
+		[REDIRECT_STEER] = { &redirect_steer },
+		[REDIRECT_IPTABLES] = { &redirect_iptables },
+		[REDIRECT_NONE] = { &redirect_none },
 	};
-	const struct redirect_ops *ops = chosen[options->redirect];
-	const struct redirect_config *config = &settings->redirect;
-	struct redirect **redirect = &settings->probed;
+	enum redirect_choice choice = options->redirect;
 	char reason[256] = "";
 
-	if (ops->probe(config, redirect, reason, sizeof(reason)) == 0)
-		return ops;
-	if (options->redirect != REDIRECT_AUTOMATIC) {
-		log_error("--%s does not work here: %s", ops->name, reason);
-		return NULL;
+	if (choice == REDIRECT_AUTOMATIC && options->rulespec)
+		choice = REDIRECT_IPTABLES;
+	for (size_t i = 0; candidates[choice][i]; i++) {
+		const struct redirect_ops *ops = candidates[choice][i];
+		const bool last = !candidates[choice][i + 1];
+
+		if (ops->probe(&settings->redirect, &settings->probed, reason,
+			       sizeof(reason)) == 0)
+			return ops;
+		if (last)
+			log_error("%s does not work here: %s", ops->name,
+				  reason);
+		else
+			log_info("%s does not work here: %s", ops->name,
+				 reason);
 	}
-	log_info("iptables does not work here (%s): using BPF", reason);
-	ops = &redirect_bpf;
-	if (ops->probe(config, redirect, reason, sizeof(reason)) == 0)
-		return ops;
-	log_error("BPF does not work here either: %s", reason);
 	return NULL;
 }
 
@@ -299,7 +307,8 @@ static int check_fallback(const struct options *options,
 {
 	int err = 0;
 
-	if (settings->ops != &redirect_none)
+	if (settings->ops != &redirect_none &&
+	    settings->ops != &redirect_handoff)
 		err = fallback_check(&settings->proxy.fallback,
 				     (uint16_t)options->service_port);
 	if (err)

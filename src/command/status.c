@@ -31,6 +31,10 @@ static const struct number numbers[] = { PROXY_COUNTERS(NUMBER) };
 	  offsetof(struct redirect_interface, name) },
 static const struct number interface_numbers[] = { REDIRECT_COUNTERS(PACKETS) };
 
+#define MOVES(name, kind, unit, help) \
+	{ #name, #kind, unit, help, offsetof(struct redirect_state, name) },
+static const struct number move_numbers[] = { REDIRECT_MOVES(MOVES) };
+
 static unsigned long long value_of(const void *base,
 				   const struct number *number)
 {
@@ -78,15 +82,37 @@ static void print_backend(const char *text, uint8_t proxy_protocol)
 		       proxy_protocol_text[proxy_protocol]);
 }
 
+/* Each mode counts things of its own: only what there was of them. */
+static void print_interface(const struct redirect_interface *interface)
+{
+	const char *between = "";
+
+	print_name(interface->name);
+	printf(" (%s):", interface->attached_by);
+	for (size_t i = 0; i < ARRAY_SIZE(interface_numbers); i++) {
+		const unsigned long long value =
+			value_of(interface, &interface_numbers[i]);
+
+		if (!value)
+			continue;
+		printf("%s %llu %s", between, value, interface_numbers[i].help);
+		between = ",";
+	}
+	puts(*between ? "" : " nothing yet");
+}
+
 static void print_text(const struct status_report *report)
 {
 	char since[32];
 
 	format_time(report->since, since, sizeof(since));
 	printf("running as %d since %s\n", report->pid, since);
-	printf("redirect: %s, port %u to port %u on%s%s\n", report->redirect,
+	printf("redirect: %s, port %u to port %u on%s%s\n", report->state.mode,
 	       report->service_port, report->listen_port,
 	       report->ipv4 ? " IPv4" : "", report->ipv6 ? " IPv6" : "");
+	if (report->state.why[0])
+		printf("not %s, because %s\n", report->redirect,
+		       report->state.why);
 	printf("backends: acme-tls/1 to ");
 	print_backend(report->alpn, report->alpn_proxy_protocol);
 	printf(", all others to ");
@@ -102,19 +128,14 @@ static void print_text(const struct status_report *report)
 	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
 		printf("%15llu %s\n", value_of(&report->totals, &numbers[i]),
 		       numbers[i].help);
-	for (size_t i = 0; i < listed_interfaces(report); i++) {
-		const struct redirect_interface *interface =
-			&report->interfaces[i];
-
-		print_name(interface->name);
-		printf(" (%s):", interface->attached_by);
-		for (size_t j = 0; j < ARRAY_SIZE(interface_numbers); j++)
-			printf(" %llu %s%s",
-			       value_of(interface, &interface_numbers[j]),
-			       interface_numbers[j].help,
-			       j + 1 < ARRAY_SIZE(interface_numbers) ? ","
-								     : "\n");
+	if (report->state.moved || report->state.move_failed) {
+		for (size_t i = 0; i < ARRAY_SIZE(move_numbers); i++)
+			printf("%15llu %s\n",
+			       value_of(&report->state, &move_numbers[i]),
+			       move_numbers[i].help);
 	}
+	for (size_t i = 0; i < listed_interfaces(report); i++)
+		print_interface(&report->interfaces[i]);
 }
 
 /*
@@ -184,6 +205,8 @@ static void print_json(const struct status_report *report)
 	       report->worker_pid);
 	print_json_text("since", since);
 	print_json_text("redirect", report->redirect);
+	print_json_text("mode", report->state.mode);
+	print_json_text("why", report->state.why);
 	printf("\"port\":%u,\"listen\":%u,\"ipv4\":%s,\"ipv6\":%s,",
 	       report->service_port, report->listen_port,
 	       report->ipv4 ? "true" : "false",
@@ -200,6 +223,10 @@ static void print_json(const struct status_report *report)
 		       bits & (bits - 1) ? "," : "");
 	printf("],");
 	print_json_numbers(&report->totals, numbers, ARRAY_SIZE(numbers));
+	printf(",\"moves\":{");
+	print_json_numbers(&report->state, move_numbers,
+			   ARRAY_SIZE(move_numbers));
+	putchar('}');
 	print_json_workers(report);
 	printf(",\"interfaces\":[");
 	for (size_t i = 0; i < listed_interfaces(report); i++) {
@@ -246,6 +273,11 @@ static void print_prometheus_numbers(const struct status_report *report)
 		format_metric("", &numbers[i], name, sizeof(name));
 		printf("%s %llu\n", name,
 		       value_of(&report->totals, &numbers[i]));
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(move_numbers); i++) {
+		format_metric("", &move_numbers[i], name, sizeof(name));
+		printf("%s %llu\n", name,
+		       value_of(&report->state, &move_numbers[i]));
 	}
 	for (size_t i = 0; i < PROXY_COUNTERS_OF_EACH_WORKER; i++) {
 		format_metric("worker_", &numbers[i], name, sizeof(name));

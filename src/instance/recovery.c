@@ -27,7 +27,7 @@ int recover(const struct redirect_config *config, const struct pidfile *pidfile,
 {
 	static const struct redirect_ops *const strategies[] = {
 		&redirect_iptables,
-		&redirect_bpf,
+		&redirect_steer,
 	};
 	char socket_path[BACKEND_TEXT_SIZE];
 	unsigned int workers;

@@ -201,7 +201,7 @@ static void tick(struct loop *loop)
 		write_lease(loop, engine->now_ns + PROXY_LEASE_NS);
 }
 
-static void drain(struct loop *loop)
+static void drain(struct loop *loop, unsigned int grace_ms)
 {
 	if (loop->draining)
 		return;
@@ -209,8 +209,7 @@ static void drain(struct loop *loop)
 	write_lease(loop, 0);
 	/* Nobody who has vanished is to hold the drain open. */
 	connection_probe_all(&loop->engine);
-	loop->drain_ns = loop->engine.now_ns +
-			 loop->environment->config->grace_ms * NS_PER_MS;
+	loop->drain_ns = loop->engine.now_ns + grace_ms * NS_PER_MS;
 }
 
 /* Nobody is there who would end the drain. */
@@ -218,7 +217,7 @@ static void drain_alone(struct loop *loop)
 {
 	if (loop->end_ns != UINT64_MAX)
 		return;
-	drain(loop);
+	drain(loop, loop->environment->config->grace_ms);
 	loop->end_ns = loop->engine.now_ns +
 		       loop->environment->config->drain_timeout_ms * NS_PER_MS;
 }
@@ -247,7 +246,9 @@ static void read_control(struct loop *loop)
 	if (message == -EPIPE)
 		orphan(loop);
 	else if (message == PROXY_DRAIN)
-		drain(loop);
+		drain(loop, loop->environment->config->grace_ms);
+	else if (message == PROXY_DRAIN_NOW)
+		drain(loop, 0);
 	else if (message == PROXY_TAKE)
 		acceptor_take(&loop->acceptor, steal_fd(&fd));
 	else if (message == PROXY_TERMINATE)

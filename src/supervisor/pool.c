@@ -296,7 +296,7 @@ int worker_pool_replace(struct worker_pool *pool)
 	return -ECHILD;
 }
 
-unsigned int worker_pool_drain(struct worker_pool *pool)
+unsigned int worker_pool_drain(struct worker_pool *pool, bool grace)
 {
 	unsigned int listening = 0;
 
@@ -306,7 +306,9 @@ unsigned int worker_pool_drain(struct worker_pool *pool)
 		if (!member->worker.pid || member->closed)
 			continue;
 		if (!member->told)
-			member->told = worker_send(&member->worker, PROXY_DRAIN,
+			member->told = worker_send(&member->worker,
+						   grace ? PROXY_DRAIN
+							 : PROXY_DRAIN_NOW,
 						   -1) == 0;
 		listening++;
 	}

@@ -67,6 +67,9 @@ static void fill(const struct status_server *server,
 		.fallback_proxy_protocol = config->fallback.proxy_protocol,
 	};
 	strcpy(report->redirect, source->redirect->ops->name);
+	strcpy(report->state.mode, source->redirect->ops->name);
+	if (source->redirect->ops->state)
+		source->redirect->ops->state(source->redirect, &report->state);
 	strcpy(report->alpn, config->alpn.text);
 	strcpy(report->fallback, config->fallback.text);
 	report->totals = worker_pool_totals(source->pool);

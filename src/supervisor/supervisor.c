@@ -258,6 +258,13 @@ static void take_redirect_away(struct supervisor *supervisor)
 	supervisor->deadline_ns = UINT64_MAX;
 }
 
+static bool needs_grace(const struct supervisor *supervisor)
+{
+	const struct redirect_ops *ops = ops_of(supervisor);
+
+	return !ops->needs_grace || ops->needs_grace(supervisor->redirect);
+}
+
 /*
  * Wait until the workers listen no more: the next start wants the port. One
  * that hangs is killed in that time. Then the redirect goes out of the packets'
@@ -267,7 +274,7 @@ static void close_listeners(struct supervisor *supervisor)
 {
 	const uint64_t now = monotonic_ns();
 
-	if (worker_pool_drain(&supervisor->pool) &&
+	if (worker_pool_drain(&supervisor->pool, needs_grace(supervisor)) &&
 	    now < supervisor->deadline_ns) {
 		supervisor->due_ns = now + TELL_RETRY_NS;
 		return;
@@ -448,11 +455,18 @@ static int announce(struct supervisor *supervisor)
 			  error_text(err));
 		return err;
 	}
-	log_info("ready: %s redirect of port %u to port %u is in place; "
-		 "acme-tls/1 to %s, all others to %s",
-		 settings->ops->name, settings->redirect.service_port,
-		 settings->redirect.listen_port, settings->proxy.alpn.text,
-		 settings->proxy.fallback.text);
+	if (settings->ops->spares_visitors)
+		log_info("ready: %s of port %u is in place; acme-tls/1 to %s, "
+			 "all others stay with the web server",
+			 settings->ops->name, settings->redirect.service_port,
+			 settings->proxy.alpn.text);
+	else
+		log_info("ready: %s redirect of port %u to port %u is in "
+			 "place; acme-tls/1 to %s, all others to %s",
+			 settings->ops->name, settings->redirect.service_port,
+			 settings->redirect.listen_port,
+			 settings->proxy.alpn.text,
+			 settings->proxy.fallback.text);
 	err = notify("READY=1\nSTATUS=%s redirect of port %u is in place",
 		     settings->ops->name, settings->redirect.service_port);
 	if (err < 0)

@@ -203,10 +203,13 @@ static int load_empty(void)
 
 static void load_steering(struct bench *bench, enum steering_pin pin)
 {
-	const struct program_switch enabled = { .enabled = 1 };
+	const struct program_switch enabled = {
+		.enabled = 1,
+		.service_port = htons(SERVICE_PORT),
+	};
 
 	check("cannot load the steering program",
-	      steering_load(&bench->steering, SERVICE_PORT, pin));
+	      steering_load(&bench->steering, pin, 0));
 	check("cannot give it the listeners",
 	      steering_set_listeners(&bench->steering, &bench->listeners));
 	check("cannot switch it on",

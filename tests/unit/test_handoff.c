@@ -121,7 +121,7 @@ static void apply(struct scene *scene)
 
 static void load(struct scene *scene, const struct domain_list *names)
 {
-	assert_int_equal(handoff_load(&scene->handoff, SERVICE_PORT, names), 0);
+	assert_int_equal(handoff_load(&scene->handoff, names), 0);
 	scene->handoff.hand_over = hand_over;
 	scene->handoff.hand_over_context = scene;
 	program_count(&scene->handoff.program, scene->ifindex);
@@ -134,6 +134,7 @@ static void load(struct scene *scene, const struct domain_list *names)
 		.supervised_until_ns = UINT64_MAX,
 		.enabled = 1,
 		.only_listed_names = names->count > 0,
+		.service_port = htons(SERVICE_PORT),
 	};
 	apply(scene);
 }

@@ -307,7 +307,10 @@ static struct packet syn(int family)
 
 static void set_enabled(const struct scene *scene, bool enabled)
 {
-	const struct program_switch wanted = { .enabled = enabled };
+	const struct program_switch wanted = {
+		.enabled = enabled,
+		.service_port = htons(SERVICE_PORT),
+	};
 
 	assert_int_equal(program_switch(&scene->steering.program, &wanted), 0);
 }
@@ -612,6 +615,8 @@ static void test_shared_devices(void **state)
 	static const char *const neighbours[] = { "192.0.2.3", "2001:db8::3" };
 	struct scene *scene = *state;
 	const struct program_switch shared = { .enabled = 1,
+					       .service_port =
+						       htons(SERVICE_PORT),
 					       .shared_devices = 1 };
 	struct packet neighbour = syn(AF_INET);
 
@@ -656,6 +661,8 @@ static void test_local_routes(void **state)
 	};
 	struct scene *scene = *state;
 	const struct program_switch shared = { .enabled = 1,
+					       .service_port =
+						       htons(SERVICE_PORT),
 					       .shared_devices = 1 };
 
 	run("sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0; "
@@ -684,6 +691,8 @@ static void test_marked_rules(void **state)
 						 "2001:db8:7::1" };
 	struct scene *scene = *state;
 	const struct program_switch marked = { .enabled = 1,
+					       .service_port =
+						       htons(SERVICE_PORT),
 					       .marked_rules = 1 };
 
 	list_destinations(scene);
@@ -1053,7 +1062,7 @@ static void set_up(void **state, enum steering_pin pin, enum tc_way way)
 	assert_int_equal(listeners_open(&scene->listeners, LISTENER_STEERED,
 					LISTEN_PORT, true),
 			 0);
-	assert_int_equal(steering_load(&scene->steering, SERVICE_PORT, pin), 0);
+	assert_int_equal(steering_load(&scene->steering, pin, 0), 0);
 	program_count(&scene->steering.program, scene->ifindex);
 	assert_int_equal(
 		steering_set_listeners(&scene->steering, &scene->listeners), 0);

@@ -287,9 +287,8 @@ static int set_up(void **state)
 	run("ip link add v0 type veth peer name v1");
 	ifindex = if_nametoindex("v0");
 	features_raise_memlock();
-	assert_int_equal(steering_load(&own_steering, 443, STEERING_NO_PIN), 0);
-	assert_int_equal(steering_load(&other_steering, 443, STEERING_NO_PIN),
-			 0);
+	assert_int_equal(steering_load(&own_steering, STEERING_NO_PIN, 0), 0);
+	assert_int_equal(steering_load(&other_steering, STEERING_NO_PIN, 0), 0);
 	foreign_fd = bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "foreign", "MIT",
 				   foreign, ARRAY_SIZE(foreign), NULL);
 	assert_true(foreign_fd >= 0);

@@ -223,7 +223,7 @@ static void hears_no_end_before_it_is_told(void **state)
 	worker_pool_watch_fds(pool, fds);
 	assert_int_equal(poll(fds, COUNT, 0), 1);
 	assert_int_equal(worker_pool_receive(pool, PATIENCE_MS), 0);
-	assert_int_equal(worker_pool_drain(pool), COUNT);
+	assert_int_equal(worker_pool_drain(pool, true), COUNT);
 	assert_int_equal(heard(fixture, 0), PROXY_DRAIN);
 }
 
@@ -232,18 +232,18 @@ static void drains_until_nobody_listens(void **state)
 	struct fixture *fixture = *state;
 	struct worker_pool *pool = &fixture->pool;
 
-	assert_int_equal(worker_pool_drain(pool), 3);
+	assert_int_equal(worker_pool_drain(pool, true), 3);
 	for (size_t i = 0; i < COUNT; i++)
 		assert_int_equal(heard(fixture, i), PROXY_DRAIN);
 	say(fixture, 0, PROXY_LISTENERS_CLOSED);
 	assert_int_equal(worker_pool_receive(pool, PATIENCE_MS), 0);
-	assert_int_equal(worker_pool_drain(pool), 2);
+	assert_int_equal(worker_pool_drain(pool, true), 2);
 	die(fixture, 1);
 	assert_int_equal(worker_pool_receive(pool, PATIENCE_MS), 1);
-	assert_int_equal(worker_pool_drain(pool), 1);
+	assert_int_equal(worker_pool_drain(pool, true), 1);
 	say(fixture, 2, PROXY_LISTENERS_CLOSED);
 	worker_pool_receive(pool, PATIENCE_MS);
-	assert_int_equal(worker_pool_drain(pool), 0);
+	assert_int_equal(worker_pool_drain(pool, true), 0);
 	/* Said once. */
 	assert_int_equal(heard(fixture, 2), 0);
 
@@ -285,7 +285,7 @@ static void hands_sockets_to_each_in_turn(void **state)
 	for (size_t i = 0; i < COUNT; i++)
 		assert_int_equal(heard(fixture, i), 0);
 	/* One that drains has still a while to live. */
-	worker_pool_drain(pool);
+	worker_pool_drain(pool, true);
 	assert_int_equal(heard(fixture, 0), PROXY_DRAIN);
 	assert_int_equal(heard(fixture, 2), PROXY_DRAIN);
 	die(fixture, 0);

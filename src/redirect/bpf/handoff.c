@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "redirect/bpf/handoff.h"
 
-#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <ctype.h>
 #include <errno.h>
@@ -27,7 +26,7 @@ static int list_names(const struct handoff *handoff,
 	const uint32_t listed = 1;
 	int err = 0;
 
-	for (size_t i = 0; i < names->count && !err; i++) {
+	for (size_t i = 0; names && i < names->count && !err; i++) {
 		struct handoff_name name = { .bytes = { 0 } };
 
 		for (size_t j = 0; names->names[i][j]; j++)
@@ -106,7 +105,8 @@ static void finish_move(struct handoff *handoff)
 	}
 	measure(handoff, moved.seen_ns);
 	revive(handoff, &moved.flow);
-	log_move(handoff, &moved);
+	if (!handoff->quiet)
+		log_move(handoff, &moved);
 }
 
 static void begin_move(struct handoff *handoff,
@@ -202,20 +202,15 @@ int handoff_translate(const struct handoff *handoff,
 	return err;
 }
 
-int handoff_load(struct handoff *handoff, uint16_t service_port,
-		 const struct domain_list *names)
+int handoff_load(struct handoff *handoff, const struct domain_list *names)
 {
-	const struct program_config config = {
-		.service_port = htons(service_port),
-	};
-	const void *image;
-	size_t size;
+	struct program_image image = { .interfaces = "handoff_interfaces" };
 	int err;
 
 	*handoff = (struct handoff)HANDOFF_NONE;
-	image = handoff_image__elf_bytes(&size);
-	err = program_load(&handoff->program, image, size, "handoff_interfaces",
-			   config);
+	image.bytes = handoff_image__elf_bytes(&image.size);
+	err = program_load(&handoff->program, &image,
+			   (struct program_config){ 0 });
 	if (err)
 		return err;
 	handoff->conntrack_fd = conntrack_revive_open();

@@ -37,6 +37,8 @@ struct handoff {
 	/* Whom a finished socket is given to, see struct redirect_config. */
 	int (*hand_over)(void *context, int fd);
 	void *hand_over_context;
+	/* No line of log for each. */
+	bool quiet;
 
 	/* Sockets given to a worker; how long that took, from the segment on:
 	 * the last one and the longest. */
@@ -59,12 +61,11 @@ struct handoff {
 	}
 
 /*
- * Load the program for the service port (host byte order), switched off, that
- * takes the challenges for the @names; for all if there are none. 0 or negative
- * errno, nothing stays then.
+ * Load the program, switched off; the switch says whether it takes the
+ * challenges for the @names (or NULL) alone. 0 or negative errno, nothing stays
+ * then.
  */
-int handoff_load(struct handoff *handoff, uint16_t service_port,
-		 const struct domain_list *names);
+int handoff_load(struct handoff *handoff, const struct domain_list *names);
 /* Safe on HANDOFF_NONE, and twice. */
 void handoff_unload(struct handoff *handoff);
 

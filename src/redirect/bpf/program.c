@@ -88,8 +88,8 @@ static int configure(const struct program *program,
 static int map_lease(struct program *program)
 {
 	void *page = mmap(NULL, (size_t)sysconf(_SC_PAGESIZE),
-			  PROT_READ | PROT_WRITE, MAP_SHARED,
-			  program_map_fd(program, ".bss"), 0);
+			  PROT_READ | PROT_WRITE, MAP_SHARED, program->lease_fd,
+			  0);
 
 	if (page == MAP_FAILED)
 		return -errno;
@@ -107,13 +107,22 @@ static int identify(struct program *program)
 		bpf_object__next_program(program->object, NULL));
 	program->switch_fd = program_map_fd(program, ".data.supervisor");
 	program->destinations_fd = program_map_fd(program, "destinations");
+	program->lease_fd = program_map_fd(program, ".bss");
 	err = bpf_obj_get_info_by_fd(program->fd, &info, &size);
 	program->id = info.id;
 	return err;
 }
 
-int program_load(struct program *program, const void *image, size_t size,
-		 const char *interfaces, struct program_config config)
+static int share_lease(const struct program *program, int lease_fd)
+{
+	return lease_fd ? bpf_map__reuse_fd(bpf_object__find_map_by_name(
+						    program->object, ".bss"),
+					    lease_fd)
+			: 0;
+}
+
+int program_load(struct program *program, const struct program_image *image,
+		 struct program_config config)
 {
 	LIBBPF_OPTS(bpf_object_open_opts, options, .object_name = "acme_alpn");
 	int err;
@@ -121,13 +130,16 @@ int program_load(struct program *program, const void *image, size_t size,
 	/* Where it is not allowed it may not be needed either. */
 	features_raise_memlock();
 	*program = (struct program){
-		.object = bpf_object__open_mem(image, size, &options),
+		.object = bpf_object__open_mem(image->bytes, image->size,
+					       &options),
 	};
 	if (!program->object)
 		return -errno;
-	program->interfaces =
-		bpf_object__find_map_by_name(program->object, interfaces);
+	program->interfaces = bpf_object__find_map_by_name(program->object,
+							   image->interfaces);
 	err = configure(program, config);
+	if (!err)
+		err = share_lease(program, image->lease_fd);
 	if (!err)
 		err = bpf_object__load(program->object);
 	if (!err)

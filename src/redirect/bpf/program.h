@@ -22,8 +22,10 @@ struct program {
 	int destinations_fd;
 	/* By ifindex, and for each CPU: what the program counts. */
 	struct bpf_map *interfaces;
-	/* The page that the worker keeps, see struct redirect_ops. */
+	/* The page that the worker keeps, see struct redirect_ops; the map
+	 * behind it. */
 	volatile uint64_t *lease;
+	int lease_fd;
 };
 
 /* From here on libbpf's messages go to our log, as those of level debug. */
@@ -35,14 +37,24 @@ int program_may_load(char *reason, size_t size);
 /* Why program_load() failed with @err, in one line. */
 void program_explain_refusal(int err, char *reason, size_t size);
 
+struct program_image {
+	/* The object's ELF image. */
+	const void *bytes;
+	size_t size;
+	/* The name of its map of interfaces. */
+	const char *interfaces;
+	/* Of another program that is under the same lease; 0 for a lease of its
+	 * own. */
+	int lease_fd;
+};
+
 /*
- * Load the object whose ELF image is @size bytes of @image, with the first
- * program in it, switched off. @interfaces is the name of its map of
- * interfaces; @config's clock is filled in here. Returns 0 or negative errno;
- * -EPERM and others as the kernel says, nothing stays then.
+ * Load an object, with the first program in it, switched off. @config's clock
+ * is filled in here. Returns 0 or negative errno; -EPERM and others as the
+ * kernel says, nothing stays then.
  */
-int program_load(struct program *program, const void *image, size_t size,
-		 const char *interfaces, struct program_config config);
+int program_load(struct program *program, const struct program_image *image,
+		 struct program_config config);
 /* Safe on zeros. */
 void program_unload(struct program *program);
 

@@ -1,23 +1,29 @@
 /* SPDX-License-Identifier: MIT */
-/* What is told of the steering: at the start, and when status asks. */
+/* What is told of attached programs: at start, and when status asks. */
 #ifndef REDIRECT_BPF_REPORT_H
 #define REDIRECT_BPF_REPORT_H
 
 #include <stddef.h>
 
 #include "redirect/bpf/attachments.h"
-#include "redirect/bpf/steering.h"
 #include "redirect/redirect.h"
 
-/* Log in one line what was found here and is used. 0, or -ENODEV: none of the
- * interfaces that fit takes the program. */
-int report_start(const struct steering *steering,
-		 const struct attachments *attachments,
-		 const struct redirect_config *config,
-		 const struct listeners *listeners);
+/*
+ * How many interfaces have the program, with " NAME" of each in @names; 0 if
+ * none fits yet, which is logged, or -ENODEV (logged): none of those that fit
+ * takes it.
+ */
+int report_attached(const struct attachments *attachments,
+		    const struct redirect_config *config,
+		    char names[static ATTACHMENTS_NAMES_SIZE]);
+
+/* Fill in what @program has counted on that interface. */
+typedef void (*report_reader)(const struct program *program,
+			      struct redirect_interface *interface);
 
 /* See ->interfaces of struct redirect_ops. */
 size_t report_interfaces(const struct attachments *attachments,
-			 struct redirect_interface *items, size_t most);
+			 report_reader reader, struct redirect_interface *items,
+			 size_t most);
 
 #endif

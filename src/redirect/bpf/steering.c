@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "redirect/bpf/steering.h"
 
-#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <stdio.h>
 
@@ -10,38 +9,37 @@
 #include "steer_conntrack.skel.h"
 #include "steer_plain.skel.h"
 
-int steering_load(struct steering *steering, uint16_t service_port,
-		  enum steering_pin pin)
+int steering_load(struct steering *steering, enum steering_pin pin,
+		  int lease_fd)
 {
 	const struct program_config config = {
-		.service_port = htons(service_port),
 		.past_firewall = pin == STEERING_PIN_PAST_FIREWALL,
 	};
-	const void *image;
-	size_t size;
+	struct program_image image = { .interfaces = "steer_interfaces",
+				       .lease_fd = lease_fd };
 
-	image = pin == STEERING_NO_PIN ? steer_plain_image__elf_bytes(&size)
-				       : steer_conntrack_image__elf_bytes(&size);
+	image.bytes = pin == STEERING_NO_PIN
+			      ? steer_plain_image__elf_bytes(&image.size)
+			      : steer_conntrack_image__elf_bytes(&image.size);
 	steering->pinned = pin != STEERING_NO_PIN;
-	return program_load(&steering->program, image, size, "steer_interfaces",
-			    config);
+	return program_load(&steering->program, &image, config);
 }
 
-int steering_load_best(struct steering *steering, uint16_t service_port,
-		       enum steering_pin pin)
+int steering_load_best(struct steering *steering, enum steering_pin pin,
+		       int lease_fd)
 {
 	int err;
 
 	if (features_may_use_conntrack(steering->no_pin,
 				       sizeof(steering->no_pin))) {
-		err = steering_load(steering, service_port, pin);
+		err = steering_load(steering, pin, lease_fd);
 		if (!err)
 			return 0;
 		snprintf(steering->no_pin, sizeof(steering->no_pin),
 			 "kernel %s: %s", features_kernel_release(),
 			 error_text(err));
 	}
-	return steering_load(steering, service_port, STEERING_NO_PIN);
+	return steering_load(steering, STEERING_NO_PIN, lease_fd);
 }
 
 void steering_unload(struct steering *steering)

@@ -26,12 +26,13 @@ struct steering {
 	char no_pin[128];
 };
 
-/* Load the object that has @pin. Returns as program_load(). */
-int steering_load(struct steering *steering, uint16_t service_port,
-		  enum steering_pin pin);
+/* Load the object that has @pin; @lease_fd as in struct program_image. Returns
+ * as program_load(). */
+int steering_load(struct steering *steering, enum steering_pin pin,
+		  int lease_fd);
 /* The same with @pin if that can be had, else without one. */
-int steering_load_best(struct steering *steering, uint16_t service_port,
-		       enum steering_pin pin);
+int steering_load_best(struct steering *steering, enum steering_pin pin,
+		       int lease_fd);
 /* Safe on zeros. */
 void steering_unload(struct steering *steering);
 

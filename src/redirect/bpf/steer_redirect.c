@@ -4,6 +4,7 @@
  * that packets come in on. What it is made of does the work; here it is asked
  * how things are, and decided what follows.
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #include "base/log.h"
 #include "redirect/bpf/attachments.h"
 #include "redirect/bpf/destinations.h"
+#include "redirect/bpf/features.h"
 #include "redirect/bpf/published_watch.h"
 #include "redirect/bpf/report.h"
 #include "redirect/bpf/steering.h"
@@ -52,7 +54,7 @@ static int probe(const struct redirect_config *config,
 		return -ENOMEM;
 	}
 	*bpf = (struct bpf_redirect){
-		.redirect = { .ops = &redirect_bpf },
+		.redirect = { .ops = &redirect_steer },
 		.config = config,
 		.destinations = DESTINATIONS_NONE,
 		.attachments = { .program = &bpf->steering.program,
@@ -61,10 +63,11 @@ static int probe(const struct redirect_config *config,
 				 .pattern_count = config->interface_count,
 				 .watch_fd = -1 },
 	};
-	err = steering_load_best(&bpf->steering, config->service_port,
+	err = steering_load_best(&bpf->steering,
 				 config->past_firewall
 					 ? STEERING_PIN_PAST_FIREWALL
-					 : STEERING_PIN);
+					 : STEERING_PIN,
+				 config->lease_fd);
 	if (err) {
 		program_explain_refusal(err, reason, reason_size);
 		free(bpf);
@@ -95,6 +98,7 @@ static int apply_switch(struct bpf_redirect *bpf)
 		.enabled = bpf->enabled && !bpf->published.published,
 		.shared_devices = bpf->destinations.shared_devices,
 		.marked_rules = bpf->destinations.marked_rules,
+		.service_port = htons(bpf->config->service_port),
 	};
 	int err = program_switch(&bpf->steering.program, &wanted);
 
@@ -127,6 +131,31 @@ static void detach(struct redirect *redirect)
 	bpf->in_place = false;
 }
 
+/* In one line what was found here and is used. */
+static int report_start(const struct bpf_redirect *bpf)
+{
+	const bool ipv4 = bpf->listeners->ipv4 >= 0;
+	const bool ipv6 = bpf->listeners->ipv6 >= 0;
+	const struct steering *steering = &bpf->steering;
+	char names[ATTACHMENTS_NAMES_SIZE];
+	const int attached =
+		report_attached(&bpf->attachments, bpf->config, names);
+
+	if (attached <= 0)
+		return attached;
+	log_info("eBPF steers port %u to %s%s%s port %u: %s, %s%s%s%s, "
+		 "kernel %s, %d interfaces:%s",
+		 bpf->config->service_port, ipv4 ? "127.0.0.1" : "",
+		 ipv4 && ipv6 ? " and " : "", ipv6 ? "[::1]" : "",
+		 bpf->config->listen_port, tc_way_text(bpf->attachments.way),
+		 steering->pinned ? "conntrack pin" : "no conntrack pin (",
+		 steering->pinned ? "" : steering->no_pin,
+		 steering->pinned ? "" : ")",
+		 bpf->config->past_firewall ? ", past the firewall" : "",
+		 features_kernel_release(), attached, names);
+	return 0;
+}
+
 static int attach(struct redirect *redirect)
 {
 	struct bpf_redirect *bpf = from_redirect(redirect);
@@ -141,8 +170,7 @@ static int attach(struct redirect *redirect)
 	}
 	err = reconcile(bpf);
 	if (!err && !resumed)
-		err = report_start(&bpf->steering, &bpf->attachments,
-				   bpf->config, bpf->listeners);
+		err = report_start(bpf);
 	if (!err) {
 		bpf->enabled = true;
 		err = apply_switch(bpf);
@@ -212,11 +240,27 @@ static volatile uint64_t *lease(const struct redirect *redirect)
 	return from_redirect(redirect)->steering.program.lease;
 }
 
+static void read_counts(const struct program *program,
+			struct redirect_interface *interface)
+{
+	uint64_t packets[STEER_VERDICTS];
+
+	program_read(program, interface->ifindex, packets, STEER_VERDICTS);
+	interface->steered = packets[STEER_STEERED];
+	interface->cookies = packets[STEER_COOKIE];
+	interface->not_local = packets[STEER_NOT_LOCAL];
+	interface->not_steering = packets[STEER_NOT_STEERING];
+	interface->existing_flow = packets[STEER_EXISTING_FLOW];
+	interface->container_flow = packets[STEER_CONTAINER_FLOW];
+	interface->unanswered = packets[STEER_UNANSWERED];
+	interface->refused = packets[STEER_REFUSED];
+}
+
 static size_t interfaces(const struct redirect *redirect,
 			 struct redirect_interface *items, size_t most)
 {
-	return report_interfaces(&from_redirect(redirect)->attachments, items,
-				 most);
+	return report_interfaces(&from_redirect(redirect)->attachments,
+				 read_counts, items, most);
 }
 
 static int remove_leftovers(const struct redirect_config *config)
@@ -225,8 +269,8 @@ static int remove_leftovers(const struct redirect_config *config)
 	return attachments_remove_leftovers(config->listen_port);
 }
 
-const struct redirect_ops redirect_bpf = {
-	.name = "bpf",
+const struct redirect_ops redirect_steer = {
+	.name = "steer",
 	.scope = LISTENER_STEERED,
 	.probe = probe,
 	.open = open_redirect,

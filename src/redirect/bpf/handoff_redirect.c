@@ -1,0 +1,477 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The redirect that leaves visitors alone: the handoff program on every
+ * interface, and a socket for a worker from each challenge that it takes.
+ *
+ * Where that cannot be, steering stands in for it: while nobody listens on the
+ * service port, since there is nothing to take challenges from; and for good
+ * once a challenge has shown that it does not work here. One of both is
+ * attached at a time.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "hello/domain_list.h"
+#include "redirect/bpf/attachments.h"
+#include "redirect/bpf/features.h"
+#include "redirect/bpf/handoff.h"
+#include "redirect/bpf/report.h"
+#include "redirect/bpf/selftest.h"
+#include "redirect/redirect.h"
+
+/* The supervisor renews it twice in this time. */
+#define SUPERVISED_NS (1200 * NS_PER_MS)
+/* Handshakes that steering has begun have this long to end. */
+#define GRACE_NS (3 * NS_PER_S)
+
+/* Why steering stands in. */
+enum stand_in {
+	STAND_IN_NONE,
+	STAND_IN_NOBODY_LISTENS,
+	STAND_IN_ELSEWHERE,
+	STAND_IN_FAILED,
+};
+
+struct handoff_redirect {
+	struct redirect redirect;
+	/* Steering's, under the same lease. */
+	struct redirect_config config;
+	const struct listeners *listeners;
+	struct handoff handoff;
+	struct attachments attachments;
+	/* All that handle_event() looks at. */
+	int epoll_fd;
+	/* From attach to pause; to detach. */
+	bool enabled;
+	bool in_place;
+	uint64_t supervised_until_ns;
+	/* While steering stands in, and while its last handshakes end. */
+	struct redirect *steer;
+	enum stand_in stand_in;
+	uint64_t grace_until_ns;
+	/* Steering could not stand in; said once. */
+	bool alone;
+	/* Challenges of both kinds that have been heeded. */
+	uint64_t nobody;
+	uint64_t failed;
+};
+
+static struct handoff_redirect *from_redirect(const struct redirect *redirect)
+{
+	return (struct handoff_redirect *)redirect;
+}
+
+static const char *stand_in_text(enum stand_in stand_in)
+{
+	switch (stand_in) {
+	case STAND_IN_NOBODY_LISTENS:
+		return "nobody listens on the port";
+	case STAND_IN_ELSEWHERE:
+		return "a challenge found no socket in this network namespace";
+	case STAND_IN_FAILED:
+		return "a challenge could not be moved: a firewall that drops "
+		       "inbound RST is in the way";
+	default:
+		return "";
+	}
+}
+
+/* Does the kernel tell what is in its structures? */
+static int check_btf(char *reason, size_t size)
+{
+	if (access("/sys/kernel/btf/vmlinux", R_OK) == 0)
+		return 0;
+	snprintf(reason, size,
+		 "handing off needs a kernel with BTF (CONFIG_DEBUG_INFO_BTF), "
+		 "in /sys/kernel/btf/vmlinux");
+	return -EOPNOTSUPP;
+}
+
+static int load(struct handoff_redirect *self, char *reason, size_t size)
+{
+	int err = handoff_load(&self->handoff, self->config.domains);
+
+	if (err) {
+		program_explain_refusal(err, reason, size);
+		return err;
+	}
+	err = selftest(&self->handoff, reason, size);
+	if (err)
+		handoff_unload(&self->handoff);
+	return err;
+}
+
+static int probe(const struct redirect_config *config,
+		 struct redirect **redirect, char *reason, size_t reason_size)
+{
+	struct handoff_redirect *self;
+	int err;
+
+	*redirect = NULL;
+	err = program_may_load(reason, reason_size);
+	if (!err)
+		err = check_btf(reason, reason_size);
+	if (err)
+		return err;
+	self = malloc(sizeof(*self));
+	if (!self) {
+		snprintf(reason, reason_size, "%s", error_text(-ENOMEM));
+		return -ENOMEM;
+	}
+	*self = (struct handoff_redirect){
+		.redirect = { .ops = &redirect_handoff },
+		.config = *config,
+		.attachments = { .program = &self->handoff.program,
+				 .instance = config->listen_port,
+				 .patterns = config->interfaces,
+				 .pattern_count = config->interface_count,
+				 .watch_fd = -1 },
+		.epoll_fd = -1,
+	};
+	err = load(self, reason, reason_size);
+	if (err) {
+		free(self);
+		return err;
+	}
+	*redirect = &self->redirect;
+	return 0;
+}
+
+static int watch(struct handoff_redirect *self, int fd)
+{
+	struct epoll_event event = { .events = EPOLLIN };
+
+	return epoll_ctl(self->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno
+									: 0;
+}
+
+static int open_redirect(const struct redirect_config *config,
+			 const struct listeners *listeners,
+			 struct redirect **redirect)
+{
+	struct handoff_redirect *self = from_redirect(*redirect);
+	int err;
+
+	self->listeners = listeners;
+	self->handoff.hand_over = config->hand_over;
+	self->handoff.hand_over_context = config->hand_over_context;
+	self->config.lease_fd = self->handoff.program.lease_fd;
+	err = attachments_open(&self->attachments);
+	if (err)
+		return err;
+	self->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	err = self->epoll_fd < 0
+		      ? -errno
+		      : watch(self, handoff_event_fd(&self->handoff));
+	if (!err)
+		err = watch(self, self->attachments.watch_fd);
+	if (err)
+		log_error("cannot watch for challenges: %s", error_text(err));
+	return err;
+}
+
+static int apply_switch(struct handoff_redirect *self)
+{
+	const struct program_switch wanted = {
+		.supervised_until_ns = self->supervised_until_ns,
+		.enabled = self->enabled && !self->steer,
+		.only_listed_names = self->config.domains &&
+				     self->config.domains->count > 0,
+		.service_port = htons(self->config.service_port),
+	};
+	int err = program_switch(&self->handoff.program, &wanted);
+
+	if (err)
+		log_error("cannot switch the eBPF program: %s",
+			  error_text(err));
+	return err;
+}
+
+/* Make steering, and put it in place. */
+static int begin_steering(struct handoff_redirect *self, char *why, size_t size)
+{
+	int err = redirect_steer.probe(&self->config, &self->steer, why, size);
+
+	if (err)
+		return err;
+	snprintf(why, size, "see the lines before");
+	err = redirect_steer.open(&self->config, self->listeners, &self->steer);
+	if (!err)
+		err = watch(self, redirect_steer.event_fd(self->steer));
+	if (!err)
+		err = apply_switch(self);
+	if (!err) {
+		/* Two filters of one instance cannot be on one interface. */
+		attachments_drop_all(&self->attachments);
+		err = redirect_steer.attach(self->steer);
+	}
+	return err;
+}
+
+static void drop_steering(struct handoff_redirect *self)
+{
+	if (!self->steer)
+		return;
+	redirect_steer.detach(self->steer);
+	redirect_steer.close(self->steer);
+	self->steer = NULL;
+}
+
+static int hand_off_again(struct handoff_redirect *self)
+{
+	int err;
+
+	drop_steering(self);
+	self->stand_in = STAND_IN_NONE;
+	err = attachments_reconcile(&self->attachments);
+	return err ? err : apply_switch(self);
+}
+
+/* Let steering stand in, if it can; if not, leave things as they are. */
+static void stand_in(struct handoff_redirect *self, enum stand_in reason)
+{
+	char why[256] = "";
+	int err;
+
+	if (self->steer || self->alone)
+		return;
+	err = begin_steering(self, why, sizeof(why));
+	if (!err) {
+		self->stand_in = reason;
+		log_warning("%s: steering connections to the proxy instead",
+			    stand_in_text(reason));
+		return;
+	}
+	hand_off_again(self);
+	self->alone = true;
+	log_warning("%s, and steering does not work here either (%s): "
+		    "challenges go to the web server",
+		    stand_in_text(reason), why);
+}
+
+/* A listener has come back: no new flow is steered from now on. */
+static void begin_return(struct handoff_redirect *self)
+{
+	if (redirect_steer.pause(self->steer) < 0)
+		return;
+	self->stand_in = STAND_IN_NONE;
+	self->grace_until_ns = monotonic_ns() + GRACE_NS;
+}
+
+/* What challenges and listeners have shown since the last look. */
+static void choose(struct handoff_redirect *self)
+{
+	const bool serves = listeners_serve(self->config.service_port);
+	const bool elsewhere = self->handoff.nobody != self->nobody;
+	const bool failed = self->handoff.failed != self->failed &&
+			    self->handoff.failed_err == -EADDRNOTAVAIL;
+
+	self->nobody = self->handoff.nobody;
+	self->failed = self->handoff.failed;
+	if (failed)
+		stand_in(self, STAND_IN_FAILED);
+	else if (elsewhere && serves)
+		stand_in(self, STAND_IN_ELSEWHERE);
+	else if (!serves)
+		stand_in(self, STAND_IN_NOBODY_LISTENS);
+	else if (self->stand_in == STAND_IN_NOBODY_LISTENS)
+		begin_return(self);
+	else if (self->steer && self->stand_in == STAND_IN_NONE &&
+		 monotonic_ns() >= self->grace_until_ns)
+		hand_off_again(self);
+}
+
+static void detach(struct redirect *redirect)
+{
+	struct handoff_redirect *self = from_redirect(redirect);
+
+	drop_steering(self);
+	attachments_drop_all(&self->attachments);
+	/* What was taken last. */
+	handoff_receive(&self->handoff);
+	self->in_place = false;
+}
+
+static int report_start(const struct handoff_redirect *self)
+{
+	char names[ATTACHMENTS_NAMES_SIZE];
+	const int attached =
+		report_attached(&self->attachments, &self->config, names);
+
+	if (attached > 0)
+		log_info("eBPF hands off the challenges at port %u, visitors "
+			 "are left alone: %s, kernel %s, %d interfaces:%s",
+			 self->config.service_port,
+			 tc_way_text(self->attachments.way),
+			 features_kernel_release(), attached, names);
+	return attached < 0 ? attached : 0;
+}
+
+static int attach(struct redirect *redirect)
+{
+	struct handoff_redirect *self = from_redirect(redirect);
+	const bool resumed = self->in_place;
+	int err;
+
+	self->enabled = true;
+	if (self->steer && self->stand_in != STAND_IN_NONE)
+		return redirect_steer.attach(self->steer);
+	err = attachments_reconcile(&self->attachments);
+	if (!err && !resumed)
+		err = report_start(self);
+	if (!err)
+		err = apply_switch(self);
+	if (err && !resumed)
+		detach(redirect);
+	if (err)
+		return err;
+	self->in_place = true;
+	choose(self);
+	return 0;
+}
+
+static int pause_handing_off(struct redirect *redirect)
+{
+	struct handoff_redirect *self = from_redirect(redirect);
+	int err;
+
+	self->enabled = false;
+	err = apply_switch(self);
+	if (!err && self->steer)
+		err = redirect_steer.pause(self->steer);
+	return err;
+}
+
+static void close_redirect(struct redirect *redirect)
+{
+	struct handoff_redirect *self = from_redirect(redirect);
+
+	drop_steering(self);
+	attachments_close(&self->attachments);
+	handoff_unload(&self->handoff);
+	close_fd_at(&self->epoll_fd);
+	free(self);
+}
+
+static int event_fd(const struct redirect *redirect)
+{
+	return from_redirect(redirect)->epoll_fd;
+}
+
+static int handle_event(struct redirect *redirect)
+{
+	struct handoff_redirect *self = from_redirect(redirect);
+	int changed;
+
+	/* First: a CA waits for it. */
+	handoff_receive(&self->handoff);
+	changed = attachments_changed(&self->attachments);
+	if (changed < 0) {
+		log_error("cannot watch the network interfaces: %s",
+			  error_text(changed));
+		return changed;
+	}
+	if (!self->in_place || !self->enabled)
+		return 0;
+	if (self->steer)
+		changed = redirect_steer.handle_event(self->steer);
+	else if (changed || attachments_are_missing(&self->attachments))
+		attachments_reconcile(&self->attachments);
+	if (changed < 0)
+		return changed;
+	choose(self);
+	return 0;
+}
+
+static volatile uint64_t *lease(const struct redirect *redirect)
+{
+	return from_redirect(redirect)->handoff.program.lease;
+}
+
+/* Nothing is taken that nobody makes a socket for, or takes from us. */
+static void renew(struct redirect *redirect, bool well)
+{
+	struct handoff_redirect *self = from_redirect(redirect);
+
+	if (!well)
+		return;
+	self->supervised_until_ns = monotonic_ns() + SUPERVISED_NS;
+	apply_switch(self);
+}
+
+static void state(const struct redirect *redirect, struct redirect_state *state)
+{
+	const struct handoff_redirect *self = from_redirect(redirect);
+
+	snprintf(state->mode, sizeof(state->mode), "%s",
+		 self->steer ? redirect_steer.name : redirect_handoff.name);
+	snprintf(state->why, sizeof(state->why), "%s",
+		 self->steer ? stand_in_text(self->stand_in) : "");
+	state->moved = self->handoff.moved;
+	state->move_failed = self->handoff.failed;
+	state->move_last_ns = self->handoff.last_ns;
+	state->move_worst_ns = self->handoff.worst_ns;
+}
+
+static bool needs_grace(const struct redirect *redirect)
+{
+	return from_redirect(redirect)->steer;
+}
+
+static void read_counts(const struct program *program,
+			struct redirect_interface *interface)
+{
+	uint64_t packets[HANDOFF_VERDICTS];
+
+	program_read(program, interface->ifindex, packets, HANDOFF_VERDICTS);
+	interface->hellos = packets[HANDOFF_SEEN];
+	interface->visitors = packets[HANDOFF_ORDINARY];
+	interface->undecided = packets[HANDOFF_UNDECIDED];
+	interface->taken = packets[HANDOFF_TAKEN];
+	interface->other_name = packets[HANDOFF_OTHER_NAME];
+	interface->not_taking = packets[HANDOFF_NOT_TAKING];
+	interface->no_socket = packets[HANDOFF_NO_SOCKET];
+	interface->unfit_socket = packets[HANDOFF_UNFIT_SOCKET];
+	interface->limited = packets[HANDOFF_LIMITED];
+	interface->damaged = packets[HANDOFF_DAMAGED];
+	interface->no_room = packets[HANDOFF_NO_ROOM];
+	interface->too_long = packets[HANDOFF_TOO_LONG];
+	interface->left_alone = packets[HANDOFF_LEFT_ALONE];
+}
+
+static size_t interfaces(const struct redirect *redirect,
+			 struct redirect_interface *items, size_t most)
+{
+	const struct handoff_redirect *self = from_redirect(redirect);
+
+	if (self->steer)
+		return redirect_steer.interfaces(self->steer, items, most);
+	return report_interfaces(&self->attachments, read_counts, items, most);
+}
+
+const struct redirect_ops redirect_handoff = {
+	.name = "handoff",
+	.scope = LISTENER_STEERED,
+	.spares_visitors = true,
+	.probe = probe,
+	.open = open_redirect,
+	.attach = attach,
+	.pause = pause_handing_off,
+	.detach = detach,
+	.close = close_redirect,
+	.event_fd = event_fd,
+	.handle_event = handle_event,
+	.lease = lease,
+	.renew = renew,
+	.state = state,
+	.needs_grace = needs_grace,
+	.interfaces = interfaces,
+};

@@ -10,15 +10,19 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/capability.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "base/caps.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/log_limit.h"
 #include "hello/domain_list.h"
 #include "redirect/bpf/attachments.h"
 #include "redirect/bpf/features.h"
@@ -29,6 +33,8 @@
 
 /* The supervisor renews it twice in this time. */
 #define SUPERVISED_NS (1200 * NS_PER_MS)
+/* How often it is looked who listens; a burst of challenges is no reason. */
+#define LOOK_NS (400 * NS_PER_MS)
 /* Handshakes that steering has begun have this long to end. */
 #define GRACE_NS (3 * NS_PER_S)
 
@@ -62,6 +68,8 @@ struct handoff_redirect {
 	/* Challenges of both kinds that have been heeded. */
 	uint64_t nobody;
 	uint64_t failed;
+	uint64_t looked_ns;
+	struct log_limit failures;
 };
 
 static struct handoff_redirect *from_redirect(const struct redirect *redirect)
@@ -69,7 +77,8 @@ static struct handoff_redirect *from_redirect(const struct redirect *redirect)
 	return (struct handoff_redirect *)redirect;
 }
 
-static const char *stand_in_text(enum stand_in stand_in)
+static const char *stand_in_text(const struct handoff_redirect *self,
+				 enum stand_in stand_in)
 {
 	switch (stand_in) {
 	case STAND_IN_NOBODY_LISTENS:
@@ -77,22 +86,32 @@ static const char *stand_in_text(enum stand_in stand_in)
 	case STAND_IN_ELSEWHERE:
 		return "a challenge found no socket in this network namespace";
 	case STAND_IN_FAILED:
-		return "a challenge could not be moved: a firewall that drops "
-		       "inbound RST is in the way";
+		return self->handoff.failed_err == -EADDRNOTAVAIL
+			       ? "a challenge could not be moved, as a "
+				 "firewall drops inbound RST"
+			       : "a challenge could not be moved, as its socket "
+				 "could not be made";
 	default:
 		return "";
 	}
 }
 
-/* Does the kernel tell what is in its structures? */
-static int check_btf(char *reason, size_t size)
+/* What loading the program does not tell: does the kernel describe its own
+ * structures, and may we have a socket of the web server's name? */
+static int check_host(uint16_t service_port, char *reason, size_t size)
 {
-	if (access("/sys/kernel/btf/vmlinux", R_OK) == 0)
-		return 0;
-	snprintf(reason, size,
-		 "handing off needs a kernel with BTF (CONFIG_DEBUG_INFO_BTF), "
-		 "in /sys/kernel/btf/vmlinux");
-	return -EOPNOTSUPP;
+	if (access("/sys/kernel/btf/vmlinux", R_OK) < 0) {
+		snprintf(reason, size,
+			 "it needs a kernel with BTF (CONFIG_DEBUG_INFO_BTF), "
+			 "in /sys/kernel/btf/vmlinux");
+		return -EOPNOTSUPP;
+	}
+	if (service_port < IPPORT_RESERVED &&
+	    !caps_have(CAP_NET_BIND_SERVICE)) {
+		snprintf(reason, size, "it needs CAP_NET_BIND_SERVICE");
+		return -EPERM;
+	}
+	return 0;
 }
 
 static int load(struct handoff_redirect *self, char *reason, size_t size)
@@ -118,7 +137,7 @@ static int probe(const struct redirect_config *config,
 	*redirect = NULL;
 	err = program_may_load(reason, reason_size);
 	if (!err)
-		err = check_btf(reason, reason_size);
+		err = check_host(config->service_port, reason, reason_size);
 	if (err)
 		return err;
 	self = malloc(sizeof(*self));
@@ -247,14 +266,14 @@ static void stand_in(struct handoff_redirect *self, enum stand_in reason)
 	if (!err) {
 		self->stand_in = reason;
 		log_warning("%s: steering connections to the proxy instead",
-			    stand_in_text(reason));
+			    stand_in_text(self, reason));
 		return;
 	}
 	hand_off_again(self);
 	self->alone = true;
 	log_warning("%s, and steering does not work here either (%s): "
 		    "challenges go to the web server",
-		    stand_in_text(reason), why);
+		    stand_in_text(self, reason), why);
 }
 
 /* A listener has come back: no new flow is steered from now on. */
@@ -266,27 +285,66 @@ static void begin_return(struct handoff_redirect *self)
 	self->grace_until_ns = monotonic_ns() + GRACE_NS;
 }
 
-/* What challenges and listeners have shown since the last look. */
-static void choose(struct handoff_redirect *self)
+/* Is it a matter of this moment, and not of the host? */
+static bool passes_by(int err)
+{
+	switch (err) {
+	case -EAGAIN:
+	case -ECHILD:
+	case -EMFILE:
+	case -ENFILE:
+	case -ENOBUFS:
+	case -ENOMEM:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* A challenge has failed since the last look. */
+static void heed_failure(struct handoff_redirect *self)
+{
+	const int err = self->handoff.failed_err;
+	uint64_t left_out;
+
+	if (log_limit_pass(&self->failures, monotonic_ns(), &left_out))
+		log_warning("a challenge was lost: %s%s", error_text(err),
+			    err == -ECHILD ? " (no worker takes it)" : "");
+	if (!passes_by(err))
+		stand_in(self, STAND_IN_FAILED);
+}
+
+/* While a port is without a listener steering stands in for as long. */
+static void follow_listener(struct handoff_redirect *self)
 {
 	const bool serves = listeners_serve(self->config.service_port);
-	const bool elsewhere = self->handoff.nobody != self->nobody;
-	const bool failed = self->handoff.failed != self->failed &&
-			    self->handoff.failed_err == -EADDRNOTAVAIL;
 
-	self->nobody = self->handoff.nobody;
-	self->failed = self->handoff.failed;
-	if (failed)
-		stand_in(self, STAND_IN_FAILED);
-	else if (elsewhere && serves)
-		stand_in(self, STAND_IN_ELSEWHERE);
-	else if (!serves)
+	if (!serves)
 		stand_in(self, STAND_IN_NOBODY_LISTENS);
 	else if (self->stand_in == STAND_IN_NOBODY_LISTENS)
 		begin_return(self);
 	else if (self->steer && self->stand_in == STAND_IN_NONE &&
 		 monotonic_ns() >= self->grace_until_ns)
 		hand_off_again(self);
+}
+
+/* What challenges and listeners have shown since the last look. */
+static void choose(struct handoff_redirect *self)
+{
+	const bool elsewhere = self->handoff.nobody != self->nobody;
+	const bool failed = self->handoff.failed != self->failed;
+	const uint64_t now = monotonic_ns();
+
+	self->nobody = self->handoff.nobody;
+	self->failed = self->handoff.failed;
+	if (failed)
+		heed_failure(self);
+	if (elsewhere && listeners_serve(self->config.service_port))
+		stand_in(self, STAND_IN_ELSEWHERE);
+	if (now - self->looked_ns < LOOK_NS)
+		return;
+	self->looked_ns = now;
+	follow_listener(self);
 }
 
 static void detach(struct redirect *redirect)
@@ -414,7 +472,7 @@ static void state(const struct redirect *redirect, struct redirect_state *state)
 	snprintf(state->mode, sizeof(state->mode), "%s",
 		 self->steer ? redirect_steer.name : redirect_handoff.name);
 	snprintf(state->why, sizeof(state->why), "%s",
-		 self->steer ? stand_in_text(self->stand_in) : "");
+		 self->steer ? stand_in_text(self, self->stand_in) : "");
 	state->moved = self->handoff.moved;
 	state->move_failed = self->handoff.failed;
 	state->move_last_ns = self->handoff.last_ns;

@@ -112,6 +112,7 @@ HELLO_INLINE enum hello_verdict hello_scan_begin(struct hello_scan *scan,
 
 	scan->have = have;
 	scan->extension_count = 0;
+	scan->name = 0;
 	scan->name_length = 0;
 	scan->acme_offered = 0;
 	scan->list = HELLO_EXTENSIONS;

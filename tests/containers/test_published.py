@@ -68,7 +68,7 @@ def assert_served(network, product, responder, site, visitors, *options):
     stayed = open_visitors(network, site)
     visitors.wait_for_more(20)
     assert_challenges_pass(responder, network, site)
-    product.start("--bpf", *options)
+    product.start("--redirect=steer", *options)
     wait_for_relayed(product, 40)
     assert_challenges_reach(responder, network)
     stayed += open_visitors(network, site)
@@ -100,7 +100,7 @@ def test_host_network(engine, network, product, responder, site,
 def test_engine_that_starts_after_us(engine, network, product, responder,
                                      site, send_visitors):
     """Its rules come while new connections are steered already."""
-    product.start("--bpf")
+    product.start("--redirect=steer")
     assert_challenges_reach(responder, network)
     container = engine.run_container(site)
     visitors = send_visitors()
@@ -123,7 +123,7 @@ def test_container_calls_outside(container, families, network, product,
                 for family in families]
 
     before = open_visitors()
-    product.start("--bpf")
+    product.start("--redirect=steer")
     during = open_visitors()
     product.stop()
     # As the outside sees them, and not from 127.0.0.1.
@@ -147,7 +147,7 @@ def test_container_calls_the_host(container, engine, families, network,
                 for family in families]
 
     visitors = open_visitors()
-    product.start("--bpf")
+    product.start("--redirect=steer")
     visitors += open_visitors()
     product.stop()
     for visitor in visitors + open_visitors():

@@ -26,7 +26,7 @@ CONFINEMENT = {"user", "capabilities", "root", "calls"}
 @pytest.fixture
 def visited(redirect, network, product, web):
     """An instance that has relayed one visitor of each kind."""
-    product.start(f"--{redirect}")
+    product.start(f"--redirect={redirect}")
     responder = Recorder(network.server, "responder", 31443)
     visitor = LongVisitor(network.client, Network.SERVER[4], web)
     visitor.visit()
@@ -56,7 +56,7 @@ def test_json_counts_what_was_relayed(redirect, visited, product):
     assert report["bytes_from_clients"] > 200
     assert report["bytes_to_clients"] > 200
     assert report["fallback_unreachable"] == 0
-    if redirect == "bpf":
+    if redirect == "steer":
         assert sum(interface["steered"]
                    for interface in report["interfaces"]) == 2
         assert all(interface["attached_by"] in ("tcx", "clsact")
@@ -98,7 +98,7 @@ def test_prometheus_text_is_well_formed(redirect, visited, product):
     assert samples["acme_alpn_proxy_up"] == 1
     assert samples["acme_alpn_proxy_accepted_total"] == 2
     assert samples["acme_alpn_proxy_to_alpn_total"] == 1
-    if redirect == "bpf":
+    if redirect == "steer":
         assert sum(value for series, value in samples.items()
                    if 'verdict="steered"' in series) == 2
 
@@ -109,7 +109,7 @@ def test_names_of_interfaces_are_quoted(name, escaped, network, product, web):
     """Whoever makes interfaces may call them so."""
     network.server.run("ip", "link", "add", "name", os.fsdecode(name), "type",
                        "bridge")
-    product.start("--bpf", "--interface", "*[\"c]*")
+    product.start("--redirect=steer", "--interface", "*[\"c]*")
     text = product.succeed("status", "--prometheus").stdout
     (packets,) = [family for family in text_string_to_metric_families(text)
                   if family.name == "acme_alpn_proxy_packets"]
@@ -161,19 +161,19 @@ def test_not_running(product):
 
 def test_socket_is_private_and_goes_with_the_redirect(product, web):
     socket = product.pidfile.with_suffix(".sock")
-    product.start("--bpf")
+    product.start("--redirect=steer")
     assert socket.stat().st_mode & 0o777 == 0o600
     product.kill(product.supervisor())
     # The stale one neither answers nor is in the way.
     assert product.run("status").returncode == NOT_RUNNING
-    product.start("--bpf")
+    product.start("--redirect=steer")
     assert product.run("status").returncode == 0
     product.stop()
     assert not socket.exists()
 
 
 def test_those_who_asked_leave_nothing_open(product, web):
-    product.start("--bpf")
+    product.start("--redirect=steer")
     folder = f"/proc/{product.supervisor()}/fd"
     before = len(os.listdir(folder))
     for _ in range(3):
@@ -185,7 +185,7 @@ def test_those_who_asked_leave_nothing_open(product, web):
 
 def test_supervisor_without_a_descriptor_to_answer_with(product, web, tmp_path):
     """It tries now and then, and has time for all else."""
-    product.start("--bpf")
+    product.start("--redirect=steer")
     trace = tmp_path / "trace"
     tracer = Tracer(product.supervisor(), trace, "-e",
                     "inject=accept4:error=EMFILE")
@@ -200,7 +200,7 @@ def test_supervisor_without_a_descriptor_to_answer_with(product, web, tmp_path):
 
 def test_supervisor_that_is_stopped_does_not_hang_status(product, web):
     """Neither those who wait in its queue nor those who do not fit there."""
-    product.start("--bpf")
+    product.start("--redirect=steer")
     supervisor = product.supervisor()
     os.kill(supervisor, signal.SIGSTOP)
     askers = [product.popen("status", stdout=subprocess.PIPE,

@@ -38,6 +38,13 @@ int netns_enter(int fd);
  * would go on somewhere else. */
 void netns_leave(int before);
 
+/*
+ * Does a device of our namespace have its other end in the namespace @fd (veth,
+ * netkit)? To be asked after our devices have been listed, since only then the
+ * kernel gives it a number here.
+ */
+bool netns_is_linked(int fd);
+
 /* What it returns below 0 ends the listing. */
 typedef int (*netns_handler)(const char *path, const struct netns_id *id,
 			     void *context);

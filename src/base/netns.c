@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/net_namespace.h>
 #include <linux/nsfs.h>
 #include <sched.h>
 #include <stdio.h>
@@ -13,6 +14,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/netlink.h"
 
 /* The thread's, since only that enters another. */
 #define OWN "/proc/thread-self/ns/net"
@@ -68,6 +70,40 @@ void netns_leave(int before)
 		abort();
 	}
 	close_fd_at(&before);
+}
+
+static int read_number(const struct nlmsghdr *message, void *context)
+{
+	const struct rtattr *number = NULL;
+
+	if (netlink_body(message, RTM_NEWNSID, sizeof(struct rtgenmsg)))
+		number = netlink_attribute(message, sizeof(struct rtgenmsg),
+					   NETNSA_NSID);
+	if (number)
+		*(int32_t *)context = (int32_t)netlink_u32(number);
+	return 0;
+}
+
+bool netns_is_linked(int fd)
+{
+	struct {
+		struct nlmsghdr header;
+		struct rtgenmsg body;
+		_Alignas(NLMSG_ALIGNTO) struct rtattr attribute;
+		int32_t fd;
+	} request = {
+		.header = { .nlmsg_len = sizeof(request),
+			    .nlmsg_type = RTM_GETNSID },
+		.attribute = { .rta_len = RTA_LENGTH(sizeof(request.fd)),
+			       .rta_type = NETNSA_FD },
+		.fd = fd,
+	};
+	int32_t number = NETNSA_NSID_NOT_ASSIGNED;
+	cleanup_fd int route = netlink_open(NETLINK_ROUTE);
+
+	return route >= 0 &&
+	       netlink_ask(route, &request.header, read_number, &number) == 0 &&
+	       number >= 0;
 }
 
 struct listing {

@@ -64,7 +64,7 @@ struct handoff_redirect {
 	struct targets targets;
 	struct places places;
 	uint64_t asked_ns;
-	/* When the last container went. */
+	/* When a container was last seen to serve. */
 	uint64_t vacant_ns;
 	/* All that handle_event() looks at. */
 	int epoll_fd;
@@ -351,8 +351,8 @@ static struct handoff total_of(const struct handoff_redirect *self)
 /* Is there a socket that challenges can be taken from? */
 static bool is_served(const struct handoff_redirect *self)
 {
-	bool served = self->places.count > 0 ||
-		      listeners_serve(self->config.service_port);
+	bool served = listeners_serve(self->config.service_port) ||
+		      places_serve(&self->places);
 
 	for (size_t i = 0; i < self->targets.own.count && !served; i++)
 		served = listeners_serve(self->targets.own.items[i].port);
@@ -365,7 +365,6 @@ static bool follow_targets(struct handoff_redirect *self, bool changed,
 			   bool ask_conntrack)
 {
 	struct handoff_translation translations[HANDOFF_TRANSLATIONS];
-	const size_t places = self->places.count;
 	bool moved = targets_look(&self->targets, self->config.service_port,
 				  self->config.listen_port, changed,
 				  ask_conntrack);
@@ -374,10 +373,8 @@ static bool follow_targets(struct handoff_redirect *self, bool changed,
 		handoff_translate(
 			&self->handoff, translations,
 			targets_translate(&self->targets, translations));
-	moved |= places_follow(&self->places, &self->targets, changed || moved);
-	if (places && !self->places.count)
-		self->vacant_ns = monotonic_ns();
-	return moved;
+	return places_follow(&self->places, &self->targets, changed || moved) ||
+	       moved;
 }
 
 /* While a port is without a listener steering stands in for as long; @moved:
@@ -387,6 +384,8 @@ static void follow_listener(struct handoff_redirect *self, bool moved)
 	const uint64_t now = monotonic_ns();
 	const bool serves = is_served(self);
 
+	if (self->places.count && serves)
+		self->vacant_ns = now;
 	if (!serves && now - self->vacant_ns < VACANT_NS)
 		return;
 	if (!serves)

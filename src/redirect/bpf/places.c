@@ -12,6 +12,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "listen/listener.h"
 #include "redirect/rules/rule_check.h"
 
 /* Whether namespaces are still there is to be found out by looking alone. */
@@ -247,14 +248,20 @@ static bool has(const struct rule_address *addresses, size_t count,
 	return false;
 }
 
-/* The addresses in the namespace at @path, as rule_check_addresses(); or
- * negative errno. */
+/* The addresses in the namespace at @path, if one of our devices leads there,
+ * as rule_check_addresses(). 0 or negative errno. */
 static int read_addresses(const char *path, struct rule_address **addresses,
 			  size_t *count)
 {
 	cleanup_fd int fd = netns_open(path);
-	const int before = fd < 0 ? fd : netns_enter(fd);
+	int before;
 
+	if (fd < 0)
+		return fd;
+	/* Others may have the same addresses in networks of their own. */
+	if (!netns_is_linked(fd))
+		return 0;
+	before = netns_enter(fd);
 	if (before < 0)
 		return before;
 	*count = rule_check_addresses(AF_UNSPEC, addresses);
@@ -392,6 +399,22 @@ static bool have_changed(const struct places *self)
 		netns_leave(before);
 	}
 	return changed;
+}
+
+bool places_serve(const struct places *self)
+{
+	bool serves = false;
+
+	for (size_t i = 0; i < self->count && !serves; i++) {
+		const struct place *place = self->items[i];
+		const int before = netns_enter(place->fd);
+
+		if (before < 0)
+			continue;
+		serves = listeners_serve(place->port);
+		netns_leave(before);
+	}
+	return serves;
 }
 
 static bool search_for(struct places *self, const struct targets *targets)

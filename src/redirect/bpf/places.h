@@ -65,6 +65,9 @@ void places_close(struct places *self);
 bool places_follow(struct places *self, const struct targets *targets,
 		   bool changed);
 
+/* Does any web server listen there? Looks each time. */
+bool places_serve(const struct places *self);
+
 /* Switch all programs as the host's, but for the port. */
 void places_switch(struct places *self, const struct program_switch *wanted);
 

@@ -117,8 +117,9 @@ static void read_rules(struct findings *findings)
 
 	if (ruleset)
 		nft_targets_read(ruleset, &question, &findings->all);
-	/* Some of iptables' own matches nft can only name. */
-	if (!ruleset || strstr(ruleset, " xt ") || has_legacy_table())
+	/* By that name it is iptables', some of whose rules nft cannot read. */
+	if (!ruleset || strstr(ruleset, "chain PREROUTING {") ||
+	    has_legacy_table())
 		read_iptables(findings, &question);
 }
 

@@ -30,6 +30,10 @@ static void print_option(const struct option_description *option)
 		group = "list";
 		value = "INTERFACE";
 		break;
+	case OPTION_NAMESPACE:
+		group = "list";
+		value = "PATH";
+		break;
 	case OPTION_DOMAIN:
 		group = "list";
 		break;

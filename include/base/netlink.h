@@ -34,6 +34,10 @@ int netlink_dump(int protocol, uint16_t type, const void *body, size_t size,
  */
 int netlink_change(int fd, struct nlmsghdr *request);
 
+/* The same, with what comes before the acknowledgement for @handler. */
+int netlink_ask(int fd, struct nlmsghdr *request, netlink_handler handler,
+		void *context);
+
 /* A non-blocking descriptor that gets @protocol's notifications of @groups
  * (RTNLGRP_LINK, ...), or negative errno. */
 int netlink_subscribe(int protocol, const unsigned int *groups, size_t count);

@@ -16,6 +16,7 @@
 #include "proxy/proxy_header.h"
 
 #define OPTIONS_MAX_INTERFACES 32
+#define OPTIONS_MAX_NAMESPACES 32
 
 /*
  * The operations, once: X(ENUMERATOR, name, help), each done by the function
@@ -69,6 +70,8 @@ struct options {
 	const char *rulespec;
 	const char *interfaces[OPTIONS_MAX_INTERFACES];
 	size_t interface_count;
+	const char *namespaces[OPTIONS_MAX_NAMESPACES];
+	size_t namespace_count;
 	struct domain_list domains;
 	unsigned int service_port;
 	unsigned int listen_port;
@@ -110,6 +113,8 @@ enum option_kind {
 	OPTION_CHOICE,
 	/* Appends to interfaces[]. */
 	OPTION_INTERFACE,
+	/* Appends to namespaces[]. */
+	OPTION_NAMESPACE,
 	/* Appends to domains. */
 	OPTION_DOMAIN,
 	/* Sets an unsigned int from 1 to @value. */

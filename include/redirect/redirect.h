@@ -34,6 +34,10 @@ struct redirect_config {
 	/* fnmatch(3) patterns of --interface; none means all that fit. */
 	const char *const *interfaces;
 	size_t interface_count;
+	/* --netns: PIDs of processes in network namespaces that have the
+	 * service, or names of such namespaces. */
+	const char *const *namespaces;
+	size_t namespace_count;
 	/* --past-firewall: steered flows need not be accepted by INPUT rules. */
 	bool past_firewall;
 	/* ACME_ALPN_PROXY_RULESPEC, or NULL for the default rule. */

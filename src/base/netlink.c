@@ -105,6 +105,12 @@ static int ignore(const struct nlmsghdr *message, void *context)
 
 int netlink_change(int fd, struct nlmsghdr *request)
 {
+	return netlink_ask(fd, request, ignore, NULL);
+}
+
+int netlink_ask(int fd, struct nlmsghdr *request, netlink_handler handler,
+		void *context)
+{
 	bool unused;
 	int err;
 
@@ -113,7 +119,7 @@ int netlink_change(int fd, struct nlmsghdr *request)
 		return -errno;
 	/* The acknowledgement is an NLMSG_ERROR, if only of error 0. */
 	do {
-		err = read_datagram(fd, ignore, NULL, &unused);
+		err = read_datagram(fd, handler, context, &unused);
 	} while (err > 0);
 	return err;
 }

@@ -13,6 +13,8 @@ struct redirect_config redirect_config_of(const struct options *options)
 		.ipv6 = !options->disable_ipv6,
 		.interfaces = options->interfaces,
 		.interface_count = options->interface_count,
+		.namespaces = options->namespaces,
+		.namespace_count = options->namespace_count,
 		.past_firewall = options->past_firewall,
 		.rulespec = options->rulespec,
 		.domains = &options->domains,

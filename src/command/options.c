@@ -51,6 +51,9 @@ const struct option_description option_table[] = {
 	{ .name = "interface", .argument = "NAME",
 	  INSTANCE(interfaces, INTERFACE),
 	  .help = "with --bpf, only these; a name or glob, repeatable" },
+	{ .name = "netns", .argument = "PID|PATH",
+	  INSTANCE(namespaces, NAMESPACE),
+	  .help = "with --bpf, hand off there as well; repeatable" },
 	{ .name = "past-firewall", INSTANCE(past_firewall, FLAG),
 	  .help = "with --bpf, past INPUT rules that drop the port" },
 	{ .name = "port", .argument = "PORT", INSTANCE(service_port, NUMBER),
@@ -261,6 +264,21 @@ static int add_interface(const struct parser *parser, const char *pattern)
 	return 0;
 }
 
+/* No path that depends on where we are. */
+static int add_namespace(const struct parser *parser, const char *name)
+{
+	struct options *options = parser->options;
+
+	if (*name != '/' && (!*name || name[strspn(name, "0123456789")]))
+		return fail(parser, "--netns %.64s: PID or /PATH is needed",
+			    name);
+	if (options->namespace_count == OPTIONS_MAX_NAMESPACES)
+		return fail(parser, "--netns may be said %d times at most",
+			    OPTIONS_MAX_NAMESPACES);
+	options->namespaces[options->namespace_count++] = name;
+	return 0;
+}
+
 static int add_domain(const struct parser *parser, const char *domain)
 {
 	switch (domain_list_add(&parser->options->domains, domain)) {
@@ -349,6 +367,8 @@ static int set_option(const struct parser *parser,
 		return set_choice(parser, option, value, field);
 	case OPTION_INTERFACE:
 		return add_interface(parser, value);
+	case OPTION_NAMESPACE:
+		return add_namespace(parser, value);
 	case OPTION_DOMAIN:
 		return add_domain(parser, value);
 	case OPTION_NUMBER:

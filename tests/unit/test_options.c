@@ -179,6 +179,19 @@ static void collects_interfaces(void **state)
 	assert_string_equal(options.interfaces[1], "veth*");
 }
 
+static void collects_namespaces(void **state)
+{
+	(void)state;
+	assert_int_equal(parse("start --netns 4711 --netns /run/netns/web"), 0);
+	assert_int_equal(options.namespace_count, 2);
+	assert_string_equal(options.namespaces[0], "4711");
+	assert_string_equal(options.namespaces[1], "/run/netns/web");
+
+	assert_int_equal(parse("start --netns web"), -EINVAL);
+	assert_non_null(strstr(error, "--netns web: PID"));
+	assert_int_equal(parse("start --netns 12x"), -EINVAL);
+}
+
 static void takes_a_version_of_the_proxy_protocol(void **state)
 {
 	(void)state;
@@ -346,6 +359,7 @@ int main(void)
 		cmocka_unit_test(reads_seconds_with_decimals),
 		cmocka_unit_test(counts_workers),
 		cmocka_unit_test(collects_interfaces),
+		cmocka_unit_test(collects_namespaces),
 		cmocka_unit_test(takes_a_version_of_the_proxy_protocol),
 		cmocka_unit_test(takes_one_of_several_words),
 		cmocka_unit_test(collects_domains),

@@ -11,12 +11,15 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/netns.h"
 #include "hello/domain_list.h"
 #include "handoff.skel.h"
 #include "redirect/bpf/conntrack_revive.h"
 
 /* A connection that could not be moved is left alone for so long. */
 #define LEFT_ALONE_NS (60 * NS_PER_S)
+/* A flight takes 8 KB, and there may be many containers. */
+#define FEW_FLIGHTS 64
 
 /* In lower case, as the program looks them up. */
 static int list_names(const struct handoff *handoff,
@@ -109,10 +112,26 @@ static void finish_move(struct handoff *handoff)
 		log_move(handoff, &moved);
 }
 
+/* A socket stays in the namespace that it was made in. */
+static int repair_there(const struct handoff *handoff,
+			const struct handoff_event *event)
+{
+	int before, fd;
+
+	if (handoff->netns_fd < 0)
+		return repair_begin(event);
+	before = netns_enter(handoff->netns_fd);
+	if (before < 0)
+		return before;
+	fd = repair_begin(event);
+	netns_leave(before);
+	return fd;
+}
+
 static void begin_move(struct handoff *handoff,
 		       const struct handoff_event *event)
 {
-	int fd = repair_begin(event);
+	int fd = repair_there(handoff, event);
 
 	if (fd < 0) {
 		leave_alone(handoff, &event->flow, fd);
@@ -202,12 +221,12 @@ int handoff_translate(const struct handoff *handoff,
 	return err;
 }
 
-int handoff_load(struct handoff *handoff, const struct domain_list *names)
+static int load(struct handoff *handoff, const struct domain_list *names,
+		struct program_image image)
 {
-	struct program_image image = { .interfaces = "handoff_interfaces" };
 	int err;
 
-	*handoff = (struct handoff)HANDOFF_NONE;
+	image.interfaces = "handoff_interfaces";
 	image.bytes = handoff_image__elf_bytes(&image.size);
 	err = program_load(&handoff->program, &image,
 			   (struct program_config){ 0 });
@@ -225,6 +244,22 @@ int handoff_load(struct handoff *handoff, const struct domain_list *names)
 	if (err)
 		handoff_unload(handoff);
 	return err;
+}
+
+int handoff_load(struct handoff *handoff, const struct domain_list *names)
+{
+	*handoff = (struct handoff)HANDOFF_NONE;
+	return load(handoff, names, (struct program_image){ .lease_fd = 0 });
+}
+
+int handoff_load_there(struct handoff *handoff, const struct domain_list *names,
+		       int netns_fd, int lease_fd)
+{
+	*handoff = (struct handoff)HANDOFF_NONE;
+	handoff->netns_fd = netns_fd;
+	return load(handoff, names,
+		    (struct program_image){ .lease_fd = lease_fd,
+					    .kept_flights = FEW_FLIGHTS });
 }
 
 void handoff_unload(struct handoff *handoff)

@@ -31,6 +31,9 @@ struct handoff {
 	struct program program;
 	struct ring_buffer *events;
 	int moves_fd;
+	/* Where the sockets are made, or -1 for our own network namespace; the
+	 * owner's. */
+	int netns_fd;
 	/* Of conntrack_revive_open(). */
 	int conntrack_fd;
 	struct handoff_moving moving;
@@ -52,12 +55,12 @@ struct handoff {
 	uint64_t nobody;
 };
 
-#define HANDOFF_NONE                                           \
-	{                                                      \
-		.program = { .object = NULL }, .moves_fd = -1, \
-		.conntrack_fd = -1, .moving = {                \
-			.fd = -1                               \
-		}                                              \
+#define HANDOFF_NONE                                                           \
+	{                                                                      \
+		.program = { .object = NULL }, .moves_fd = -1, .netns_fd = -1, \
+		.conntrack_fd = -1, .moving = {                                \
+			.fd = -1                                               \
+		}                                                              \
 	}
 
 /*
@@ -66,6 +69,13 @@ struct handoff {
  * then.
  */
 int handoff_load(struct handoff *handoff, const struct domain_list *names);
+/*
+ * The same for connections of the namespace @netns_fd, which the process is in
+ * at the time, under the lease @lease_fd of another program, and with less
+ * memory.
+ */
+int handoff_load_there(struct handoff *handoff, const struct domain_list *names,
+		       int netns_fd, int lease_fd);
 /* Safe on HANDOFF_NONE, and twice. */
 void handoff_unload(struct handoff *handoff);
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * The redirect that leaves visitors alone: the handoff program on every
- * interface, and a socket for a worker from each challenge that it takes.
+ * interface, and a socket for a worker from each challenge that it takes. Where
+ * NAT leads the service into containers, there as well.
  *
  * Where that cannot be, steering stands in for it: while nobody listens on the
  * service port, since there is nothing to take challenges from; and for good
@@ -27,8 +28,10 @@
 #include "redirect/bpf/attachments.h"
 #include "redirect/bpf/features.h"
 #include "redirect/bpf/handoff.h"
+#include "redirect/bpf/places.h"
 #include "redirect/bpf/report.h"
 #include "redirect/bpf/selftest.h"
+#include "redirect/bpf/targets.h"
 #include "redirect/redirect.h"
 
 /* The supervisor renews it twice in this time. */
@@ -37,6 +40,10 @@
 #define LOOK_NS (400 * NS_PER_MS)
 /* Handshakes that steering has begun have this long to end. */
 #define GRACE_NS (3 * NS_PER_S)
+/* How often conntrack is asked while nobody is known to serve. */
+#define ASK_INTERVAL_NS (10 * NS_PER_S)
+/* A container that restarts, or is replaced, is waited for. */
+#define VACANT_NS (10 * NS_PER_S)
 
 /* Why steering stands in. */
 enum stand_in {
@@ -53,6 +60,12 @@ struct handoff_redirect {
 	const struct listeners *listeners;
 	struct handoff handoff;
 	struct attachments attachments;
+	/* Where NAT leads the service to. */
+	struct targets targets;
+	struct places places;
+	uint64_t asked_ns;
+	/* When a container was last seen to serve. */
+	uint64_t vacant_ns;
 	/* All that handle_event() looks at. */
 	int epoll_fd;
 	/* From attach to pause; to detach. */
@@ -68,6 +81,7 @@ struct handoff_redirect {
 	/* Challenges of both kinds that have been heeded. */
 	uint64_t nobody;
 	uint64_t failed;
+	int failed_err;
 	uint64_t looked_ns;
 	struct log_limit failures;
 };
@@ -86,7 +100,7 @@ static const char *stand_in_text(const struct handoff_redirect *self,
 	case STAND_IN_ELSEWHERE:
 		return "a challenge found no socket in this network namespace";
 	case STAND_IN_FAILED:
-		return self->handoff.failed_err == -EADDRNOTAVAIL
+		return self->failed_err == -EADDRNOTAVAIL
 			       ? "a challenge could not be moved, as a "
 				 "firewall drops inbound RST"
 			       : "a challenge could not be moved, as its socket "
@@ -153,6 +167,8 @@ static int probe(const struct redirect_config *config,
 				 .patterns = config->interfaces,
 				 .pattern_count = config->interface_count,
 				 .watch_fd = -1 },
+		.targets = { .watch_fd = -1 },
+		.places = { .config = &self->config, .epoll_fd = -1 },
 		.epoll_fd = -1,
 	};
 	err = load(self, reason, reason_size);
@@ -180,8 +196,9 @@ static int open_redirect(const struct redirect_config *config,
 	int err;
 
 	self->listeners = listeners;
-	self->handoff.hand_over = config->hand_over;
-	self->handoff.hand_over_context = config->hand_over_context;
+	self->config.hand_over = self->handoff.hand_over = config->hand_over;
+	self->config.hand_over_context = self->handoff.hand_over_context =
+		config->hand_over_context;
 	self->config.lease_fd = self->handoff.program.lease_fd;
 	err = attachments_open(&self->attachments);
 	if (err)
@@ -192,6 +209,11 @@ static int open_redirect(const struct redirect_config *config,
 		      : watch(self, handoff_event_fd(&self->handoff));
 	if (!err)
 		err = watch(self, self->attachments.watch_fd);
+	targets_open(&self->targets);
+	if (!err && self->targets.watch_fd >= 0)
+		err = watch(self, self->targets.watch_fd);
+	self->places.epoll_fd = self->epoll_fd;
+	places_open(&self->places);
 	if (err)
 		log_error("cannot watch for challenges: %s", error_text(err));
 	return err;
@@ -199,15 +221,19 @@ static int open_redirect(const struct redirect_config *config,
 
 static int apply_switch(struct handoff_redirect *self)
 {
-	const struct program_switch wanted = {
+	struct program_switch wanted = {
 		.supervised_until_ns = self->supervised_until_ns,
-		.enabled = self->enabled && !self->steer,
+		.enabled = self->enabled,
 		.only_listed_names = self->config.domains &&
 				     self->config.domains->count > 0,
 		.service_port = htons(self->config.service_port),
 	};
-	int err = program_switch(&self->handoff.program, &wanted);
+	int err;
 
+	/* What is steered comes to no container. */
+	places_switch(&self->places, &wanted);
+	wanted.enabled &= !self->steer;
+	err = program_switch(&self->handoff.program, &wanted);
 	if (err)
 		log_error("cannot switch the eBPF program: %s",
 			  error_text(err));
@@ -302,11 +328,11 @@ static bool passes_by(int err)
 }
 
 /* A challenge has failed since the last look. */
-static void heed_failure(struct handoff_redirect *self)
+static void heed_failure(struct handoff_redirect *self, int err)
 {
-	const int err = self->handoff.failed_err;
 	uint64_t left_out;
 
+	self->failed_err = err;
 	if (log_limit_pass(&self->failures, monotonic_ns(), &left_out))
 		log_warning("a challenge was lost: %s%s", error_text(err),
 			    err == -ECHILD ? " (no worker takes it)" : "");
@@ -314,37 +340,93 @@ static void heed_failure(struct handoff_redirect *self)
 		stand_in(self, STAND_IN_FAILED);
 }
 
-/* While a port is without a listener steering stands in for as long. */
-static void follow_listener(struct handoff_redirect *self)
+static struct handoff total_of(const struct handoff_redirect *self)
 {
-	const bool serves = listeners_serve(self->config.service_port);
+	struct handoff total = self->handoff;
 
+	places_count(&self->places, &total);
+	return total;
+}
+
+/* Is there a socket that challenges can be taken from? */
+static bool is_served(const struct handoff_redirect *self)
+{
+	bool served = listeners_serve(self->config.service_port) ||
+		      places_serve(&self->places);
+
+	for (size_t i = 0; i < self->targets.own.count && !served; i++)
+		served = listeners_serve(self->targets.own.items[i].port);
+	return served;
+}
+
+/* Be where NAT leads the service to; @changed: something has that it may
+ * follow. True if that is elsewhere than before. */
+static bool follow_targets(struct handoff_redirect *self, bool changed,
+			   bool ask_conntrack)
+{
+	struct handoff_translation translations[HANDOFF_TRANSLATIONS];
+	bool moved = targets_look(&self->targets, self->config.service_port,
+				  self->config.listen_port, changed,
+				  ask_conntrack);
+
+	if (moved)
+		handoff_translate(
+			&self->handoff, translations,
+			targets_translate(&self->targets, translations));
+	return places_follow(&self->places, &self->targets, changed || moved) ||
+	       moved;
+}
+
+/* While a port is without a listener steering stands in for as long; @moved:
+ * the service is elsewhere than before. */
+static void follow_listener(struct handoff_redirect *self, bool moved)
+{
+	const uint64_t now = monotonic_ns();
+	const bool serves = is_served(self);
+
+	if (self->places.count && serves)
+		self->vacant_ns = now;
+	if (!serves && now - self->vacant_ns < VACANT_NS)
+		return;
 	if (!serves)
 		stand_in(self, STAND_IN_NOBODY_LISTENS);
-	else if (self->stand_in == STAND_IN_NOBODY_LISTENS)
+	else if (self->stand_in == STAND_IN_NOBODY_LISTENS ||
+		 (self->stand_in == STAND_IN_ELSEWHERE && moved))
 		begin_return(self);
 	else if (self->steer && self->stand_in == STAND_IN_NONE &&
-		 monotonic_ns() >= self->grace_until_ns)
+		 now >= self->grace_until_ns)
 		hand_off_again(self);
 }
 
-/* What challenges and listeners have shown since the last look. */
-static void choose(struct handoff_redirect *self)
+/* What challenges and listeners have shown since the last look; @changed:
+ * interfaces have. */
+static void choose(struct handoff_redirect *self, bool changed)
 {
-	const bool elsewhere = self->handoff.nobody != self->nobody;
-	const bool failed = self->handoff.failed != self->failed;
 	const uint64_t now = monotonic_ns();
+	const bool due = now - self->looked_ns >= LOOK_NS;
+	const bool elsewhere = self->handoff.nobody != self->nobody;
+	const bool unknown = due && now - self->asked_ns >= ASK_INTERVAL_NS &&
+			     !is_served(self);
+	const bool moved = follow_targets(self, changed, elsewhere || unknown);
+	const struct handoff total = total_of(self);
 
-	self->nobody = self->handoff.nobody;
-	self->failed = self->handoff.failed;
-	if (failed)
-		heed_failure(self);
-	if (elsewhere && listeners_serve(self->config.service_port))
-		stand_in(self, STAND_IN_ELSEWHERE);
-	if (now - self->looked_ns < LOOK_NS)
+	if (elsewhere || unknown)
+		self->asked_ns = now;
+	if (total.failed != self->failed)
+		heed_failure(self, total.failed_err);
+	self->failed = total.failed;
+	/* Those for a container pass here. Whether the service has moved must
+	 * be known first. */
+	if (!self->targets.stale) {
+		self->nobody = self->handoff.nobody;
+		if (elsewhere && !moved && !self->places.count &&
+		    is_served(self))
+			stand_in(self, STAND_IN_ELSEWHERE);
+	}
+	if (!due && !moved)
 		return;
 	self->looked_ns = now;
-	follow_listener(self);
+	follow_listener(self, moved);
 }
 
 static void detach(struct redirect *redirect)
@@ -353,6 +435,7 @@ static void detach(struct redirect *redirect)
 
 	drop_steering(self);
 	attachments_drop_all(&self->attachments);
+	places_close(&self->places);
 	/* What was taken last. */
 	handoff_receive(&self->handoff);
 	self->in_place = false;
@@ -392,7 +475,7 @@ static int attach(struct redirect *redirect)
 	if (err)
 		return err;
 	self->in_place = true;
-	choose(self);
+	choose(self, true);
 	return 0;
 }
 
@@ -414,6 +497,8 @@ static void close_redirect(struct redirect *redirect)
 
 	drop_steering(self);
 	attachments_close(&self->attachments);
+	places_close(&self->places);
+	targets_close(&self->targets);
 	handoff_unload(&self->handoff);
 	close_fd_at(&self->epoll_fd);
 	free(self);
@@ -427,10 +512,12 @@ static int event_fd(const struct redirect *redirect)
 static int handle_event(struct redirect *redirect)
 {
 	struct handoff_redirect *self = from_redirect(redirect);
+	bool interfaces_changed;
 	int changed;
 
 	/* First: a CA waits for it. */
 	handoff_receive(&self->handoff);
+	places_receive(&self->places);
 	changed = attachments_changed(&self->attachments);
 	if (changed < 0) {
 		log_error("cannot watch the network interfaces: %s",
@@ -439,13 +526,14 @@ static int handle_event(struct redirect *redirect)
 	}
 	if (!self->in_place || !self->enabled)
 		return 0;
+	interfaces_changed = changed > 0;
 	if (self->steer)
 		changed = redirect_steer.handle_event(self->steer);
 	else if (changed || attachments_are_missing(&self->attachments))
 		attachments_reconcile(&self->attachments);
 	if (changed < 0)
 		return changed;
-	choose(self);
+	choose(self, interfaces_changed);
 	return 0;
 }
 
@@ -468,15 +556,16 @@ static void renew(struct redirect *redirect, bool well)
 static void state(const struct redirect *redirect, struct redirect_state *state)
 {
 	const struct handoff_redirect *self = from_redirect(redirect);
+	const struct handoff total = total_of(self);
 
 	snprintf(state->mode, sizeof(state->mode), "%s",
 		 self->steer ? redirect_steer.name : redirect_handoff.name);
 	snprintf(state->why, sizeof(state->why), "%s",
 		 self->steer ? stand_in_text(self, self->stand_in) : "");
-	state->moved = self->handoff.moved;
-	state->move_failed = self->handoff.failed;
-	state->move_last_ns = self->handoff.last_ns;
-	state->move_worst_ns = self->handoff.worst_ns;
+	state->moved = total.moved;
+	state->move_failed = total.failed;
+	state->move_last_ns = total.last_ns;
+	state->move_worst_ns = total.worst_ns;
 }
 
 static bool needs_grace(const struct redirect *redirect)
@@ -509,10 +598,19 @@ static size_t interfaces(const struct redirect *redirect,
 			 struct redirect_interface *items, size_t most)
 {
 	const struct handoff_redirect *self = from_redirect(redirect);
+	size_t count;
 
 	if (self->steer)
 		return redirect_steer.interfaces(self->steer, items, most);
-	return report_interfaces(&self->attachments, read_counts, items, most);
+	count = report_interfaces(&self->attachments, read_counts, items, most);
+	for (size_t i = 0; i < self->places.count; i++) {
+		const size_t room = count < most ? most - count : 0;
+
+		count += report_interfaces(&self->places.items[i]->attachments,
+					   read_counts, items + most - room,
+					   room);
+	}
+	return count;
 }
 
 const struct redirect_ops redirect_handoff = {

@@ -140,6 +140,11 @@ int program_load(struct program *program, const struct program_image *image,
 	err = configure(program, config);
 	if (!err)
 		err = share_lease(program, image->lease_fd);
+	if (!err && image->kept_flights)
+		err = bpf_map__set_max_entries(
+			bpf_object__find_map_by_name(program->object,
+						     "kept_flights"),
+			image->kept_flights);
 	if (!err)
 		err = bpf_object__load(program->object);
 	if (!err)

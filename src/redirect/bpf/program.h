@@ -46,6 +46,9 @@ struct program_image {
 	/* Of another program that is under the same lease; 0 for a lease of its
 	 * own. */
 	int lease_fd;
+	/* So many first flights are kept at a time; 0: as many as the object
+	 * says. */
+	uint32_t kept_flights;
 };
 
 /*

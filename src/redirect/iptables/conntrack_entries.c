@@ -11,50 +11,17 @@
 #include "base/fd.h"
 #include "base/memory.h"
 #include "base/netlink.h"
-
-#define MESSAGE_TYPE(type) ((NFNL_SUBSYS_CTNETLINK << 8) | (type))
-
-/* The attribute @type of an entry, or NULL. */
-static const struct rtattr *entry_attribute(const struct nlmsghdr *message,
-					    unsigned short type)
-{
-	const size_t size = sizeof(struct nfgenmsg);
-
-	if (!netlink_body(message, MESSAGE_TYPE(IPCTNL_MSG_CT_NEW), size))
-		return NULL;
-	return netlink_attribute(message, size, type);
-}
-
-/* The first byte of the attribute's value, 0 if there is none. */
-static uint8_t byte_of(const struct rtattr *attribute)
-{
-	if (!attribute || RTA_PAYLOAD(attribute) < 1)
-		return 0;
-	return *(const uint8_t *)RTA_DATA(attribute);
-}
-
-/* A port of one direction (@tuple), in host byte order, 0 if there is none. */
-static uint16_t port_of(const struct rtattr *tuple, unsigned short type)
-{
-	const struct rtattr *port =
-		netlink_nested(netlink_nested(tuple, CTA_TUPLE_PROTO), type);
-	uint16_t value = 0;
-
-	if (port && RTA_PAYLOAD(port) >= sizeof(value))
-		memcpy(&value, RTA_DATA(port), sizeof(value));
-	return ntohs(value);
-}
+#include "redirect/rules/conntrack_message.h"
 
 static bool is_led_to(const struct nlmsghdr *message, uint16_t listen_port)
 {
 	const struct rtattr *original, *reply;
 
-	original = entry_attribute(message, CTA_TUPLE_ORIG);
-	reply = entry_attribute(message, CTA_TUPLE_REPLY);
-	return byte_of(netlink_nested(netlink_nested(original, CTA_TUPLE_PROTO),
-				      CTA_PROTO_NUM)) == IPPROTO_TCP &&
-	       port_of(reply, CTA_PROTO_SRC_PORT) == listen_port &&
-	       port_of(original, CTA_PROTO_DST_PORT) != listen_port;
+	original = conntrack_attribute(message, CTA_TUPLE_ORIG);
+	reply = conntrack_attribute(message, CTA_TUPLE_REPLY);
+	return conntrack_is_tcp(original) &&
+	       conntrack_port(reply, CTA_PROTO_SRC_PORT) == listen_port &&
+	       conntrack_port(original, CTA_PROTO_DST_PORT) != listen_port;
 }
 
 bool conntrack_entry_has_ended(const struct nlmsghdr *message,
@@ -65,11 +32,13 @@ bool conntrack_entry_has_ended(const struct nlmsghdr *message,
 
 	if (!is_led_to(message, listen_port))
 		return false;
-	tcp = netlink_nested(entry_attribute(message, CTA_PROTOINFO),
+	tcp = netlink_nested(conntrack_attribute(message, CTA_PROTOINFO),
 			     CTA_PROTOINFO_TCP);
-	flags = byte_of(netlink_nested(tcp, CTA_PROTOINFO_TCP_FLAGS_ORIGINAL)) |
-		byte_of(netlink_nested(tcp, CTA_PROTOINFO_TCP_FLAGS_REPLY));
-	switch (byte_of(netlink_nested(tcp, CTA_PROTOINFO_TCP_STATE))) {
+	flags = conntrack_byte(
+			netlink_nested(tcp, CTA_PROTOINFO_TCP_FLAGS_ORIGINAL)) |
+		conntrack_byte(
+			netlink_nested(tcp, CTA_PROTOINFO_TCP_FLAGS_REPLY));
+	switch (conntrack_byte(netlink_nested(tcp, CTA_PROTOINFO_TCP_STATE))) {
 	case TCP_CONNTRACK_CLOSE:
 		/* Ended by a reset. */
 		return true;
@@ -108,11 +77,11 @@ static int delete_entry(int fd, const struct nlmsghdr *entry)
 					  sizeof(struct nfgenmsg)) } };
 	struct nlmsghdr *header = &request.header;
 
-	header->nlmsg_type = MESSAGE_TYPE(IPCTNL_MSG_CT_DELETE);
+	header->nlmsg_type = CONNTRACK_MESSAGE(IPCTNL_MSG_CT_DELETE);
 	memcpy(NLMSG_DATA(header), NLMSG_DATA(entry), sizeof(struct nfgenmsg));
 	for (size_t i = 0; i < ARRAY_SIZE(identity); i++) {
 		const struct rtattr *attribute =
-			entry_attribute(entry, identity[i]);
+			conntrack_attribute(entry, identity[i]);
 
 		if (!attribute)
 			continue;
@@ -152,7 +121,8 @@ int conntrack_entries_delete_ended(sa_family_t family, uint16_t listen_port)
 	if (fd < 0)
 		return fd;
 	deletion.fd = fd;
-	err = netlink_dump(NETLINK_NETFILTER, MESSAGE_TYPE(IPCTNL_MSG_CT_GET),
-			   &wanted, sizeof(wanted), delete_if_ended, &deletion);
+	err = netlink_dump(NETLINK_NETFILTER,
+			   CONNTRACK_MESSAGE(IPCTNL_MSG_CT_GET), &wanted,
+			   sizeof(wanted), delete_if_ended, &deletion);
 	return err ? err : deletion.err;
 }

@@ -38,9 +38,15 @@ static struct rule_address rule_address(const struct sockaddr *from)
 	return address;
 }
 
-/* The addresses that visitors can have connected to. What cannot be read is as
- * if it were not there: the check is a courtesy. */
-static size_t read_addresses(sa_family_t family, struct rule_address **items)
+static bool is_wanted(const struct sockaddr *address, sa_family_t family)
+{
+	return address &&
+	       (address->sa_family == AF_INET ||
+		address->sa_family == AF_INET6) &&
+	       (family == AF_UNSPEC || family == address->sa_family);
+}
+
+size_t rule_check_addresses(sa_family_t family, struct rule_address **items)
 {
 	struct ifaddrs *interfaces;
 	size_t count = 0;
@@ -56,7 +62,7 @@ static size_t read_addresses(sa_family_t family, struct rule_address **items)
 	for (struct ifaddrs *i = interfaces; i && *items; i = i->ifa_next) {
 		struct rule_address address;
 
-		if (!i->ifa_addr || i->ifa_addr->sa_family != family)
+		if (!is_wanted(i->ifa_addr, family))
 			continue;
 		address = rule_address(i->ifa_addr);
 		if (!is_loopback(&address))
@@ -74,7 +80,7 @@ int rule_check_dump(const struct rule_check *check, sa_family_t family,
 	struct rule_answer answer;
 	int err;
 
-	question.address_count = read_addresses(family, &addresses);
+	question.address_count = rule_check_addresses(family, &addresses);
 	question.addresses = addresses;
 	err = rule_table_ask(rules, check->chain, &question, &answer);
 	if (err)

@@ -34,6 +34,13 @@ int rule_check_dump(const struct rule_check *check, sa_family_t family,
 int rule_check_host(const struct rule_check *check, bool ipv6,
 		    char rule[static RULE_TEXT_SIZE]);
 
+/*
+ * The addresses of @family (AF_UNSPEC: both) that visitors can have connected
+ * to, in this network namespace: how many, in an array that the caller frees.
+ * What cannot be read is as if it were not there.
+ */
+size_t rule_check_addresses(sa_family_t family, struct rule_address **items);
+
 /* All rules as nft lists them (nft_text.h), which the caller frees; NULL if it
  * cannot. */
 char *rule_check_list_nft(void);

@@ -33,6 +33,8 @@ struct rule {
 	bool go_to;
 	/* REDIRECT --to-ports, or 0. */
 	unsigned long to_port;
+	/* DNAT --to-destination, or NULL. */
+	const char *to_destination;
 };
 
 /* A chain that was walked, known by its first line in the dump. */
@@ -45,6 +47,8 @@ struct walk {
 	const char *dump;
 	const struct rule_question *question;
 	struct rule_answer *answer;
+	/* NULL, or where all rules that may apply lead to. */
+	struct nat_targets *targets;
 	struct visit *visits;
 	size_t visit_count;
 };
@@ -215,6 +219,8 @@ static void read_target(char *const *words, struct rule *rule)
 	for (words += 2; words[0] && words[1]; words++) {
 		if (strcmp(words[0], "--to-ports") == 0)
 			rule->to_port = strtoul(words[1], NULL, 10);
+		if (strcmp(words[0], "--to-destination") == 0)
+			rule->to_destination = words[1];
 	}
 }
 
@@ -331,6 +337,30 @@ enum step {
 	STEP_LEAVE_CHAIN,
 };
 
+static void add_target(const struct walk *walk, const struct rule *rule)
+{
+	const uint16_t port = walk->question->port;
+	struct nat_target target = {
+		.port = rule->to_port ? (uint16_t)rule->to_port : port,
+	};
+
+	if (is_any(rule->target, "REDIRECT") ||
+	    (rule->to_destination &&
+	     nat_target_parse(rule->to_destination, port, &target)))
+		nat_targets_add(walk->targets, &target);
+}
+
+/* Another target may follow where this one does not always apply. */
+static int translate(struct walk *walk, const struct rule *rule,
+		     const char *line)
+{
+	if (walk->targets)
+		add_target(walk, rule);
+	return walk->targets && rule->certainty != ALWAYS
+		       ? STEP_NEXT_RULE
+		       : decide(walk, RULE_TRANSLATE, line);
+}
+
 /* Returns an enum step or negative errno. */
 static int follow_rule(struct walk *walk, const struct rule *rule,
 		       const char *line)
@@ -343,7 +373,7 @@ static int follow_rule(struct walk *walk, const struct rule *rule,
 	if (rule->certainty == NEVER || !rule->target)
 		return STEP_NEXT_RULE;
 	if (is_any(rule->target, "REDIRECT|DNAT|NETMAP") && !ours)
-		return decide(walk, RULE_TRANSLATE, line);
+		return translate(walk, rule, line);
 	if (is_any(rule->target, "RETURN"))
 		return certain ? STEP_LEAVE_CHAIN : STEP_NEXT_RULE;
 	if (is_any(rule->target, "ACCEPT"))
@@ -415,6 +445,23 @@ int rule_table_ask(const char *dump, const char *chain,
 	result = walk_chain(&walk, chain, ALWAYS);
 	if (result == 0)
 		apply_policy(&walk, chain);
+	free(walk.visits);
+	return result < 0 ? result : 0;
+}
+
+int rule_table_targets(const char *dump, const char *chain,
+		       const struct rule_question *question,
+		       struct nat_targets *targets)
+{
+	struct rule_answer unused;
+	struct walk walk = {
+		.dump = dump,
+		.question = question,
+		.answer = &unused,
+		.targets = targets,
+	};
+	int result = walk_chain(&walk, chain, ALWAYS);
+
 	free(walk.visits);
 	return result < 0 ? result : 0;
 }

@@ -15,6 +15,8 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+#include "redirect/rules/nat_targets.h"
+
 /* Enough for a rule's text in a message; longer ones are cut. */
 #define RULE_TEXT_SIZE 256
 
@@ -62,6 +64,14 @@ struct rule_answer {
 int rule_table_ask(const char *dump, const char *chain,
 		   const struct rule_question *question,
 		   struct rule_answer *answer);
+
+/*
+ * Add to @targets wherever that chain may lead such a connection. Returns 0 or
+ * -ENOMEM.
+ */
+int rule_table_targets(const char *dump, const char *chain,
+		       const struct rule_question *question,
+		       struct nat_targets *targets);
 
 /*
  * Find the next rule of @chain in @dump whose comment begins with @prefix;

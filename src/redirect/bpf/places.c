@@ -1,0 +1,451 @@
+// SPDX-License-Identifier: MIT
+#include "redirect/bpf/places.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "listen/listener.h"
+#include "redirect/rules/rule_check.h"
+
+/* Whether namespaces are still there is to be found out by looking alone. */
+#define SEARCH_INTERVAL_NS (NS_PER_S / 2)
+/* A container's rules may be there before its address. */
+#define TELL_AFTER_NS (2 * NS_PER_S)
+/* Containers behind one port of one host, more than that anybody has. */
+#define PLACES_MOST 64
+
+/* Those that are looked for, and what was found out. */
+struct search {
+	struct places *places;
+	const struct targets *targets;
+	bool found[NAT_TARGETS_MOST];
+	bool changed;
+	/* Processes that do not let us look; why one could not be entered. */
+	size_t hidden;
+	int err;
+};
+
+void places_open(struct places *self)
+{
+	self->gone = (struct handoff)HANDOFF_NONE;
+}
+
+static void add_counts(struct handoff *total, const struct handoff *handoff)
+{
+	total->moved += handoff->moved;
+	total->failed += handoff->failed;
+	if (handoff->failed)
+		total->failed_err = handoff->failed_err;
+	if (handoff->moved)
+		total->last_ns = handoff->last_ns;
+	if (handoff->worst_ns > total->worst_ns)
+		total->worst_ns = handoff->worst_ns;
+}
+
+void places_count(const struct places *self, struct handoff *total)
+{
+	add_counts(total, &self->gone);
+	for (size_t i = 0; i < self->count; i++)
+		add_counts(total, &self->items[i]->handoff);
+}
+
+/*
+ * Where it cannot be entered it stays for the next time: what is attached there
+ * can be detached only there.
+ */
+static void drop(struct places *self, size_t index, const char *why)
+{
+	struct place *place = self->items[index];
+	const int before = netns_enter(place->fd);
+
+	if (before < 0)
+		return;
+	attachments_close(&place->attachments);
+	netns_leave(before);
+	/* What was taken last. */
+	handoff_receive(&place->handoff);
+	add_counts(&self->gone, &place->handoff);
+	handoff_unload(&place->handoff);
+	close_fd_at(&place->fd);
+	log_info("handing off no longer at port %u in %s: %s", place->port,
+		 place->path, why);
+	free(place);
+	self->items[index] = self->items[--self->count];
+}
+
+void places_close(struct places *self)
+{
+	for (size_t i = self->count; i-- > 0;)
+		drop(self, i, "detached");
+	if (self->count)
+		return;
+	free(self->items);
+	self->items = NULL;
+}
+
+static int switch_one(const struct places *self, const struct place *place)
+{
+	struct program_switch wanted = self->program_switch;
+
+	wanted.service_port = htons(place->port);
+	return program_switch(&place->handoff.program, &wanted);
+}
+
+void places_switch(struct places *self, const struct program_switch *wanted)
+{
+	self->program_switch = *wanted;
+	for (size_t i = 0; i < self->count; i++)
+		switch_one(self, self->items[i]);
+}
+
+void places_receive(struct places *self)
+{
+	for (size_t i = 0; i < self->count; i++)
+		handoff_receive(&self->items[i]->handoff);
+}
+
+static int watch(const struct places *self, int fd)
+{
+	struct epoll_event event = { .events = EPOLLIN };
+
+	return epoll_ctl(self->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno
+									: 0;
+}
+
+/* Load and attach, in the namespace. */
+static int set_up(const struct places *self, struct place *place)
+{
+	const struct redirect_config *config = self->config;
+	int err = handoff_load_there(&place->handoff, config->domains,
+				     place->fd, config->lease_fd);
+
+	if (err)
+		return err;
+	place->handoff.hand_over = config->hand_over;
+	place->handoff.hand_over_context = config->hand_over_context;
+	place->attachments.program = &place->handoff.program;
+	place->attachments.instance = config->listen_port;
+	err = attachments_open(&place->attachments);
+	if (!err)
+		err = watch(self, place->attachments.watch_fd);
+	if (!err)
+		err = watch(self, handoff_event_fd(&place->handoff));
+	if (!err)
+		err = attachments_reconcile(&place->attachments);
+	if (!err)
+		err = switch_one(self, place);
+	return err;
+}
+
+static void tell(const struct place *place)
+{
+	char names[ATTACHMENTS_NAMES_SIZE];
+
+	attachments_name(&place->attachments, names);
+	log_info("handing off at port %u in the network namespace %s:%s",
+		 place->port, place->path, names);
+}
+
+static int enter_and_set_up(const struct places *self, struct place *place)
+{
+	int before, err;
+
+	place->fd = netns_open(place->path);
+	if (place->fd < 0)
+		return place->fd;
+	before = netns_enter(place->fd);
+	if (before < 0)
+		return before;
+	err = set_up(self, place);
+	if (err)
+		attachments_close(&place->attachments);
+	netns_leave(before);
+	return err;
+}
+
+static int add(struct places *self, const char *path, const struct netns_id *id,
+	       uint16_t port)
+{
+	struct place **grown;
+	struct place *place;
+	int err;
+
+	if (self->count == PLACES_MOST)
+		return -E2BIG;
+	grown = reallocarray(self->items, self->count + 1, sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	self->items = grown;
+	place = calloc(1, sizeof(*place));
+	if (!place)
+		return -ENOMEM;
+	*place = (struct place){ .id = *id,
+				 .fd = -1,
+				 .port = port,
+				 .round = self->round,
+				 .handoff = HANDOFF_NONE,
+				 .attachments = { .watch_fd = -1 } };
+	snprintf(place->path, sizeof(place->path), "%s", path);
+	err = enter_and_set_up(self, place);
+	if (err) {
+		handoff_unload(&place->handoff);
+		close_fd_at(&place->fd);
+		free(place);
+		return err;
+	}
+	grown[self->count++] = place;
+	tell(place);
+	return 0;
+}
+
+/* Be in that namespace, at that port. */
+static int want(struct search *search, const char *path,
+		const struct netns_id *id, uint16_t port)
+{
+	struct places *self = search->places;
+	int err;
+
+	for (size_t i = 0; i < self->count; i++) {
+		struct place *place = self->items[i];
+
+		if (place->port != port || !netns_is(&place->id, id))
+			continue;
+		place->round = self->round;
+		/* It may have another name now. */
+		snprintf(place->path, sizeof(place->path), "%s", path);
+		return 0;
+	}
+	err = add(self, path, id, port);
+	search->changed |= !err;
+	return err;
+}
+
+static bool is_at(const struct nat_target *target,
+		  const struct rule_address *address)
+{
+	return address->family == AF_INET
+		       ? IN6_IS_ADDR_V4MAPPED(&target->address) &&
+				 memcmp(&target->address.s6_addr[12],
+					address->bytes, 4) == 0
+		       : memcmp(&target->address, address->bytes, 16) == 0;
+}
+
+static bool has(const struct rule_address *addresses, size_t count,
+		const struct nat_target *target)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (is_at(target, &addresses[i]))
+			return true;
+	}
+	return false;
+}
+
+/* The addresses in the namespace at @path, if one of our devices leads there,
+ * as rule_check_addresses(). 0 or negative errno. */
+static int read_addresses(const char *path, struct rule_address **addresses,
+			  size_t *count)
+{
+	cleanup_fd int fd = netns_open(path);
+	int before;
+
+	if (fd < 0)
+		return fd;
+	/* Others may have the same addresses in networks of their own. */
+	if (!netns_is_linked(fd))
+		return 0;
+	before = netns_enter(fd);
+	if (before < 0)
+		return before;
+	*count = rule_check_addresses(AF_UNSPEC, addresses);
+	netns_leave(before);
+	return 0;
+}
+
+/* Does it have a target's address? One that cannot be entered, or has just
+ * vanished, does not. */
+static int look_into(const char *path, const struct netns_id *id, void *context)
+{
+	struct search *search = context;
+	const struct nat_targets *others = &search->targets->others;
+	cleanup_free struct rule_address *addresses = NULL;
+	size_t count = 0;
+	int err = read_addresses(path, &addresses, &count);
+
+	for (size_t i = 0; i < others->count && !err; i++) {
+		const struct nat_target *target = &others->items[i];
+
+		if (!has(addresses, count, target))
+			continue;
+		err = want(search, path, id, target->port);
+		search->found[i] |= !err;
+	}
+	if (err && err != -ENOENT)
+		search->err = err;
+	return 0;
+}
+
+/* Those of --netns. */
+static void want_named(struct search *search)
+{
+	const struct redirect_config *config = search->places->config;
+
+	for (size_t i = 0; i < config->namespace_count; i++) {
+		const char *name = config->namespaces[i];
+		char path[NETNS_PATH_SIZE];
+		struct netns_id id;
+		int err;
+
+		snprintf(path, sizeof(path),
+			 *name == '/' ? "%s" : "/proc/%s/ns/net", name);
+		err = netns_identify(path, &id);
+		if (!err)
+			err = want(search, path, &id, config->service_port);
+		if (err && err != -ENOENT)
+			search->err = err;
+	}
+}
+
+static const char *why_missing(const struct search *search)
+{
+	if (search->err == -EPERM || search->err == -EACCES)
+		return "CAP_SYS_ADMIN and CAP_NET_ADMIN are needed, in the "
+		       "user namespace that it belongs to";
+	if (search->err)
+		return error_text(search->err);
+	if (search->hidden)
+		return "CAP_SYS_PTRACE is needed to see all";
+	return "a container needs the host's processes, hostPID, or its "
+	       "/run/netns; a virtual machine has none";
+}
+
+static const char *address_text(const struct in6_addr *address,
+				char text[static INET6_ADDRSTRLEN])
+{
+	const bool ipv4 = IN6_IS_ADDR_V4MAPPED(address);
+
+	inet_ntop(ipv4 ? AF_INET : AF_INET6, &address->s6_addr[ipv4 ? 12 : 0],
+		  text, INET6_ADDRSTRLEN);
+	return text;
+}
+
+/* Once, and again when there are others. */
+static void tell_missing(struct search *search)
+{
+	struct places *self = search->places;
+	const struct nat_targets *others = &search->targets->others;
+	char text[INET6_ADDRSTRLEN];
+	size_t missing = 0, first = 0;
+
+	/* What conntrack alone knows may be long gone. */
+	for (size_t i = search->targets->published; i-- > 0;) {
+		missing += !search->found[i];
+		first = search->found[i] ? first : i;
+	}
+	if (missing != self->missing)
+		self->missing_ns = monotonic_ns();
+	self->told &= missing == self->missing;
+	self->missing = missing;
+	if (!missing || self->told ||
+	    monotonic_ns() - self->missing_ns < TELL_AFTER_NS)
+		return;
+	self->told = true;
+	log_warning("port %u leads to %s port %u, which is in no network "
+		    "namespace that we can enter (%s): its challenges cannot "
+		    "be handed off",
+		    self->config->service_port,
+		    address_text(&others->items[first].address, text),
+		    others->items[first].port, why_missing(search));
+}
+
+/* Are namespaces still what their names say? */
+static bool have_gone(const struct places *self)
+{
+	for (size_t i = 0; i < self->count; i++) {
+		const struct place *place = self->items[i];
+		struct netns_id id;
+
+		if (netns_identify(place->path, &id) ||
+		    !netns_is(&id, &place->id))
+			return true;
+	}
+	return false;
+}
+
+/* Interfaces and addresses there. */
+static bool have_changed(const struct places *self)
+{
+	bool changed = false;
+
+	for (size_t i = 0; i < self->count; i++) {
+		struct place *place = self->items[i];
+		int before;
+
+		if (attachments_changed(&place->attachments) <= 0 &&
+		    !attachments_are_missing(&place->attachments))
+			continue;
+		changed = true;
+		before = netns_enter(place->fd);
+		if (before < 0)
+			continue;
+		attachments_reconcile(&place->attachments);
+		netns_leave(before);
+	}
+	return changed;
+}
+
+bool places_serve(const struct places *self)
+{
+	bool serves = false;
+
+	for (size_t i = 0; i < self->count && !serves; i++) {
+		const struct place *place = self->items[i];
+		const int before = netns_enter(place->fd);
+
+		if (before < 0)
+			continue;
+		serves = listeners_serve(place->port);
+		netns_leave(before);
+	}
+	return serves;
+}
+
+static bool search_for(struct places *self, const struct targets *targets)
+{
+	struct search search = { .places = self, .targets = targets };
+
+	self->round++;
+	want_named(&search);
+	if (targets->others.count)
+		netns_each(look_into, &search, &search.hidden);
+	for (size_t i = self->count; i-- > 0;) {
+		if (self->items[i]->round == self->round)
+			continue;
+		search.changed = true;
+		drop(self, i, "it has gone, or the service has");
+	}
+	tell_missing(&search);
+	return search.changed;
+}
+
+bool places_follow(struct places *self, const struct targets *targets,
+		   bool changed)
+{
+	const uint64_t now = monotonic_ns();
+
+	changed |= have_changed(self);
+	if (!changed && now - self->searched_ns < SEARCH_INTERVAL_NS)
+		return false;
+	self->searched_ns = now;
+	if (!changed && !self->missing && !have_gone(self) &&
+	    self->count >= self->config->namespace_count)
+		return false;
+	return search_for(self, targets);
+}

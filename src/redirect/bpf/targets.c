@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: MIT
+#include "redirect/bpf/targets.h"
+
+#include <arpa/inet.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/memory.h"
+#include "base/netlink.h"
+#include "redirect/rules/conntrack_message.h"
+#include "redirect/rules/nft_targets.h"
+#include "redirect/rules/rule_check.h"
+#include "redirect/rules/xtables.h"
+
+/* A look after so many times of what one takes. */
+#define REST 10
+/* Also where nothing tells of a change; where only looking tells. */
+#define LOOK_INTERVAL_NS   (10 * NS_PER_S)
+#define LEGACY_INTERVAL_NS (NS_PER_S - NS_PER_S / 10)
+
+/* What one look finds. */
+struct findings {
+	uint16_t service_port;
+	uint16_t own_port;
+	struct rule_address *addresses;
+	size_t address_count;
+	struct nat_targets all;
+};
+
+void targets_open(struct targets *self)
+{
+	static const unsigned int groups[] = { NFNLGRP_NFTABLES };
+	const int fd = netlink_subscribe(NETLINK_NETFILTER, groups,
+					 ARRAY_SIZE(groups));
+
+	*self = (struct targets){ .watch_fd = fd < 0 ? -1 : fd, .stale = true };
+}
+
+void targets_close(struct targets *self)
+{
+	close_fd_at(&self->watch_fd);
+}
+
+static bool is_own(const struct findings *findings,
+		   const struct in6_addr *address)
+{
+	const bool ipv4 = IN6_IS_ADDR_V4MAPPED(address);
+
+	if (IN6_IS_ADDR_UNSPECIFIED(address) || IN6_IS_ADDR_LOOPBACK(address) ||
+	    (ipv4 && address->s6_addr[12] == IN_LOOPBACKNET))
+		return true;
+	for (size_t i = 0; i < findings->address_count; i++) {
+		const struct rule_address *own = &findings->addresses[i];
+
+		if (ipv4 ? own->family == AF_INET &&
+				    memcmp(own->bytes, &address->s6_addr[12],
+					   4) == 0
+			 : own->family == AF_INET6 &&
+				    memcmp(own->bytes, address, 16) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Does iptables have a table of its own kind for NAT? It tells nobody of its
+ * changes, and to list what is not there would make it. */
+static bool has_legacy_table(void)
+{
+	static const char *const lists[] = { "/proc/self/net/ip_tables_names",
+					     "/proc/self/net/ip6_tables_names" };
+	bool found = false;
+	char name[32];
+
+	for (size_t i = 0; i < ARRAY_SIZE(lists) && !found; i++) {
+		FILE *file = fopen(lists[i], "re");
+
+		while (file && !found && fgets(name, sizeof(name), file))
+			found = strcmp(name, "nat\n") == 0;
+		if (file)
+			fclose(file);
+	}
+	return found;
+}
+
+static void read_iptables(struct findings *findings,
+			  const struct rule_question *question)
+{
+	static const sa_family_t families[] = { AF_INET, AF_INET6 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
+		cleanup_free char *rules = NULL;
+		struct xtables xtables;
+
+		if (xtables_open(&xtables, families[i], "nat", &rules) == 0)
+			rule_table_targets(rules, "PREROUTING", question,
+					   &findings->all);
+		xtables_release(&xtables);
+	}
+}
+
+/* What cannot be read has nothing to say. */
+static void read_rules(struct findings *findings)
+{
+	const struct rule_question question = {
+		.port = findings->service_port,
+		.original_port = findings->service_port,
+		.own_port = findings->own_port,
+		.addresses = findings->addresses,
+		.address_count = findings->address_count,
+	};
+	cleanup_free char *ruleset = rule_check_list_nft();
+
+	if (ruleset)
+		nft_targets_read(ruleset, &question, &findings->all);
+	/* By that name it is iptables', some of whose rules nft cannot read. */
+	if (!ruleset || strstr(ruleset, "chain PREROUTING {") ||
+	    has_legacy_table())
+		read_iptables(findings, &question);
+}
+
+struct entries {
+	const struct findings *findings;
+	struct nat_targets *targets;
+};
+
+static int read_entry(const struct nlmsghdr *message, void *context)
+{
+	const struct entries *entries = context;
+	const struct rtattr *original =
+		conntrack_attribute(message, CTA_TUPLE_ORIG);
+	const struct rtattr *reply =
+		conntrack_attribute(message, CTA_TUPLE_REPLY);
+	const struct in6_addr destination = conntrack_destination(original);
+	const struct nat_target target = {
+		.address = conntrack_source(reply),
+		.port = conntrack_port(reply, CTA_PROTO_SRC_PORT),
+	};
+	const struct nat_target asked = {
+		.address = destination,
+		.port = entries->findings->service_port,
+	};
+
+	if (conntrack_is_tcp(original) &&
+	    conntrack_port(original, CTA_PROTO_DST_PORT) == asked.port &&
+	    is_own(entries->findings, &destination) && target.port &&
+	    !nat_target_is(&target, &asked))
+		nat_targets_add(entries->targets, &target);
+	return 0;
+}
+
+static void read_conntrack(const struct findings *findings,
+			   struct nat_targets *targets)
+{
+	static const sa_family_t families[] = { AF_INET, AF_INET6 };
+
+	struct entries entries = { findings, targets };
+
+	targets->count = 0;
+	/* Asked for, it would be loaded. */
+	if (access("/proc/sys/net/netfilter/nf_conntrack_max", F_OK) < 0)
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
+		const struct nfgenmsg wanted = {
+			.nfgen_family = (uint8_t)families[i],
+			.version = NFNETLINK_V0,
+		};
+
+		netlink_dump(NETLINK_NETFILTER,
+			     CONNTRACK_MESSAGE(IPCTNL_MSG_CT_GET), &wanted,
+			     sizeof(wanted), read_entry, &entries);
+	}
+}
+
+/* True if this one was not there. */
+static bool is_new(const struct nat_targets *before,
+		   const struct nat_target *target)
+{
+	for (size_t i = 0; i < before->count; i++) {
+		if (nat_target_is(&before->items[i], target))
+			return false;
+	}
+	return true;
+}
+
+static bool differ(const struct nat_targets *before,
+		   const struct nat_targets *now)
+{
+	bool different = before->count != now->count;
+
+	for (size_t i = 0; i < now->count && !different; i++)
+		different = is_new(before, &now->items[i]);
+	return different;
+}
+
+static bool sort_out(struct targets *self, const struct findings *findings,
+		     size_t by_rules)
+{
+	const struct targets before = *self;
+
+	self->own.count = self->others.count = 0;
+	self->published = 0;
+	for (size_t i = 0; i < findings->all.count; i++) {
+		const struct nat_target *target = &findings->all.items[i];
+
+		if (is_own(findings, &target->address))
+			nat_targets_add(&self->own, target);
+		else
+			nat_targets_add(&self->others, target);
+		if (i < by_rules)
+			self->published = self->others.count;
+	}
+	return differ(&before.own, &self->own) ||
+	       differ(&before.others, &self->others);
+}
+
+bool targets_look(struct targets *self, uint16_t service_port,
+		  uint16_t own_port, bool changed, bool ask_conntrack)
+{
+	struct findings findings = { .service_port = service_port,
+				     .own_port = own_port };
+	const uint64_t now = monotonic_ns();
+	const uint64_t passed = now - self->looked_ns;
+	size_t by_rules;
+
+	self->stale |= changed || ask_conntrack || passed >= LOOK_INTERVAL_NS;
+	if (self->watch_fd >= 0)
+		self->stale |= netlink_drain(self->watch_fd) != 0;
+	if (now - self->checked_ns >= LEGACY_INTERVAL_NS) {
+		self->checked_ns = now;
+		self->stale |= self->watch_fd < 0 || has_legacy_table();
+	}
+	if (!self->stale || passed < (REST + 1) * self->took_ns)
+		return false;
+	findings.address_count =
+		rule_check_addresses(AF_UNSPEC, &findings.addresses);
+	read_rules(&findings);
+	by_rules = findings.all.count;
+	if (ask_conntrack)
+		read_conntrack(&findings, &self->known);
+	for (size_t i = 0; i < self->known.count; i++)
+		nat_targets_add(&findings.all, &self->known.items[i]);
+	changed = sort_out(self, &findings, by_rules);
+	free(findings.addresses);
+	self->stale = false;
+	self->looked_ns = now;
+	self->took_ns = monotonic_ns() - now;
+	return changed;
+}
+
+static void add_translation(struct handoff_translation *translations,
+			    size_t *count, const struct in6_addr *address,
+			    uint16_t port)
+{
+	struct handoff_translation *next = &translations[*count];
+
+	if (*count == HANDOFF_TRANSLATIONS)
+		return;
+	*next = (struct handoff_translation){ .port = htons(port) };
+	memcpy(&next->address, address, sizeof(next->address));
+	++*count;
+}
+
+/* The packet's own address, and the one that a redirect puts in its place: the
+ * first of the interface it comes in on. */
+static void add_redirect(struct handoff_translation *translations,
+			 size_t *count, uint16_t port)
+{
+	cleanup_free struct rule_address *addresses = NULL;
+	const size_t found = rule_check_addresses(AF_UNSPEC, &addresses);
+
+	add_translation(translations, count, &in6addr_any, port);
+	for (size_t i = 0; i < found; i++) {
+		struct in6_addr address = {
+			.s6_addr = { [10] = 0xff, [11] = 0xff }
+		};
+
+		if (addresses[i].family == AF_INET6)
+			memcpy(&address, addresses[i].bytes, sizeof(address));
+		else
+			memcpy(&address.s6_addr[12], addresses[i].bytes, 4);
+		add_translation(translations, count, &address, port);
+	}
+}
+
+size_t targets_translate(const struct targets *self,
+			 struct handoff_translation *translations)
+{
+	size_t count = 0;
+
+	/* Exact ones first: there is not room for all that may be. */
+	for (size_t i = 0; i < self->own.count; i++) {
+		const struct nat_target *own = &self->own.items[i];
+
+		if (!IN6_IS_ADDR_UNSPECIFIED(&own->address))
+			add_translation(translations, &count, &own->address,
+					own->port);
+	}
+	for (size_t i = 0; i < self->own.count; i++) {
+		const struct nat_target *own = &self->own.items[i];
+
+		if (IN6_IS_ADDR_UNSPECIFIED(&own->address))
+			add_redirect(translations, &count, own->port);
+	}
+	return count;
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Who gets what is sent to the service port of this host: NAT may lead it to
+ * another port, or to another address, such as a container's. The rules tell
+ * it, and conntrack does of connections that have come already, whatever the
+ * rules look like.
+ */
+#ifndef REDIRECT_BPF_TARGETS_H
+#define REDIRECT_BPF_TARGETS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <linux/types.h>
+#include "bpf/shared.h"
+#include "redirect/rules/nat_targets.h"
+
+struct targets {
+	/* Notifications of nft's rules, or -1 where there are none. */
+	int watch_fd;
+	/* Something has changed since the last look; when that began, and how
+	 * long it took. */
+	bool stale;
+	uint64_t looked_ns;
+	uint64_t took_ns;
+	/* When it was last seen whether changes are told of at all. */
+	uint64_t checked_ns;
+	/* What conntrack said when it was asked last. */
+	struct nat_targets known;
+	/* Sockets of this host, and those of other addresses: the first
+	 * ->published of them are named by rules. */
+	struct nat_targets own;
+	struct nat_targets others;
+	size_t published;
+};
+
+/* Begin to watch. */
+void targets_open(struct targets *self);
+/* Safe on zeros with ->watch_fd -1, and twice. */
+void targets_close(struct targets *self);
+
+/*
+ * Look for targets of @service_port if there is reason to: the rules have
+ * changed, or @changed says that something else has that they follow. An own
+ * redirect to @own_port is none. Whole rulesets are read, so that no more than
+ * a tenth of the time goes to it. Conntrack is asked as well if @ask_conntrack,
+ * which is the longer the more connections there are.
+ *
+ * True if there are others than before.
+ */
+bool targets_look(struct targets *self, uint16_t service_port,
+		  uint16_t own_port, bool changed, bool ask_conntrack);
+
+/*
+ * Where the service's sockets of this host may be instead, as the program wants
+ * to know it: @translations has room for HANDOFF_TRANSLATIONS. Returns how many
+ * there are.
+ */
+size_t targets_translate(const struct targets *self,
+			 struct handoff_translation *translations);
+
+#endif

@@ -1,0 +1,460 @@
+// SPDX-License-Identifier: MIT
+/*
+ * A ruleset is words, brackets, commas, colons and line ends. Each chain is
+ * walked once, rule by rule: a rule applies unless one of its matches is seen
+ * to be for other ports, addresses or protocols.
+ */
+#include "redirect/rules/nft_targets.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LONGEST_WORD 128
+/* Jumps from chain to chain. */
+#define DEEPEST 16
+/* As `nft -n` writes it, but for "udp dport". */
+#define UDP "17"
+
+struct token {
+	const char *text;
+	size_t length;
+};
+
+/* "chain NAME { ... }" or "map NAME { ... }", from the first token in it to the
+ * bracket that ends it. */
+struct block {
+	const struct token *name;
+	size_t first, end;
+	/* Of the table: names are its own. */
+	size_t table;
+	bool walked;
+};
+
+struct ruleset {
+	struct token *tokens;
+	size_t count;
+	struct block *blocks;
+	size_t block_count;
+	const struct rule_question *question;
+	struct nat_targets *targets;
+};
+
+/* Quotes are left out, and so is what says the same twice: blanks, the
+ * semicolons of a base chain. */
+static const char *next_token(const char *text, struct token *token)
+{
+	text += strspn(text, " \t;\r");
+	token->text = text;
+	if (*text == '"') {
+		token->text++;
+		token->length = strcspn(text + 1, "\"\n");
+		return text + 1 + token->length +
+		       (text[1 + token->length] == '"');
+	}
+	token->length = strspn(text, "{},\n") ? 1
+					      : strcspn(text, " \t;\r{},\n\"");
+	return text + token->length;
+}
+
+static bool is(const struct token *token, const char *word)
+{
+	return token->length == strlen(word) &&
+	       strncmp(token->text, word, token->length) == 0;
+}
+
+/* The token as a string; cut if it is none that we understand. */
+static const char *word_of(const struct token *token,
+			   char word[static LONGEST_WORD])
+{
+	snprintf(word, LONGEST_WORD, "%.*s", (int)token->length, token->text);
+	return word;
+}
+
+static int split(struct ruleset *self, const char *text)
+{
+	size_t room = 0;
+	struct token token;
+
+	do {
+		text = next_token(text, &token);
+		if (self->count == room) {
+			struct token *grown;
+
+			room = room ? 2 * room : 256;
+			grown = reallocarray(self->tokens, room,
+					     sizeof(*grown));
+			if (!grown)
+				return -ENOMEM;
+			self->tokens = grown;
+		}
+		self->tokens[self->count++] = token;
+	} while (token.length || *text);
+	/* The last one is empty: to be seen, not counted. */
+	self->count--;
+	return 0;
+}
+
+/* Behind the bracket that belongs to the one before @at. */
+static size_t end_of_brackets(const struct ruleset *self, size_t at)
+{
+	for (int depth = 1; at < self->count; at++) {
+		depth += is(&self->tokens[at], "{");
+		depth -= is(&self->tokens[at], "}");
+		if (depth == 0)
+			break;
+	}
+	return at;
+}
+
+static int find_blocks(struct ruleset *self)
+{
+	const struct token *tokens = self->tokens;
+	size_t table = 0;
+
+	for (size_t i = 0; i + 2 < self->count; i++) {
+		struct block *grown;
+
+		if (is(&tokens[i], "table"))
+			table = i;
+		if (!(is(&tokens[i], "chain") || is(&tokens[i], "map")) ||
+		    !is(&tokens[i + 2], "{"))
+			continue;
+		grown = reallocarray(self->blocks, self->block_count + 1,
+				     sizeof(*grown));
+		if (!grown)
+			return -ENOMEM;
+		self->blocks = grown;
+		grown[self->block_count++] = (struct block){
+			.name = &tokens[i + 1],
+			.first = i + 3,
+			.end = end_of_brackets(self, i + 3),
+			.table = table,
+		};
+	}
+	return 0;
+}
+
+static struct block *find_block(const struct ruleset *self, size_t table,
+				const struct token *name, bool set)
+{
+	for (size_t i = 0; i < self->block_count; i++) {
+		struct block *block = &self->blocks[i];
+
+		if (block->table == table &&
+		    name->length == block->name->length + set &&
+		    memcmp(name->text + set, block->name->text,
+			   block->name->length) == 0)
+			return block;
+	}
+	return NULL;
+}
+
+/* Not a prefix or a range, which are taken to fit. */
+static bool is_other_address(const struct ruleset *self,
+			     const struct token *token)
+{
+	const struct rule_question *question = self->question;
+	char word[LONGEST_WORD];
+	struct in6_addr address;
+	bool fits = false;
+
+	if (!nat_address_parse(word_of(token, word), &address) ||
+	    IN6_IS_ADDR_UNSPECIFIED(&address))
+		return false;
+	for (size_t i = 0; i < question->address_count && !fits; i++) {
+		const struct rule_address *own = &question->addresses[i];
+
+		fits = own->family == AF_INET
+			       ? IN6_IS_ADDR_V4MAPPED(&address) &&
+					 memcmp(&address.s6_addr[12],
+						own->bytes, 4) == 0
+			       : memcmp(&address, own->bytes, 16) == 0;
+	}
+	return !fits;
+}
+
+/* "443", "400-500"; what is no number is no port. */
+static bool covers(const struct ruleset *self, const struct token *token)
+{
+	char word[LONGEST_WORD];
+	char *end;
+	const unsigned long first = strtoul(word_of(token, word), &end, 10);
+	const unsigned long last = *end == '-' ? strtoul(end + 1, NULL, 10)
+					       : first;
+
+	return end != word && (*end == '\0' || *end == '-') &&
+	       self->question->port >= first && self->question->port <= last;
+}
+
+/* A value, a list of them or the name of a set from @at on; the last token of
+ * it. A set is taken to hold it. */
+static size_t find_values(const struct ruleset *self, size_t at, size_t *end)
+{
+	if (is(&self->tokens[at], "{")) {
+		*end = end_of_brackets(self, at + 1);
+		return at + 1;
+	}
+	*end = at + 1;
+	return at;
+}
+
+/* Ports from @at on: is ours among them? */
+static bool lists_port(const struct ruleset *self, size_t at)
+{
+	const bool negated = at + 1 < self->count &&
+			     is(&self->tokens[at], "!=");
+	bool listed = false;
+	size_t end;
+
+	for (at = find_values(self, at + negated, &end); at < end; at++)
+		listed |= self->tokens[at].text[0] == '@' ||
+			  covers(self, &self->tokens[at]);
+	return listed != negated;
+}
+
+/* Destinations from @at on: may one be ours? */
+static bool lists_address(const struct ruleset *self, size_t at)
+{
+	bool listed = false;
+	size_t end;
+
+	if (is(&self->tokens[at], "!="))
+		return true;
+	for (at = find_values(self, at, &end); at < end; at++)
+		listed |= !is(&self->tokens[at], ",") &&
+			  !is_other_address(self, &self->tokens[at]);
+	return listed;
+}
+
+/* Do the words from @at on lead to a map, whose key is what stands there? */
+static bool is_key(const struct ruleset *self, size_t at)
+{
+	return is(&self->tokens[at], ".") || is(&self->tokens[at], "map") ||
+	       is(&self->tokens[at], "vmap");
+}
+
+/* A rule, or the part of it that is not read yet. */
+struct rule_tokens {
+	size_t at, end;
+	size_t table;
+	/* Keys of its map have a port. */
+	bool port_keys;
+};
+
+/* The key from @at to the colon that ends it, which is returned; @end if there
+ * is none. */
+static size_t read_key(const struct ruleset *self, size_t at, size_t end,
+		       bool port_keys, bool *fits)
+{
+	bool port = false, other = false;
+
+	for (; at < end && !is(&self->tokens[at], ":"); at++) {
+		port |= covers(self, &self->tokens[at]);
+		other |= is_other_address(self, &self->tokens[at]) ||
+			 is(&self->tokens[at], UDP);
+	}
+	*fits = !other && (port || !port_keys);
+	return at;
+}
+
+static void add_target(const struct ruleset *self, size_t at, size_t end)
+{
+	const struct token *tokens = self->tokens;
+	char word[LONGEST_WORD];
+	struct nat_target target;
+
+	if (at >= end || !nat_target_parse(word_of(&tokens[at], word),
+					   self->question->port, &target))
+		return;
+	/* "10.88.0.2 . 443" */
+	if (at + 2 < end && is(&tokens[at + 1], "."))
+		target.port = (uint16_t)strtoul(word_of(&tokens[at + 2], word),
+						NULL, 10);
+	if (!IN6_IS_ADDR_UNSPECIFIED(&target.address) ||
+	    target.port != self->question->own_port)
+		nat_targets_add(self->targets, &target);
+}
+
+static int walk_chain(struct ruleset *self, struct block *block, int depth);
+
+static int follow(struct ruleset *self, size_t table, size_t at, int depth)
+{
+	struct block *chain = find_block(self, table, &self->tokens[at], false);
+
+	return chain ? walk_chain(self, chain, depth + 1) : 0;
+}
+
+/* The elements "KEY : VALUE, ..." from @at to @end. */
+static int read_elements(struct ruleset *self, const struct rule_tokens *rule,
+			 size_t at, size_t end, int depth)
+{
+	const struct token *tokens = self->tokens;
+	int err = 0;
+
+	while (at < end && !err) {
+		bool fits;
+		size_t last;
+
+		at = read_key(self, at, end, rule->port_keys, &fits) + 1;
+		for (last = at; last < end && !is(&tokens[last], ",");)
+			last++;
+		if (fits && at + 1 < last &&
+		    (is(&tokens[at], "goto") || is(&tokens[at], "jump")))
+			err = follow(self, rule->table, at + 1, depth);
+		else if (fits)
+			add_target(self, at, last);
+		at = last + 1;
+	}
+	return err;
+}
+
+/* A map from @at on: "{ ... }" or "@name". */
+static int read_map(struct ruleset *self, const struct rule_tokens *rule,
+		    size_t at, int depth)
+{
+	const struct block *map;
+
+	if (is(&self->tokens[at], "{"))
+		return read_elements(self, rule, at + 1,
+				     end_of_brackets(self, at + 1), depth);
+	map = find_block(self, rule->table, &self->tokens[at], true);
+	for (at = map ? map->first : 0; map && at + 2 < map->end; at++) {
+		if (is(&self->tokens[at], "elements"))
+			return read_elements(self, rule, at + 3,
+					     end_of_brackets(self, at + 3),
+					     depth);
+	}
+	return 0;
+}
+
+/* Behind "dnat" or "redirect". */
+static int read_translation(struct ruleset *self, struct rule_tokens *rule,
+			    int depth)
+{
+	const struct token *tokens = self->tokens;
+	bool named = false;
+
+	for (size_t at = rule->at; at < rule->end; at++) {
+		rule->port_keys |= is(&tokens[at], "dport");
+		if (is(&tokens[at], "map"))
+			return read_map(self, rule, at + 1, depth);
+		if (named || !is(&tokens[at], "to"))
+			continue;
+		named = true;
+		add_target(self, at + 1, rule->end);
+	}
+	if (!named) {
+		const struct nat_target here = { .port = self->question->port };
+
+		nat_targets_add(self->targets, &here);
+	}
+	return 0;
+}
+
+/* Is a match of the rule, at rule->at, for others? */
+static bool rules_out(const struct ruleset *self, struct rule_tokens *rule)
+{
+	const struct token *tokens = self->tokens;
+	const size_t at = rule->at;
+
+	/* What iptables alone can list. */
+	if (is(&tokens[at], "xt"))
+		return true;
+	if (at + 1 >= rule->end)
+		return false;
+	if (is(&tokens[at], "dport") && is_key(self, at + 1))
+		rule->port_keys = true;
+	else if (is(&tokens[at], "dport"))
+		return !lists_port(self, at + 1);
+	else if (is(&tokens[at], "daddr") && !is_key(self, at + 1))
+		return !lists_address(self, at + 1);
+	else if (is(&tokens[at], "iif") || is(&tokens[at], "iifname"))
+		return is(&tokens[at + 1], "lo");
+	return is(&tokens[at], "udp") ||
+	       (is(&tokens[at], "l4proto") && is(&tokens[at + 1], UDP));
+}
+
+static int walk_rule(struct ruleset *self, struct rule_tokens rule, int depth)
+{
+	const struct token *tokens = self->tokens;
+
+	for (; rule.at < rule.end; rule.at++) {
+		if (is(&tokens[rule.at], "comment") || rules_out(self, &rule))
+			return 0;
+		if (is(&tokens[rule.at], "dnat") ||
+		    is(&tokens[rule.at], "redirect"))
+			return read_translation(self, &rule, depth);
+		if (rule.at + 1 >= rule.end)
+			return 0;
+		if (is(&tokens[rule.at], "vmap"))
+			return read_map(self, &rule, rule.at + 1, depth);
+		if (is(&tokens[rule.at], "jump") ||
+		    is(&tokens[rule.at], "goto"))
+			return follow(self, rule.table, rule.at + 1, depth);
+	}
+	return 0;
+}
+
+/* The end of the line that begins at @at, brackets and all. */
+static size_t end_of_line(const struct ruleset *self, size_t at, size_t end)
+{
+	int depth = 0;
+
+	for (; at < end; at++) {
+		depth += is(&self->tokens[at], "{");
+		depth -= is(&self->tokens[at], "}");
+		if (depth == 0 && is(&self->tokens[at], "\n"))
+			break;
+	}
+	return at;
+}
+
+static int walk_chain(struct ruleset *self, struct block *block, int depth)
+{
+	int err = 0;
+
+	if (block->walked || depth > DEEPEST)
+		return 0;
+	block->walked = true;
+	for (size_t at = block->first; at < block->end && !err;) {
+		const size_t end = end_of_line(self, at, block->end);
+
+		err = walk_rule(self,
+				(struct rule_tokens){ .at = at,
+						      .end = end,
+						      .table = block->table },
+				depth);
+		at = end + 1;
+	}
+	return err;
+}
+
+/* "type nat hook prerouting priority ..." */
+static bool begins_here(const struct ruleset *self, const struct block *block)
+{
+	for (size_t at = block->first; at + 3 < block->end; at++) {
+		if (is(&self->tokens[at], "type"))
+			return is(&self->tokens[at + 1], "nat") &&
+			       is(&self->tokens[at + 3], "prerouting");
+	}
+	return false;
+}
+
+int nft_targets_read(const char *text, const struct rule_question *question,
+		     struct nat_targets *targets)
+{
+	struct ruleset self = { .question = question, .targets = targets };
+	int err = split(&self, text);
+
+	if (!err)
+		err = find_blocks(&self);
+	for (size_t i = 0; i < self.block_count && !err; i++) {
+		if (begins_here(&self, &self.blocks[i]))
+			err = walk_chain(&self, &self.blocks[i], 0);
+	}
+	free(self.tokens);
+	free(self.blocks);
+	return err;
+}

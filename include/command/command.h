@@ -25,6 +25,15 @@ OPERATIONS(COMMAND)
 /* As command_start(), but tells whether the instance that serves is another's. */
 int start_instance(const struct options *options);
 
+/*
+ * The redirect that start takes: the best of those that were asked for which
+ * works here; why the better ones do not is logged. NULL (logged) if none does.
+ * *@redirect is what its probe() left, for open() or close(), or NULL.
+ */
+const struct redirect_ops *choose_redirect(const struct options *options,
+					   const struct redirect_config *config,
+					   struct redirect **redirect);
+
 /* What the options say of the redirect; strings stay the options'. */
 struct redirect_config redirect_config_of(const struct options *options);
 

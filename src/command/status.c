@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "base/memory.h"
+#include "command/print.h"
 #include "instance/pidfile.h"
 #include "status/report.h"
 #include "supervisor/confinement.h"
@@ -136,27 +137,6 @@ static void print_text(const struct status_report *report)
 	}
 	for (size_t i = 0; i < listed_interfaces(report); i++)
 		print_interface(&report->interfaces[i]);
-}
-
-/*
- * In quotes, as JSON and Prometheus both have them. Names come from the user
- * and from the kernel, and anything may be in them: bytes outside printable
- * ASCII become \\xNN, which reads back as \xNN.
- */
-static void print_quoted(const char *text)
-{
-	putchar('"');
-	for (; *text; text++) {
-		const unsigned char byte = (unsigned char)*text;
-
-		if (byte == '"' || byte == '\\')
-			printf("\\%c", byte);
-		else if (byte < 0x20 || byte >= 0x7f)
-			printf("\\\\x%02x", byte);
-		else
-			putchar(byte);
-	}
-	putchar('"');
 }
 
 static void print_json_text(const char *key, const char *text)

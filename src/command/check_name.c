@@ -178,8 +178,8 @@ static bool tell_owner(struct check *check, struct finding *finding,
 		findings_tell(&check->findings, finding, "%sthis host's%s%s%s",
 			      own ? "" : "not ", kind ? ", and " : "",
 			      kind ? kind : "",
-			      kind ? ": a CA outside is told another by DNS, "
-				     "or none"
+			      kind ? ": no CA outside comes there, and DNS may "
+				     "tell it another"
 				   : "");
 	}
 	return own > 0;

@@ -255,7 +255,7 @@ static int wait_until(struct proof *proof, bool (*said)(const struct proof *),
 		if (poll(fds, ARRAY_SIZE(fds),
 			 (int)((deadline - now) / NS_PER_MS) + 1) < 0)
 			continue;
-		if (fds[1].revents)
+		if (signals_read(signal_fd, NULL))
 			return -EINTR;
 		if (fds[0].revents && !listen_on(proof))
 			return -EPIPE;

@@ -3,6 +3,8 @@
 
 #include <stdio.h>
 
+#include "base/address.h"
+
 void print_quoted(const char *text)
 {
 	putchar('"');
@@ -23,4 +25,21 @@ void print_plain(const char *text)
 {
 	for (; *text; text++)
 		putchar(*text >= 0x20 && *text < 0x7f ? *text : '?');
+}
+
+const char *proxy_protocol_name(uint8_t version)
+{
+	static const char *const names[] = {
+		[PROXY_PROTOCOL_V1] = "v1",
+		[PROXY_PROTOCOL_V2] = "v2",
+	};
+
+	return names[version];
+}
+
+void print_backend(const char *text, uint8_t version)
+{
+	print_plain(text);
+	if (version != PROXY_PROTOCOL_NONE)
+		printf(" (PROXY protocol %s)", proxy_protocol_name(version));
 }

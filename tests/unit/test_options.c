@@ -359,7 +359,7 @@ static void help_names_every_option(void **state)
 		"\nRedirect:\n  --redirect",
 		"\nServing:\n  --daemon",
 		"\nLog:\n  --log-file",
-		"\nWith stop and status:\n  --wait",
+		"\nWith stop, status and check:\n  --wait",
 		"\nAbout:\n  -h, --help",
 	};
 	char *text = NULL;

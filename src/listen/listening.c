@@ -47,16 +47,15 @@ static bool parse_entry(const char *line, struct listening *listening,
 }
 
 /* In the kernel's list those that listen come first. */
-static size_t find_in(const char *path, sa_family_t family, uint16_t port,
-		      struct listening *found, size_t most)
+static void find_in(const char *path, sa_family_t family, uint16_t port,
+		    struct listening *found, size_t most, size_t *count)
 {
 	FILE *file = fopen(path, "re");
 	unsigned int state = TCP_LISTEN;
-	size_t count = 0;
 	char line[256];
 
 	if (!file)
-		return 0;
+		return;
 	while (state == TCP_LISTEN && fgets(line, sizeof(line), file)) {
 		struct listening listening = { .family = family };
 		unsigned int local_port;
@@ -65,21 +64,20 @@ static size_t find_in(const char *path, sa_family_t family, uint16_t port,
 		if (!parse_entry(line, &listening, &local_port, &state) ||
 		    state != TCP_LISTEN || local_port != port)
 			continue;
-		if (count < most)
-			found[count] = listening;
-		count++;
+		if (*count < most)
+			found[*count] = listening;
+		++*count;
 	}
 	fclose(file);
-	return count;
 }
 
 size_t listening_find(uint16_t port, struct listening *found, size_t most)
 {
-	size_t ipv4 = find_in("/proc/self/net/tcp", AF_INET, port, found, most);
-	size_t kept = ipv4 < most ? ipv4 : most;
+	size_t count = 0;
 
-	return ipv4 + find_in("/proc/self/net/tcp6", AF_INET6, port,
-			      found ? found + kept : NULL, most - kept);
+	find_in("/proc/self/net/tcp", AF_INET, port, found, most, &count);
+	find_in("/proc/self/net/tcp6", AF_INET6, port, found, most, &count);
+	return count;
 }
 
 bool listeners_serve(uint16_t port)

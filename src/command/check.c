@@ -144,7 +144,7 @@ static void check_start(struct check *check)
 		return;
 	}
 	ops = check_redirect(check);
-	if (ops && ops != &redirect_none)
+	if (ops && ops != &redirect_none && ops != &redirect_handoff)
 		check_web_server(check);
 	check_firewall(check);
 }

@@ -25,6 +25,13 @@ static uint64_t packets(const struct redirect_interface *interface,
 				   columns[column].offset);
 }
 
+static int column_width(size_t column)
+{
+	const int length = (int)strlen(columns[column].text);
+
+	return length > 10 ? length : 10;
+}
+
 /* "45 s", "12 min", "7 h", "3 days": one number is enough. */
 static void print_duration(int64_t seconds)
 {
@@ -44,8 +51,17 @@ static void print_duration(int64_t seconds)
 	printf("%lld s", (long long)(seconds > 0 ? seconds : 0));
 }
 
+static size_t listed(const struct status_report *report)
+{
+	return report->interface_count < STATUS_REPORT_INTERFACES
+		       ? report->interface_count
+		       : STATUS_REPORT_INTERFACES;
+}
+
+/* Which redirect, and where it leads whom. */
 static void print_head(const struct status_report *report)
 {
+	const struct redirect_state *state = &report->state;
 	const time_t since = (time_t)report->since;
 	struct tm local;
 	char text[32];
@@ -59,10 +75,19 @@ static void print_head(const struct status_report *report)
 	       !report->ipv6   ? "IPv4"
 	       : !report->ipv4 ? "IPv6"
 			       : "IPv4 and IPv6");
+	if (*state->why) {
+		printf("  not %-13s ", report->redirect);
+		print_plain(state->why);
+		putchar('\n');
+	}
 	printf("  challenges go to  ");
 	print_backend(report->alpn, report->alpn_proxy_protocol);
 	printf("\n  visitors go to    ");
-	print_backend(report->fallback, report->fallback_proxy_protocol);
+	if (strcmp(state->mode, redirect_handoff.name) == 0)
+		fputs("the web server, as ever", stdout);
+	else
+		print_backend(report->fallback,
+			      report->fallback_proxy_protocol);
 	putchar('\n');
 }
 
@@ -71,14 +96,24 @@ static void print_number(uint64_t value, const char *text)
 	printf("  %16llu  %s\n", (unsigned long long)value, text);
 }
 
-/* What a person looks for, and of the rest what has happened. */
-static void print_numbers(const struct proxy_totals *totals)
+/* Those that went through the proxy, and those that were seen to pass it. */
+static uint64_t visitors(const struct status_report *report)
 {
-	struct proxy_totals rest = *totals;
+	uint64_t sum = report->totals.to_fallback;
 
-	print_number(totals->open_connections, "connections open now");
-	print_number(totals->to_fallback, "visitors passed");
-	print_number(totals->to_alpn, "challenges taken");
+	for (size_t i = 0; i < listed(report); i++)
+		sum += report->interfaces[i].visitors;
+	return sum;
+}
+
+/* What a person looks for, and of the rest what has happened. */
+static void print_numbers(const struct status_report *report)
+{
+	struct proxy_totals rest = report->totals;
+
+	print_number(rest.open_connections, "connections open now");
+	print_number(visitors(report), "visitors passed");
+	print_number(rest.to_alpn, "challenges taken");
 	rest.open_connections = rest.accepted = 0;
 	rest.to_fallback = rest.to_alpn = 0;
 #define REST(name, kind, unit, text) \
@@ -86,13 +121,16 @@ static void print_numbers(const struct proxy_totals *totals)
 		print_number(rest.name, text);
 	PROXY_COUNTERS(REST)
 #undef REST
+	if (report->state.move_failed)
+		print_number(report->state.move_failed,
+			     "challenges that could not be handed over");
 }
 
-/* A column for each counter that some interface has, and always the first. */
+/* A column for each counter that some interface has. */
 static void print_interfaces(const struct redirect_interface *interfaces,
 			     size_t count)
 {
-	bool shown[ARRAY_SIZE(columns)] = { true };
+	bool shown[ARRAY_SIZE(columns)] = { false };
 
 	for (size_t i = 0; i < count; i++)
 		for (size_t j = 0; j < ARRAY_SIZE(columns); j++)
@@ -100,7 +138,7 @@ static void print_interfaces(const struct redirect_interface *interfaces,
 	printf("\n  %-16s  %-8s", "interface", "by");
 	for (size_t j = 0; j < ARRAY_SIZE(columns); j++)
 		if (shown[j])
-			printf("  %10s", columns[j].text);
+			printf("  %*s", column_width(j), columns[j].text);
 	putchar('\n');
 	for (size_t i = 0; i < count; i++) {
 		printf("  ");
@@ -109,10 +147,7 @@ static void print_interfaces(const struct redirect_interface *interfaces,
 		       interfaces[i].attached_by);
 		for (size_t j = 0; j < ARRAY_SIZE(columns); j++)
 			if (shown[j])
-				printf("  %*llu",
-				       (int)strlen(columns[j].text) > 10
-					       ? (int)strlen(columns[j].text)
-					       : 10,
+				printf("  %*llu", column_width(j),
 				       (unsigned long long)packets(
 					       &interfaces[i], j));
 		putchar('\n');
@@ -121,13 +156,9 @@ static void print_interfaces(const struct redirect_interface *interfaces,
 
 void status_table_print(const struct status_report *report)
 {
-	const size_t count = report->interface_count < STATUS_REPORT_INTERFACES
-				     ? report->interface_count
-				     : STATUS_REPORT_INTERFACES;
-
 	print_head(report);
 	putchar('\n');
-	print_numbers(&report->totals);
-	if (count)
-		print_interfaces(report->interfaces, count);
+	print_numbers(report);
+	if (listed(report))
+		print_interfaces(report->interfaces, listed(report));
 }

@@ -57,6 +57,10 @@ class Check:
             for finding in report["findings"]}
 
 
+# What takes over for each of start's words, on a host where all is well.
+TAKEN = {"bpf": "handoff", "iptables": "iptables"}
+
+
 @pytest.fixture
 def check(product, resolver):
     return Check(product, resolver)
@@ -71,7 +75,7 @@ def test_all_is_well(redirect, network, product, web, check):
         verdict, value, text = found["server", address]
         assert (verdict, value) == ("well", "process")
         assert "nginx (process " in text
-    assert found["redirect", None][:2] == ("well", redirect)
+    assert found["redirect", None][:2] == ("well", TAKEN[redirect])
     assert found["responder", None][:2] == ("well", "free")
     assert len(found) == 6
     assert residue.snapshot(network.server) == before
@@ -86,8 +90,9 @@ def test_redirect_is_that_of_start(product, web, check):
     report = json.loads(product.succeed("status", "--json").stdout)
     assert report["redirect"] == chosen
     product.stop()
-    _, found = check.findings("--interface", "client", NAME)
-    assert found["redirect", None][:2] == ("well", "bpf")
+    code, found = check.findings("--iptables", "--interface", "client", NAME)
+    assert code == FAILED
+    assert found["redirect", None][:2] == ("wrong", None)
     assert "--interface is for BPF" in found["redirect", None][2]
 
 
@@ -98,7 +103,7 @@ def test_text_is_for_people(web, check):
     assert lines[0] == NAME
     assert f"  ok     {OWN[0]}: this host's" in lines
     assert "this host" in lines
-    assert "  ok     start takes bpf: as it is told, and it works here" in lines
+    assert "  ok     start takes handoff: as it is told, and it works here" in lines
     assert lines[-1].startswith("not to be known from here: a CDN")
 
 
@@ -225,7 +230,8 @@ def test_what_start_would_refuse(network, web, check):
     assert code == FAILED
     assert found["redirect", None][0] == "wrong"
     assert "cannot listen on port 21443" in found["redirect", None][2]
-    code, found = check.findings("--bpf", "--fallback", "127.0.0.1:1", NAME)
+    code, found = check.findings("--iptables", "--fallback", "127.0.0.1:1",
+                                NAME)
     assert code == FAILED
     assert found["fallback", None][:2] == ("wrong", "unreachable")
 
@@ -244,7 +250,7 @@ def test_instance_that_runs(redirect, product, web, check):
     code, found = check.findings(NAME)
     assert code == DONE
     verdict, value, text = found["instance", None]
-    assert (verdict, value) == ("well", redirect)
+    assert (verdict, value) == ("well", TAKEN[redirect])
     assert f"process {product.supervisor()} " in text
     assert ("redirect", None) not in found
     product.stop()

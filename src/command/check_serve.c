@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <unistd.h>
@@ -24,11 +25,14 @@
 #include "command/command.h"
 #include "command/print.h"
 #include "hello/domain_list.h"
+#include "supervisor/privileges.h"
 
 #define DEFAULT_WAIT_MS 300000
 /* For openssl to listen. */
-#define READY_MS  10000
-#define PATH_SIZE 256
+#define READY_MS 10000
+/* Where openssl finds the certificate. */
+#define CERTIFICATE_FILENO 3
+#define CERTIFICATE_PATH   "/proc/self/fd/3"
 /* What openssl says; of more the end is kept. */
 #define OUTPUT_SIZE 8192
 /* RFC 8737 3: a SHA-256 in an octet string. */
@@ -38,9 +42,11 @@ struct proof {
 	const struct options *options;
 	/* Of the openssl program. */
 	char *openssl;
-	char folder[PATH_SIZE];
-	char key[PATH_SIZE];
-	char certificate[PATH_SIZE];
+	/* Memory with the certificate and its key. */
+	int certificate;
+	/* Whom openssl becomes, which reads strangers' bytes. */
+	uid_t uid;
+	gid_t gid;
 	/* What the certificate is called. */
 	char subject[64];
 	/* openssl s_server: the end of its input and its output. */
@@ -57,38 +63,27 @@ static void to_hex(const uint8_t *bytes, size_t count, char *text)
 		sprintf(text + 2 * i, "%02x", bytes[i]);
 }
 
-static int make_folder(struct proof *proof)
-{
-	const char *temporary = getenv("TMPDIR");
-
-	if (!temporary || strlen(temporary) > PATH_SIZE / 2)
-		temporary = "/tmp";
-	snprintf(proof->folder, PATH_SIZE, "%s/acme-alpn-proxy.XXXXXX",
-		 temporary);
-	if (!mkdtemp(proof->folder)) {
-		log_error("cannot make a folder in %s: %s", temporary,
-			  error_text(-errno));
-		return -errno;
-	}
-	snprintf(proof->key, PATH_SIZE, "%.200s/key", proof->folder);
-	snprintf(proof->certificate, PATH_SIZE, "%.200s/certificate",
-		 proof->folder);
-	return 0;
-}
-
-static void remove_folder(const struct proof *proof)
-{
-	unlink(proof->key);
-	unlink(proof->certificate);
-	rmdir(proof->folder);
-}
-
 static bool is_address(const char *name)
 {
 	uint8_t bytes[16];
 
 	return inet_pton(AF_INET, name, bytes) == 1 ||
 	       inet_pton(AF_INET6, name, bytes) == 1;
+}
+
+/* In memory, so that the key is on no disk. */
+static int keep(struct proof *proof, const char *text)
+{
+	const ssize_t length = (ssize_t)strlen(text);
+
+	proof->certificate = memfd_create("certificate", MFD_CLOEXEC);
+	if (proof->certificate < 0 ||
+	    write(proof->certificate, text, (size_t)length) != length) {
+		log_error("cannot keep the certificate: %s",
+			  error_text(-errno));
+		return -EIO;
+	}
+	return 0;
 }
 
 /* As RFC 8737 3 wants it, signed by itself. */
@@ -118,9 +113,7 @@ static int make_certificate(struct proof *proof)
 				     "-addext",
 				     extension,
 				     "-keyout",
-				     proof->key,
-				     "-out",
-				     proof->certificate,
+				     "-",
 				     NULL };
 	int status;
 
@@ -136,7 +129,7 @@ static int make_certificate(struct proof *proof)
 		 digest);
 	status = spawn_wait(proof->openssl, (char *const *)argv, &output);
 	if (status == 0)
-		return 0;
+		return keep(proof, output);
 	log_error("openssl makes no certificate: %s",
 		  status < 0 ? error_text(status) : output);
 	return -EIO;
@@ -147,18 +140,24 @@ static _Noreturn void become_responder(const struct proof *proof,
 				       const char *address, int input,
 				       int output)
 {
+	/* clang-format off */
 	const char *const argv[] = {
-		"openssl", "s_server",	       "-accept", address,
-		"-cert",   proof->certificate, "-key",	  proof->key,
-		"-alpn",   "acme-tls/1",       NULL
+		"openssl", "s_server", "-accept", address,
+		"-cert", CERTIFICATE_PATH, "-key", CERTIFICATE_PATH,
+		"-alpn", "acme-tls/1", NULL
 	};
+	/* clang-format on */
 
-	/* Nothing of it outlives us. */
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	dup2(input, STDIN_FILENO);
 	dup2(output, STDOUT_FILENO);
 	dup2(output, STDERR_FILENO);
-	close_range(STDERR_FILENO + 1, ~0U, 0);
+	dup2(proof->certificate, CERTIFICATE_FILENO);
+	fcntl(CERTIFICATE_FILENO, F_SETFD, 0);
+	close_range(CERTIFICATE_FILENO + 1, ~0U, 0);
+	/* Nothing of it outlives us; a change of user would undo this. */
+	if (privileges_drop(proof->uid, proof->gid) < 0 ||
+	    prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+		_exit(EXIT_CODE_FAILED);
 	execv(proof->openssl, (char *const *)argv);
 	_exit(EXIT_CODE_FAILED);
 }
@@ -189,6 +188,7 @@ static int start_responder(struct proof *proof, const char *address)
 
 static void end_responder(struct proof *proof)
 {
+	close_fd_at(&proof->certificate);
 	close_fd_at(&proof->input);
 	close_fd_at(&proof->output);
 	if (proof->responder <= 0)
@@ -325,25 +325,20 @@ static int wait_for_proof(void *context, const sigset_t *stop_signals,
 	return err ? EXIT_CODE_FAILED : EXIT_CODE_DONE;
 }
 
-/* openssl answers at @address; the folder is not needed any more then. */
+/* openssl answers at @address when it returns. 0 or negative errno (logged). */
 static int prepare(struct proof *proof, const char *address)
 {
-	cleanup_fd int signal_fd = -1;
-	int err = make_folder(proof);
+	cleanup_fd int signal_fd = signals_open(0);
+	int err = make_certificate(proof);
 
-	if (err)
-		return err;
-	signal_fd = signals_open(0);
-	err = make_certificate(proof);
 	if (!err)
 		err = start_responder(proof, address);
-	if (!err) {
-		err = wait_until(proof, accepts, signal_fd, READY_MS);
-		if (err && err != -EINTR)
-			log_error("openssl does not listen at %s: %s", address,
-				  *proof->said ? proof->said : error_text(err));
-	}
-	remove_folder(proof);
+	if (err)
+		return err;
+	err = wait_until(proof, accepts, signal_fd, READY_MS);
+	if (err && err != -EINTR)
+		log_error("openssl does not listen at %s: %s", address,
+			  *proof->said ? proof->said : error_text(err));
 	return err;
 }
 
@@ -369,7 +364,9 @@ static const char *responder_address(const struct options *options,
 int check_serve(const struct options *options)
 {
 	struct options instance = *options;
-	struct proof proof = { .options = options, .input = -1, .output = -1 };
+	struct proof proof = {
+		.options = options, .certificate = -1, .input = -1, .output = -1
+	};
 	char text[ENDPOINT_TEXT_SIZE];
 	const char *address = responder_address(options, text);
 	int code = EXIT_CODE_FAILED;
@@ -380,6 +377,11 @@ int check_serve(const struct options *options)
 	if (!proof.openssl) {
 		log_error("openssl is not installed, which check --serve "
 			  "answers with");
+		return EXIT_CODE_FAILED;
+	}
+	if (privileges_find_user(options->user, &proof.uid, &proof.gid)) {
+		log_error("--user %s: no such user, or root", options->user);
+		free(proof.openssl);
 		return EXIT_CODE_FAILED;
 	}
 	/* --wait is for the proof, and not for the drain. */

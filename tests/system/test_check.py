@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -338,7 +339,7 @@ def test_serve_proves_the_way_in(redirect, network, product, web, serve,
     assert command.startswith(f"openssl s_client -connect {NAME}:443 "
                               f"-servername {NAME} -alpn acme-tls/1 ")
     assert serving.told["seconds"] == 300
-    # Its key is not on any disk any more.
+    # Its key is on no disk.
     assert not list(serving.folder.iterdir())
     product.wait_running()
 
@@ -385,6 +386,18 @@ def test_serve_that_is_ended(number, network, product, web, serve):
     code, proved, _ = serving.end()
     assert (code, proved) == (FAILED, False)
     assert_nothing_left(network, product, serving, before)
+
+
+def test_serve_answers_strangers_without_rights(network, product, web, serve):
+    serve("--bpf")
+    (pid,) = openssl_of(network)
+    status = dict(line.split(":", 1) for line in
+                  Path(f"/proc/{pid}/status").read_text().splitlines())
+    assert set(status["Uid"].split()) == {"65534"}
+    assert not status["Groups"].split()
+    for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+        assert int(status[name], 16) == 0
+    assert status["NoNewPrivs"].strip() == "1"
 
 
 def test_serve_that_is_killed_leaves_no_responder(network, product, web,

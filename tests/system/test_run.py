@@ -108,8 +108,8 @@ def test_keys_at_the_terminal_reach_the_command_once(product, clean):
 def test_what_is_waited_for_is_shown_on_a_terminal(network, web, product,
                                                    clean):
     """Handshakes under way at the end, and with --wait visitors."""
-    process, terminal = on_a_terminal(product, "--bpf", "run", "--wait", "--",
-                                      "sleep", "1")
+    process, terminal = on_a_terminal(product, "--redirect", "steer", "run",
+                                      "--wait", "--", "sleep", "1")
     product.wait_running()
     visitor = LongVisitor.through_the_proxy(network.client, Network.SERVER[4],
                                             web)

@@ -136,25 +136,35 @@ def test_table_is_for_terminals(redirect, visited, product):
     lines = read_to_the_end(terminal).splitlines()
     assert re.fullmatch(rf"running as {product.supervisor()} since "
                         r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d, \d+ s", lines[0])
-    assert (f"  redirect          {redirect}, port 443 to 21443, "
+    mode = json.loads(product.succeed("status", "--json").stdout)["mode"]
+    assert (f"  redirect          {mode}, port 443 to 21443, "
             "IPv4 and IPv6") in lines
     assert "  challenges go to  127.0.0.1:31443" in lines
-    assert "  visitors go to    127.0.0.1:443" in lines
+    assert "  visitors go to    " + (
+        "the web server, as ever" if mode == "handoff"
+        else "127.0.0.1:443") in lines
     numbers = dict(reversed(line.split(maxsplit=1)) for line in lines
                    if re.match(r" +\d+  ", line))
     assert numbers["visitors passed"] == "1"
     assert numbers["challenges taken"] == "1"
-    assert int(numbers["connections open now"]) >= 1
+    assert "connections open now" in numbers
     # Of what did not happen nothing is said.
     assert "closed, the web server unreachable" not in numbers
-    table = [line.split() for line in lines if " tcx " in line
-             or " clsact " in line]
-    if redirect == "bpf":
-        assert sum(int(row[2]) for row in table) == 2
-        assert any(line.split()[:3] == ["interface", "by", "steered"]
-                   for line in lines)
-    else:
-        assert not table
+    heading = [line for line in lines if line.startswith("  interface ")]
+    rows = [re.split(r"  +", line.strip()) for line in lines
+            if " tcx " in line or " clsact " in line]
+    if redirect == "iptables":
+        assert not heading and not rows
+        return
+    # One for each wire; with what happened, and it alone.
+    titles = re.split(r"  +", heading[0].strip())
+    assert titles[:2] == ["interface", "by"]
+    assert all(len(row) == len(titles) for row in rows)
+    assert {"client", "authority"} <= {row[0] for row in rows}
+    taken = "challenges taken" if mode == "handoff" else "steered"
+    assert sum(int(row[titles.index(taken)]) for row in rows) == (
+        1 if mode == "handoff" else 2)
+    assert "damaged" not in titles and "not taken: damaged" not in titles
 
 
 def test_watch_on_a_terminal_redraws(redirect, visited, product):

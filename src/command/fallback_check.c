@@ -2,49 +2,25 @@
 #include "command/fallback_check.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdbool.h>
-#include <sys/socket.h>
 
 #include "base/clock.h"
-#include "base/fd.h"
+#include "base/dial.h"
 #include "listen/listener.h"
+#include "listen/listening.h"
 
 /* Of all addresses together. */
 #define TIMEOUT_MS 1000
 
-static int wait_for_answer(int fd, uint64_t deadline)
-{
-	struct pollfd event = { .fd = fd, .events = POLLOUT };
-	const uint64_t now = monotonic_ns();
-	socklen_t size = sizeof(int);
-	int error = 0;
-
-	if (now >= deadline ||
-	    poll(&event, 1, (int)((deadline - now) / NS_PER_MS) + 1) <= 0)
-		return -ETIMEDOUT;
-	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
-		return -errno;
-	return -error;
-}
-
 /* 0 if somebody answers, or why not. */
 static int ask(const struct endpoint *endpoint, uint64_t deadline)
 {
-	const struct sockaddr *address =
-		(const struct sockaddr *)&endpoint->address;
-	cleanup_fd int fd = -1;
-
 	/* A server has no use for a connection that says nothing. */
-	if (listeners_address_is_taken(address, endpoint->length))
+	if (listeners_address_is_taken(
+		    (const struct sockaddr *)&endpoint->address,
+		    endpoint->length))
 		return 0;
-	fd = socket(address->sa_family,
-		    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return -errno;
-	if (connect(fd, address, endpoint->length) == 0)
-		return 0;
-	return errno == EINPROGRESS ? wait_for_answer(fd, deadline) : -errno;
+	return dial(endpoint, deadline);
 }
 
 /* Nothing of the kind follows from silence, or from being out of descriptors. */

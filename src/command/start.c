@@ -163,13 +163,9 @@ static int resolve(const char *option, const char *text,
 	return err;
 }
 
-/*
- * The best of those that were asked for which works here; why the better ones
- * do not is logged. NULL (logged) if none does.
- */
-static const struct redirect_ops *
-choose_redirect(const struct options *options,
-		struct supervisor_settings *settings)
+const struct redirect_ops *choose_redirect(const struct options *options,
+					   const struct redirect_config *config,
+					   struct redirect **redirect)
 {
 	/* Best first. */
 	static const struct redirect_ops *const candidates[][4] = {
@@ -190,8 +186,7 @@ choose_redirect(const struct options *options,
 		const struct redirect_ops *ops = candidates[choice][i];
 		const bool last = !candidates[choice][i + 1];
 
-		if (ops->probe(&settings->redirect, &settings->probed, reason,
-			       sizeof(reason)) == 0)
+		if (ops->probe(config, redirect, reason, sizeof(reason)) == 0)
 			return ops;
 		if (last)
 			log_error("%s does not work here: %s", ops->name,
@@ -297,7 +292,8 @@ static int examine(const struct options *options,
 	settings->proxy.alpn.proxy_protocol = options->alpn_proxy_protocol;
 	settings->proxy.fallback.proxy_protocol =
 		options->fallback_proxy_protocol;
-	settings->ops = choose_redirect(options, settings);
+	settings->ops = choose_redirect(options, &settings->redirect,
+					&settings->probed);
 	return settings->ops ? 0 : -EOPNOTSUPP;
 }
 

@@ -50,6 +50,7 @@ int confine(const struct confinement_settings *settings)
 	 * that none can be held on to: only from the root it is found. */
 	if (geteuid() == 0 && !settings->unix_paths && enter_removed_root())
 		in_force |= CONFINED_ROOT;
+	privileges_limit_resources();
 	err = privileges_drop(settings->uid, settings->gid);
 	if (err)
 		return err;

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """start, stop and status as hooks, people and scripts use them."""
 
-import contextlib
 import os
 import pty
 import random
@@ -16,6 +15,7 @@ import pytest
 from harness import residue
 from harness.namespace import wait_until
 from harness.network import Network
+from harness.terminal import on_a_terminal, read_to_the_end
 from harness.visitors import LongVisitor
 
 NOT_RUNNING = 3
@@ -279,25 +279,6 @@ def test_stop_waits_until_the_last_has_gone(network, product, web, clean):
     assert_nothing_left(product, clean)
 
 
-def on_a_terminal(product, *words):
-    """Runs it with a terminal; the process, and our end of the terminal."""
-    ours, theirs = pty.openpty()
-    process = product.popen(*words, stdin=theirs, stdout=theirs,
-                            stderr=theirs)
-    os.close(theirs)
-    return process, ours
-
-
-def read_to_the_end(terminal):
-    text = b""
-    # EIO: the last process has closed its end.
-    with contextlib.suppress(OSError):
-        while (chunk := os.read(terminal, 4096)):
-            text += chunk
-    os.close(terminal)
-    return text.decode()
-
-
 def test_stop_shows_its_progress_on_a_terminal(redirect, network, product, web,
                                                clean):
     product.start(f"--redirect={redirect}", "--drain-timeout", "60")
@@ -312,6 +293,9 @@ def test_stop_shows_its_progress_on_a_terminal(redirect, network, product, web,
     visitors.pop().close()
     assert stop.wait(20) == 0
     text = read_to_the_end(terminal)
+    grace = re.findall(r"\rwaiting for handshakes that are under way, seconds "
+                       r"left: (\d)\x1b\[K", text)
+    assert grace[0] == "3" and len(grace) >= 4, text
     shown = [tuple(map(int, pair)) for pair in re.findall(
         r"\rconnections left: (\d+), seconds left: (\d+)\x1b\[K", text)]
     assert len(shown) >= 2, text + product.log_text()

@@ -13,6 +13,7 @@ import pytest
 from harness import residue
 from harness.namespace import wait_until
 from harness.network import Network
+from harness.terminal import on_a_terminal, read_to_the_end
 from harness.visitors import LongVisitor
 
 FAILED = 1
@@ -103,6 +104,25 @@ def test_keys_at_the_terminal_reach_the_command_once(product, clean):
     os.close(terminal)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7, text
     assert text.count(b"caught") == 10, text
+    assert_nothing_left(product, clean)
+
+
+def test_what_is_waited_for_is_shown_on_a_terminal(network, web, product,
+                                                   clean):
+    """Handshakes under way at the end, and with --wait visitors."""
+    process, terminal = on_a_terminal(product, "--redirect", "steer", "run",
+                                      "--wait", "--", "sleep", "1")
+    product.wait_running()
+    visitor = LongVisitor.through_the_proxy(network.client, Network.SERVER[4],
+                                            web)
+    wait_until(lambda: not product.pidfile.exists(), what="end of redirect")
+    time.sleep(1.5)
+    visitor.close()
+    assert process.wait(20) == 0
+    text = read_to_the_end(terminal)
+    assert "waiting for handshakes that are under way, seconds left: 3" in text
+    assert "\rconnections left: 1, seconds left: " in text
+    assert text.endswith("\r\x1b[K")
     assert_nothing_left(product, clean)
 
 

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -15,6 +16,7 @@ from harness.faults import Tracer
 from harness.namespace import wait_until
 from harness.network import Network
 from harness.recorder import Recorder
+from harness.terminal import on_a_terminal, read_to_the_end
 from harness.visitors import LongVisitor
 
 NOT_RUNNING = 3
@@ -126,6 +128,86 @@ def test_text_names_what_matters(redirect, visited, product):
     assert f"running as {product.supervisor()} since " in text
     assert f"redirect: {redirect}, port 443 to port 21443 on IPv4 IPv6" in text
     assert re.search(r"^ +1 to the ACME responder$", text, re.MULTILINE)
+
+
+def test_table_is_for_terminals(redirect, visited, product):
+    process, terminal = on_a_terminal(product, "status")
+    assert process.wait(20) == 0
+    lines = read_to_the_end(terminal).splitlines()
+    assert re.fullmatch(rf"running as {product.supervisor()} since "
+                        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d, \d+ s", lines[0])
+    mode = json.loads(product.succeed("status", "--json").stdout)["mode"]
+    assert (f"  redirect          {mode}, port 443 to 21443, "
+            "IPv4 and IPv6") in lines
+    assert "  challenges go to  127.0.0.1:31443" in lines
+    assert "  visitors go to    " + (
+        "the web server, as ever" if mode == "handoff"
+        else "127.0.0.1:443") in lines
+    numbers = dict(reversed(line.split(maxsplit=1)) for line in lines
+                   if re.match(r" +\d+  ", line))
+    assert numbers["visitors passed"] == "1"
+    assert numbers["challenges taken"] == "1"
+    assert "connections open now" in numbers
+    # Of what did not happen nothing is said.
+    assert "closed, the web server unreachable" not in numbers
+    heading = [line for line in lines if line.startswith("  interface ")]
+    rows = [re.split(r"  +", line.strip()) for line in lines
+            if " tcx " in line or " clsact " in line]
+    if redirect == "iptables":
+        assert not heading and not rows
+        return
+    # One for each wire; with what happened, and it alone.
+    titles = re.split(r"  +", heading[0].strip())
+    assert titles[:2] == ["interface", "by"]
+    assert all(len(row) == len(titles) for row in rows)
+    assert {"client", "authority"} <= {row[0] for row in rows}
+    taken = "challenges taken" if mode == "handoff" else "steered"
+    assert sum(int(row[titles.index(taken)]) for row in rows) == (
+        1 if mode == "handoff" else 2)
+    assert "damaged" not in titles and "not taken: damaged" not in titles
+
+
+def test_watch_on_a_terminal_redraws(redirect, visited, product):
+    process, terminal = on_a_terminal(product, "status", "--watch")
+    time.sleep(2.5)
+    product.stop()
+    time.sleep(1.5)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == -signal.SIGINT
+    pictures = read_to_the_end(terminal).split("\x1b[H\x1b[J")
+    assert pictures[0] == ""
+    assert sum("challenges taken" in picture for picture in pictures) >= 3
+    assert pictures[1].startswith("running as ")
+    # It waits for the next one.
+    assert pictures[-1] == "not running\r\n"
+
+
+@pytest.mark.parametrize("options", [[], ["--json"], ["--prometheus"]])
+def test_watch_without_a_terminal_reports_each_second(options, visited,
+                                                      product):
+    process = product.popen("status", "--watch", *options, text=True,
+                            stdout=subprocess.PIPE)
+    time.sleep(2.5)
+    process.send_signal(signal.SIGINT)
+    text = process.communicate(timeout=20)[0]
+    if options == ["--json"]:
+        reports = [json.loads(line) for line in text.splitlines()]
+        assert all(report["to_alpn"] == 1 for report in reports)
+    else:
+        reports = text.rstrip("\n").split("\n\n")
+        assert product.succeed("status", *options).stdout.split("\n")[0] in (
+            reports[0])
+    assert 2 <= len(reports) <= 4
+    assert "\x1b" not in text
+
+
+def test_watch_ends_when_nobody_reads(product, web):
+    product.start("--bpf")
+    process = product.popen("status", "--watch", stdout=subprocess.PIPE)
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(20) == 1
+    product.stop()
 
 
 @pytest.mark.parametrize("options, alpn, fallback", [

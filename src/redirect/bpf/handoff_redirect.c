@@ -25,6 +25,7 @@
 #include "base/log.h"
 #include "base/log_limit.h"
 #include "hello/domain_list.h"
+#include "listen/listening.h"
 #include "redirect/bpf/attachments.h"
 #include "redirect/bpf/features.h"
 #include "redirect/bpf/handoff.h"

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "redirect/rules/rule_table.h"
+#include "redirect/host.h"
 
 /*
  * Does this line, also one of `iptables-save`, change the destination of

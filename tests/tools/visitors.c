@@ -78,7 +78,7 @@ struct visitors {
 	uint64_t started_ns;
 	atomic_bool ended;
 	atomic_uint_least64_t outcomes[OUTCOME_COUNT];
-	/* Pages whose X-Peer header says that the server saw 127.0.0.1. */
+	/* Pages whose X-Peer header says that the server saw 127.x.y.z. */
 	atomic_uint_least64_t through_proxy;
 	/* A lost SYN shows here, however fast the retry was. */
 	atomic_uint_least64_t handshake_retransmissions;
@@ -239,7 +239,7 @@ static enum outcome check_page(const struct visitors *visitors,
 	if (!head_end)
 		return OUTCOME_CUT_SHORT;
 	page = head_end + strlen("\r\n\r\n");
-	visit->through_proxy = strstr(response, "\r\nX-Peer: 127.0.0.1\r\n");
+	visit->through_proxy = strstr(response, "\r\nX-Peer: 127.");
 	size -= (size_t)(page - response);
 	if (size < visitors->page_size)
 		return OUTCOME_CUT_SHORT;

@@ -268,6 +268,7 @@ static int iptables_worker_fd(const struct redirect *redirect)
 const struct redirect_ops redirect_iptables = {
 	.name = "iptables",
 	.scope = LISTENER_ANY,
+	.proxies_visitors = true,
 	.probe = iptables_probe,
 	.open = iptables_open,
 	.attach = iptables_attach,

@@ -148,7 +148,7 @@ class LongVisitor:
 
     @property
     def through_proxy(self):
-        return self.peer == "127.0.0.1"
+        return self.peer.startswith("127.")
 
     def close(self):
         self._file.close()

@@ -103,7 +103,8 @@ static int open_backend(struct engine *engine, struct connection *connection)
 	const struct endpoint *endpoint =
 		&connection->backend->addresses[connection->address_index];
 	const bool own_source = engine->own_sources &&
-				connection->backend == &engine->config->fallback;
+				connection->backend ==
+					&engine->config->fallback;
 	int fd = backend_socket_open(
 		endpoint, own_source ? &connection->address.any : NULL);
 

@@ -78,10 +78,9 @@ static bool finish(struct proof *proof, struct engine *engine, int err)
 		return true;
 	}
 	engine->own_sources = has_own_source(engine, proof->next_try - 1);
-	proof->answer =
-		engine->own_sources == engine->config->own_sources
-			? PROXY_PROVED
-			: PROXY_PROVED_PLAIN;
+	proof->answer = engine->own_sources == engine->config->own_sources
+				? PROXY_PROVED
+				: PROXY_PROVED_PLAIN;
 	return true;
 }
 
@@ -140,9 +139,8 @@ bool proof_go_on(struct proof *proof, struct engine *engine)
 	if (poll(&ready, 1, 0) <= 0) {
 		if (engine->now_ns < proof->due_ns)
 			return false;
-		return proof->accepted
-			       ? finish(proof, engine, 0)
-			       : try_next(proof, engine, -ETIMEDOUT);
+		return proof->accepted ? finish(proof, engine, 0)
+				       : try_next(proof, engine, -ETIMEDOUT);
 	}
 	err = connection_failure(proof->fd);
 	if (err)

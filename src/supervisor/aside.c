@@ -122,7 +122,8 @@ static enum aside_step look_for_missing(struct aside *aside,
 		return ASIDE_STAY;
 	}
 	led = redirect->ops->led(redirect);
-	if (!aside->led_known) {
+	/* A rule that was made anew counts from 0. */
+	if (!aside->led_known || led < aside->led) {
 		aside->led = led;
 		aside->led_known = true;
 		aside->missing_since_ns = 0;

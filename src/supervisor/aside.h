@@ -2,8 +2,8 @@
 /*
  * While a redirect proxies visitors: is each of them served? No list of
  * firewalls is ever complete, so what happens to visitors is what counts. Where
- * they are turned away or do not arrive, the redirect is to be paused, and tried
- * again when there is reason to.
+ * they are turned away or do not arrive, the redirect is to be paused, and
+ * tried again when there is reason to.
  */
 #ifndef SUPERVISOR_ASIDE_H
 #define SUPERVISOR_ASIDE_H

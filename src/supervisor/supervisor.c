@@ -110,8 +110,8 @@ static int prove(void *context)
 }
 
 /*
- * Nobody who is served today may be turned away tomorrow. Where nobody is, there
- * may be no web server yet.
+ * Nobody who is served today may be turned away tomorrow. Where nobody is,
+ * there may be no web server yet.
  */
 static int prove_before(struct supervisor *supervisor)
 {

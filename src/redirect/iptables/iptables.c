@@ -260,6 +260,19 @@ static int iptables_event_fd(const struct redirect *redirect)
 	return ((const struct iptables_redirect *)redirect)->watch_fd;
 }
 
+static uint64_t iptables_led(struct redirect *redirect)
+{
+	struct iptables_redirect *self = from_redirect(redirect);
+	uint64_t packets, total = 0;
+
+	for (size_t i = 0; i < self->family_count; i++)
+		if (!xtables_count_redirected(&self->families[i].xtables,
+					      self->config->listen_port,
+					      &packets))
+			total += packets;
+	return total;
+}
+
 static int iptables_worker_fd(const struct redirect *redirect)
 {
 	return ((const struct iptables_redirect *)redirect)->hold.worker_socket;
@@ -278,5 +291,6 @@ const struct redirect_ops redirect_iptables = {
 	.event_fd = iptables_event_fd,
 	.handle_event = iptables_handle_event,
 	.worker_fd = iptables_worker_fd,
+	.led = iptables_led,
 	.remove_leftovers = iptables_remove_leftovers,
 };

@@ -49,8 +49,8 @@ static void name_listener(const uint32_t words[static 4], bool ipv6,
 		snprintf(text, ENDPOINT_TEXT_SIZE,
 			 ipv6 ? "[::1]:%u" : "127.0.0.1:%u", port);
 	else
-		snprintf(text, ENDPOINT_TEXT_SIZE,
-			 ipv6 ? "[%s]:%u" : "%s:%u", address, port);
+		snprintf(text, ENDPOINT_TEXT_SIZE, ipv6 ? "[%s]:%u" : "%s:%u",
+			 address, port);
 }
 
 /*

@@ -26,8 +26,8 @@ def paused(product):
 def try_to_visit(network, web, timeout=0.5):
     """The visitor's peer, or None."""
     with contextlib.suppress(OSError):
-        network.client.connect(Network.SERVER[4], 443, timeout).close()
-        visitor = LongVisitor(network.client, Network.SERVER[4], web)
+        visitor = LongVisitor(network.client, Network.SERVER[4], web,
+                              timeout=timeout)
         try:
             visitor.visit()
             return visitor.peer
@@ -92,7 +92,7 @@ def test_set_that_fills(served, redirect, network, product, web):
     network.server.run(
         "nft", "add table inet t; add chain inet t input "
         "{ type filter hook input priority 0; }; add rule inet t input iif lo "
-        "tcp dport 443 tcp flags syn / syn,ack limit rate over 1/hour burst 8 "
+        "tcp dport 443 tcp flags syn / syn,ack limit rate over 1/hour burst 3 "
         "packets drop")
     for _ in range(3):
         assert try_to_visit(network, web)

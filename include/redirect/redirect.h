@@ -193,6 +193,11 @@ struct redirect_ops {
 	 * stop waits for them. */
 	bool (*needs_grace)(const struct redirect *redirect);
 
+	/* NULL, or: do visitors come to the proxy, or will they once this is
+	 * attached? Then it is proved before that they are served, and paused
+	 * where they are not. */
+	bool (*proxies_visitors)(const struct redirect *redirect);
+
 	/*
 	 * NULL, or how many connections it has led to the listeners so far, as
 	 * far as it can tell: first packets, those sent again included. It may

@@ -106,7 +106,20 @@ static int hand_over(void *context, int fd)
 
 static int prove(void *context)
 {
-	return worker_pool_prove(context);
+	struct supervisor *supervisor = context;
+	int err = worker_pool_prove(&supervisor->pool);
+
+	if (!err)
+		supervisor->aside.proved = true;
+	return err;
+}
+
+static bool proxies_visitors(const struct supervisor *supervisor)
+{
+	const struct redirect_ops *ops = ops_of(supervisor);
+
+	return ops->proxies_visitors &&
+	       ops->proxies_visitors(supervisor->redirect);
 }
 
 /*
@@ -120,10 +133,9 @@ static int prove_before(struct supervisor *supervisor)
 	struct served served;
 	int err;
 
-	if (!settings->ops->proxies_visitors)
+	if (!proxies_visitors(supervisor))
 		return 0;
-	err = prove(&supervisor->pool);
-	supervisor->aside.proved = !err;
+	err = prove(supervisor);
 	if (!err || !served_find(port, &served))
 		return 0;
 	if (served.fallback[0])
@@ -158,7 +170,7 @@ static int prepare(struct supervisor *supervisor)
 	settings->redirect.hand_over = hand_over;
 	settings->redirect.hand_over_context = &supervisor->pool;
 	settings->redirect.prove = prove;
-	settings->redirect.prove_context = &supervisor->pool;
+	settings->redirect.prove_context = supervisor;
 	err = ops->open(&settings->redirect, &worker->proxy.listeners,
 			&supervisor->redirect);
 	if (err)
@@ -301,7 +313,7 @@ static void serve(struct supervisor *supervisor, unsigned int died)
 				      *supervisor->aside.why
 			      ? 0
 			      : attach(supervisor);
-	if (!err && ops_of(supervisor)->proxies_visitors)
+	if (!err && (proxies_visitors(supervisor) || *supervisor->aside.why))
 		err = step_aside(supervisor);
 	if (err)
 		stop(supervisor, err);

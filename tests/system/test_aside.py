@@ -18,9 +18,16 @@ from harness.webserver import WebServer
 from test_hosts import ContainerHost
 
 
+@pytest.fixture(params=["steer", "iptables"])
+def redirect(request):
+    """Those that proxy visitors."""
+    return request.param
+
+
 def paused(product):
-    return json.loads(product.run("status", "--json", stderr=None)
-                      .stdout)["paused"]
+    """Why, or nothing."""
+    report = json.loads(product.run("status", "--json", stderr=None).stdout)
+    return report["why"] if report["mode"] == "paused" else ""
 
 
 def try_to_visit(network, web, timeout=0.5):
@@ -47,7 +54,7 @@ def wait_for_a_direct_visit(network, web, peer="192.0.2.2", timeout=4.0):
 @pytest.fixture
 def served(redirect, network, product, web):
     """The redirect is in place, and a visitor came through."""
-    product.start(f"--{redirect}")
+    product.start("--redirect", redirect)
     LongVisitor.through_the_proxy(network.client, Network.SERVER[4],
                                   web).close()
     assert paused(product) == ""
@@ -62,7 +69,7 @@ def test_firewall_that_drops_what_is_redirected(network, product, web):
     wait_for_a_direct_visit(network, web)
     assert "never arrive" in paused(product)
     assert "never arrive" in product.log_text()
-    assert "paused: connections" in product.run("status").stdout
+    assert "redirect: paused" in product.run("status").stdout
     for _ in range(5):
         assert try_to_visit(network, web) == "192.0.2.2"
 
@@ -72,7 +79,7 @@ def test_firewall_that_drops_what_is_steered(network, product, visitors_tool,
     """What is forwarded to a container does not pass its INPUT rules."""
     host = ContainerHost(network, visitors_tool, tmp_path)
     try:
-        product.start("--bpf")
+        product.start("--redirect", "steer")
         visitor = LongVisitor(network.client, Network.SERVER[4], host.web)
         visitor.visit()
         assert visitor.peer == Network.BRIDGE[4]
@@ -131,7 +138,7 @@ def test_web_server_that_stops_and_comes_back(served, redirect, network,
 
 def test_no_web_server_at_all(redirect, network, product, responder):
     """Nobody was ever served: challenges are all that there is."""
-    product.start(f"--{redirect}")
+    product.start("--redirect", redirect)
     for _ in range(10):
         with contextlib.suppress(OSError):
             with network.client.connect(Network.SERVER[4], 443) as visitor:

@@ -17,6 +17,12 @@ from harness.webserver import WebServer
 SO_BINDTODEVICE = 25
 
 
+@pytest.fixture(params=["steer", "iptables"])
+def redirect(request):
+    """Those that proxy visitors."""
+    return request.param
+
+
 def assert_refused(product, *options, says=()):
     before = residue.snapshot(product.namespace)
     result = product.run("start", "--daemon", *options)
@@ -57,16 +63,16 @@ def redirect_by_nft(network):
 
 
 @pytest.mark.parametrize("redirect, rule", [
-    ("bpf", redirect_by_iptables), ("bpf", redirect_by_nft),
+    ("steer", redirect_by_iptables), ("steer", redirect_by_nft),
     ("iptables", redirect_by_nft)])
 def test_web_server_behind_a_redirect(redirect, rule, network, product,
                                       web_on_8443):
     rule(network)
     assert_visit(network, web_on_8443)
-    assert_refused(product, f"--{redirect}",
+    assert_refused(product, "--redirect", redirect,
                    says=["NAT rule", "use -fallback 127.0.0.1:8443"])
     assert_visit(network, web_on_8443)
-    product.start(f"--{redirect}", "-fallback", "127.0.0.1:8443")
+    product.start("--redirect", redirect, "-fallback", "127.0.0.1:8443")
     LongVisitor.through_the_proxy(network.client, Network.SERVER[4],
                                   web_on_8443).close()
 
@@ -85,8 +91,8 @@ def test_web_server_of_a_guest(rule, network, product, tmp_path):
                          else rule.split()))
     try:
         assert_visit(network, web)
-        assert_refused(product, "--bpf", says=["172.17.0.2:443"])
-        product.start("--bpf", "-fallback", "172.17.0.2:443")
+        assert_refused(product, "--redirect", "steer", says=["172.17.0.2:443"])
+        product.start("--redirect", "steer", "-fallback", "172.17.0.2:443")
         visitor = LongVisitor(network.client, Network.SERVER[4], web)
         visitor.visit()
         assert visitor.peer == Network.BRIDGE[4]
@@ -102,7 +108,7 @@ def test_web_server_bound_to_a_device(redirect, network, product):
     listener.bind(("0.0.0.0", 443))
     listener.listen()
     try:
-        assert_refused(product, f"--{redirect}",
+        assert_refused(product, "--redirect", redirect,
                        says=["somebody listens", "handoff"])
         network.client.connect(Network.SERVER[4], 443).close()
     finally:
@@ -114,7 +120,7 @@ def test_forwarder_that_accepts_and_turns_away(redirect, network, product):
     listener = network.server.listen("0.0.0.0", 443)
     refusing = Refusing(listener)
     try:
-        assert_refused(product, f"--{redirect}", says=["reset"])
+        assert_refused(product, "--redirect", redirect, says=["reset"])
     finally:
         refusing.stop()
 
@@ -156,7 +162,7 @@ def test_firewall_that_keeps_the_proxy_from_the_web_server(
     for rule in rules:
         network.server.run("iptables", *rule.split())
     assert_visit(network, web)
-    assert_refused(product, f"--{redirect}", says=["timed out", "handoff"])
+    assert_refused(product, "--redirect", redirect, says=["timed out", "handoff"])
     assert_visit(network, web)
 
 
@@ -166,7 +172,7 @@ def test_firewall_that_knows_one_address_of_loopback(redirect, network,
     for rule in (["-A", "INPUT", "-s", "127.0.0.1", "-j", "ACCEPT"],
                  ["-A", "INPUT", "-s", "127.0.0.0/8", "-j", "DROP"]):
         network.server.run("iptables", *rule)
-    product.start(f"--{redirect}")
+    product.start("--redirect", redirect)
     visitor = LongVisitor.through_the_proxy(network.client,
                                             Network.SERVER[4], web)
     assert visitor.peer == "127.0.0.1"
@@ -183,7 +189,7 @@ def test_a_proof_leaves_nothing_behind(redirect, network, product):
     """A connection without a word, and none of the proxy alone."""
     web = Recorder(network.server, "web", 443, "0.0.0.0")
     try:
-        product.start(f"--{redirect}")
+        product.start("--redirect", redirect)
         recording = web.next()
         assert recording.data == b"" and recording.ended_by == "end"
         product.stop()

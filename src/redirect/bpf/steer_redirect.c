@@ -263,6 +263,12 @@ static size_t interfaces(const struct redirect *redirect,
 				 read_counts, items, most);
 }
 
+static bool proxies_visitors(const struct redirect *redirect)
+{
+	(void)redirect;
+	return true;
+}
+
 static uint64_t led(struct redirect *redirect)
 {
 	return report_steered(&from_redirect(redirect)->attachments);
@@ -277,7 +283,7 @@ static int remove_leftovers(const struct redirect_config *config)
 const struct redirect_ops redirect_steer = {
 	.name = "steer",
 	.scope = LISTENER_STEERED,
-	.proxies_visitors = true,
+	.proxies_visitors = proxies_visitors,
 	.probe = probe,
 	.open = open_redirect,
 	.attach = attach,

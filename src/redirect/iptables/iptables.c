@@ -260,6 +260,12 @@ static int iptables_event_fd(const struct redirect *redirect)
 	return ((const struct iptables_redirect *)redirect)->watch_fd;
 }
 
+static bool iptables_proxies_visitors(const struct redirect *redirect)
+{
+	(void)redirect;
+	return true;
+}
+
 static uint64_t iptables_led(struct redirect *redirect)
 {
 	struct iptables_redirect *self = from_redirect(redirect);
@@ -281,7 +287,7 @@ static int iptables_worker_fd(const struct redirect *redirect)
 const struct redirect_ops redirect_iptables = {
 	.name = "iptables",
 	.scope = LISTENER_ANY,
-	.proxies_visitors = true,
+	.proxies_visitors = iptables_proxies_visitors,
 	.probe = iptables_probe,
 	.open = iptables_open,
 	.attach = iptables_attach,

@@ -51,7 +51,8 @@ struct proxy_environment {
 	/*
 	 * NULL, or the steering program's lease (see redirect.h): while the
 	 * loop is well it writes monotonic_ns() + PROXY_LEASE_NS here, twice a
-	 * second and before PROXY_READY; 0 once it drains.
+	 * second and before PROXY_READY; 0 once it drains,
+	 * or has hardly any room left.
 	 */
 	volatile uint64_t *lease;
 	/*

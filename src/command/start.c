@@ -252,6 +252,11 @@ static void raise_descriptor_limit(void)
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
 		return;
+	/* Needs CAP_SYS_RESOURCE where the hard limit is lower. */
+	if (limit.rlim_max < MAX_DESCRIPTORS &&
+	    setrlimit(RLIMIT_NOFILE, &(struct rlimit){ MAX_DESCRIPTORS,
+						       MAX_DESCRIPTORS }) == 0)
+		return;
 	limit.rlim_cur = limit.rlim_max < MAX_DESCRIPTORS ? limit.rlim_max
 							  : MAX_DESCRIPTORS;
 	setrlimit(RLIMIT_NOFILE, &limit);

@@ -84,6 +84,8 @@ struct loop {
 	uint64_t drain_ns;
 	/* When all ends that is left, if nobody else sees to it. */
 	uint64_t end_ns;
+	/* New visitors are to go to the web server. */
+	bool full;
 	bool draining;
 	bool orphaned;
 	bool listeners_closed;
@@ -203,8 +205,22 @@ static void tick(struct loop *loop)
 	loop->next_tick_ns = engine->now_ns + TICK_NS;
 	counter_set(&engine->counters->heartbeat_ns, engine->now_ns);
 	log_tell_left_out();
-	if (!loop->draining)
+	if (!loop->draining && !loop->full)
 		write_lease(loop, engine->now_ns + PROXY_LEASE_NS);
+}
+
+/* Who finds no room would wait for others to leave. Where another worker has
+ * room, that one renews the lease. */
+static void follow_room(struct loop *loop)
+{
+	const bool full = acceptor_is_nearly_full(&loop->acceptor);
+
+	if (full == loop->full)
+		return;
+	loop->full = full;
+	if (!loop->draining)
+		write_lease(loop,
+			    full ? 0 : loop->engine.now_ns + PROXY_LEASE_NS);
 }
 
 static void drain(struct loop *loop, unsigned int grace_ms)
@@ -343,6 +359,7 @@ static void run_timers(struct loop *loop)
 	if (engine->now_ns >= loop->proof.due_ns)
 		go_on_proving(loop);
 	tell_doubt(loop);
+	follow_room(loop);
 	if (engine->now_ns >= loop->drain_ns) {
 		loop->drain_ns = UINT64_MAX;
 		acceptor_finish(&loop->acceptor);

@@ -188,12 +188,16 @@ static int iptables_handle_event(struct redirect *redirect)
 
 	if (self->watch_fd >= 0 && netlink_drain(self->watch_fd) > 0)
 		self->rules_changed = true;
-	if (!self->rules_changed || now < self->next_look_ns || !self->in_place)
+	if (!self->rules_changed || now < self->next_look_ns)
 		return 0;
 	self->rules_changed = false;
 	self->next_look_ns = now + NS_PER_S;
-	for (size_t i = 0; i < self->family_count; i++)
-		nat_family_put_back(&self->families[i]);
+	for (size_t i = 0; i < self->family_count; i++) {
+		if (self->in_place)
+			nat_family_put_back(&self->families[i]);
+		else
+			nat_family_keep_hold(&self->families[i]);
+	}
 	return 0;
 }
 

@@ -92,6 +92,9 @@ bool backend_is_unix(const struct backend *backend);
 /* Is it one that has a path? */
 bool backend_has_path(const struct backend *backend);
 
+/* Is it of 127.0.0.0/8? */
+bool endpoint_is_ipv4_loopback(const struct endpoint *endpoint);
+
 /* In host byte order; not of a socket of this host. */
 uint16_t endpoint_port(const struct endpoint *endpoint);
 

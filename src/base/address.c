@@ -157,6 +157,14 @@ bool backend_has_path(const struct backend *backend)
 	return address->sun_family == AF_UNIX && address->sun_path[0];
 }
 
+bool endpoint_is_ipv4_loopback(const struct endpoint *endpoint)
+{
+	const struct sockaddr_in *ipv4 = (const void *)&endpoint->address;
+
+	return ipv4->sin_family == AF_INET &&
+	       ntohl(ipv4->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+}
+
 uint16_t endpoint_port(const struct endpoint *endpoint)
 {
 	/* At the same place in sockaddr_in and sockaddr_in6. */

@@ -15,11 +15,11 @@
 #include "base/log.h"
 #include "command/check_name.h"
 #include "command/check_serve.h"
-#include "command/fallback_check.h"
 #include "instance/pidfile.h"
+#include "listen/listening.h"
 #include "status/report.h"
 
-#define RESPONDER_TIMEOUT_MS 1000
+#define ANSWER_TIMEOUT_MS 1000
 
 #define UNKNOWN                                                           \
 	"a CDN or balancer in front, firewalls and NAT outside of this "  \
@@ -95,6 +95,18 @@ static const struct redirect_ops *check_redirect(struct check *check)
 }
 
 /* Visitors that are served today, and would not be; start refuses then. */
+/* 0 as soon as one of its addresses answers, or what the last one said. */
+static int dial_any(const struct backend *backend)
+{
+	const uint64_t deadline =
+		monotonic_ns() + ANSWER_TIMEOUT_MS * NS_PER_MS;
+	int err = -ENOENT;
+
+	for (size_t i = 0; i < backend->count && err; i++)
+		err = dial(&backend->addresses[i], deadline);
+	return err;
+}
+
 static void check_web_server(struct check *check)
 {
 	const struct options *options = check->options;
@@ -104,9 +116,8 @@ static void check_web_server(struct check *check)
 	struct backend fallback;
 	int err = backend_resolve(options->fallback, &fallback);
 
-	if (!err)
-		err = fallback_check(&fallback,
-				     (uint16_t)options->service_port);
+	if (!err && listeners_serve((uint16_t)options->service_port))
+		err = dial_any(&fallback);
 	if (err)
 		findings_tell(&check->findings, &finding,
 			      "start fails: %s, where visitors would go, does "
@@ -187,7 +198,7 @@ static void check_responder(struct check *check)
 				   .verdict = VERDICT_WELL,
 				   .value = "free" };
 	const uint64_t deadline =
-		monotonic_ns() + RESPONDER_TIMEOUT_MS * NS_PER_MS;
+		monotonic_ns() + ANSWER_TIMEOUT_MS * NS_PER_MS;
 	const char *alpn = check->options->alpn;
 	char listener[LISTENER_TEXT_SIZE];
 	struct backend backend;

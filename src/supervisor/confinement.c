@@ -56,8 +56,10 @@ int confine(const struct confinement_settings *settings)
 		return err;
 	in_force |= CONFINED_USER | CONFINED_CAPABILITIES;
 	in_force |= landlock_bits[landlock_restrict(
-		settings->ports, settings->port_count, settings->unix_names)];
-	if (seccomp_restrict(settings->unix_paths || settings->unix_names))
+		settings->ports, settings->port_count, settings->unix_names,
+		settings->own_sources)];
+	if (seccomp_restrict(settings->unix_paths || settings->unix_names,
+			     settings->own_sources))
 		in_force |= CONFINED_CALLS;
 	return (int)in_force;
 }

@@ -79,7 +79,7 @@ struct visitors {
 	uint64_t started_ns;
 	atomic_bool ended;
 	atomic_uint_least64_t outcomes[OUTCOME_COUNT];
-	/* Pages whose X-Peer header says that the server saw 127.0.0.1, and
+	/* Pages whose X-Peer header says that the server saw 127.x.y.z, and
 	 * those where it is the visitor's own address. */
 	atomic_uint_least64_t through_proxy;
 	atomic_uint_least64_t own_address;
@@ -239,7 +239,7 @@ static void check_peer(struct visit *visit, const char *response)
 	char address[INET6_ADDRSTRLEN];
 	char line[INET6_ADDRSTRLEN + 16];
 
-	visit->through_proxy = strstr(response, "\r\nX-Peer: 127.0.0.1\r\n");
+	visit->through_proxy = strstr(response, "\r\nX-Peer: 127.");
 	if (getsockname(visit->fd, (struct sockaddr *)&local, &length) < 0 ||
 	    getnameinfo((struct sockaddr *)&local, length, address,
 			sizeof(address), NULL, 0, NI_NUMERICHOST))

@@ -19,6 +19,11 @@ bool nft_text_publishes(const char *text, uint16_t port);
 bool nft_text_find_publishing(char *ruleset, uint16_t port,
 			      char rule[static RULE_TEXT_SIZE]);
 
+/* The same for a line, also one of `iptables -S`, that keeps connections to
+ * @port from being tracked. */
+bool nft_text_find_untracking(char *ruleset, uint16_t port,
+			      char rule[static RULE_TEXT_SIZE]);
+
 /*
  * Is there a firewall whose policy is to drop, and which accepts new
  * connections to @port by a rule for it but not to @redirected_port, as far as

@@ -11,6 +11,7 @@ import shutil
 import pytest
 
 from harness import hello, residue
+from harness.namespace import wait_until
 from harness.network import Network
 from harness.visitors import LongVisitor
 from harness.webserver import WebServer
@@ -294,13 +295,17 @@ def test_steering_where_type_information_is_missing(words, network, product,
 
 
 def test_iptables_where_bpf_is_forbidden(network, product, web):
-    start_behind(FORBID_BPF, product)
+    # strace stays as long as what it looks at.
+    process = product.namespace.popen(*FORBID_BPF, *product.command("start"),
+                                      env=product.environment)
+    wait_until(lambda: product.run("status").returncode == 0, 20, "a start")
     assert_in_place(product, "iptables")
     told = re.findall("(.*) does not work here: ", product.log_text())
     assert [line.split()[-1] for line in told] == ["handoff", "steer"]
     LongVisitor.through_the_proxy(network.client, Network.SERVER[4],
                                   web).close()
     product.stop()
+    process.wait(20)
 
 
 def test_a_rule_of_the_users_own_means_iptables(product, web):

@@ -187,8 +187,8 @@ static bool lists_listener(const char *path, uint16_t port)
 
 bool listeners_serve(uint16_t port)
 {
-	return lists_listener("/proc/self/net/tcp", port) ||
-	       lists_listener("/proc/self/net/tcp6", port);
+	return lists_listener("/proc/thread-self/net/tcp", port) ||
+	       lists_listener("/proc/thread-self/net/tcp6", port);
 }
 
 void listeners_close(struct listeners *listeners)

@@ -24,19 +24,17 @@ struct netns_id {
 int netns_identify(const char *path, struct netns_id *id);
 bool netns_is(const struct netns_id *one, const struct netns_id *other);
 
-/* A descriptor for netns_enter(), which keeps the namespace alive, or negative
+/* A descriptor for netns_call(), which keeps the namespace alive, or negative
  * errno. */
 int netns_open(const char *path);
 
 /*
- * Be in the namespace @fd: sockets that are made from now on are that one's,
- * for good. Returns what netns_leave() takes, or negative errno: then nothing
- * has changed.
+ * Call @function in the namespace @fd: sockets that it makes are that one's,
+ * for good. A thread does it, which ends with it, so that the process is never
+ * seen there: whoever ends what runs in a container would end it too. Returns
+ * what the function does, or negative errno if it was not called.
  */
-int netns_enter(int fd);
-/* Be where netns_enter() was called. Where that cannot be, the process ends: it
- * would go on somewhere else. */
-void netns_leave(int before);
+int netns_call(int fd, int (*function)(void *context), void *context);
 
 /*
  * Does a device of our namespace have its other end in the namespace @fd (veth,
@@ -52,8 +50,8 @@ typedef int (*netns_handler)(const char *path, const struct netns_id *id,
 /*
  * Hand each namespace but our own to @handler, once: those of processes that
  * can be seen and those with a name in /run/netns or /run/docker/netns. Returns
- * 0 or negative errno; *@hidden, how many processes do not let us look.
+ * 0 or negative errno.
  */
-int netns_each(netns_handler handler, void *context, size_t *hidden);
+int netns_each(netns_handler handler, void *context);
 
 #endif

@@ -93,7 +93,8 @@ struct redirect_config {
 
 /* Where a redirect is attached, and what it counted there. */
 struct redirect_interface {
-	char name[16];
+	/* "eth0", or "eth0 in NAME" of another network namespace. */
+	char name[64];
 	/* "tcx" or "clsact" */
 	char attached_by[8];
 	uint32_t ifindex;

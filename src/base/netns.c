@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <linux/net_namespace.h>
 #include <linux/nsfs.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,11 +14,9 @@
 #include <sys/stat.h>
 
 #include "base/fd.h"
-#include "base/log.h"
 #include "base/netlink.h"
 
-/* The thread's, since only that enters another. */
-#define OWN "/proc/thread-self/ns/net"
+#define OWN "/proc/self/ns/net"
 
 int netns_identify(const char *path, struct netns_id *id)
 {
@@ -53,23 +52,35 @@ int netns_open(const char *path)
 							: -EINVAL;
 }
 
-int netns_enter(int fd)
-{
-	cleanup_fd int before = open(OWN, O_RDONLY | O_CLOEXEC);
+struct call {
+	int fd;
+	int (*function)(void *context);
+	void *context;
+	int result;
+};
 
-	if (before < 0 || setns(fd, CLONE_NEWNET) < 0)
-		return -errno;
-	return steal_fd(&before);
+static void *enter_and_call(void *context)
+{
+	struct call *call = context;
+
+	call->result = setns(call->fd, CLONE_NEWNET) < 0
+			       ? -errno
+			       : call->function(call->context);
+	return NULL;
 }
 
-void netns_leave(int before)
+int netns_call(int fd, int (*function)(void *context), void *context)
 {
-	if (setns(before, CLONE_NEWNET) < 0) {
-		log_error("cannot return to our network namespace: %s",
-			  error_text(-errno));
-		abort();
-	}
-	close_fd_at(&before);
+	struct call call = { .fd = fd,
+			     .function = function,
+			     .context = context };
+	pthread_t thread;
+	int err = pthread_create(&thread, NULL, enter_and_call, &call);
+
+	if (err)
+		return -err;
+	pthread_join(thread, NULL);
+	return call.result;
 }
 
 static int read_number(const struct nlmsghdr *message, void *context)
@@ -110,7 +121,6 @@ struct listing {
 	netns_handler handler;
 	void *context;
 	struct netns_id own;
-	size_t *hidden;
 	/* Those that were handed over. */
 	struct netns_id *known;
 	size_t count;
@@ -129,11 +139,9 @@ static int look_at(struct listing *listing, const char *path)
 {
 	struct netns_id *grown;
 	struct netns_id id;
-	int err = netns_identify(path, &id);
 
-	if (err == -EACCES || err == -EPERM)
-		++*listing->hidden;
-	if (err || netns_is(&id, &listing->own) || is_known(listing, &id))
+	if (netns_identify(path, &id) || netns_is(&id, &listing->own) ||
+	    is_known(listing, &id))
 		return 0;
 	grown = reallocarray(listing->known, listing->count + 1,
 			     sizeof(*grown));
@@ -170,14 +178,11 @@ static int look_below(struct listing *listing, const char *folder,
 	return err;
 }
 
-int netns_each(netns_handler handler, void *context, size_t *hidden)
+int netns_each(netns_handler handler, void *context)
 {
-	struct listing listing = { .handler = handler,
-				   .context = context,
-				   .hidden = hidden };
+	struct listing listing = { .handler = handler, .context = context };
 	int err = netns_identify(OWN, &listing.own);
 
-	*hidden = 0;
 	/* Those with a name first: it stays the same for as long. */
 	if (!err)
 		err = look_below(&listing, "/run/netns", "", false);

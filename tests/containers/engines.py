@@ -102,6 +102,7 @@ class Container(Namespace):
     def __init__(self, pid):
         self._handle = os.open(f"/proc/{pid}/ns/net",
                                os.O_RDONLY | os.O_CLOEXEC)
+        self.inode = os.fstat(self._handle).st_ino
 
     def remove(self):
         os.close(self._handle)

@@ -1,17 +1,22 @@
 # SPDX-License-Identifier: MIT
 """NAT leads the port to another socket: of this host, or of a container."""
 
+import contextlib
 import json
+import os
 
 import pytest
 
+from harness import hello
 from harness.challenge import assert_challenges_reach
 from harness.namespace import Namespace, add_address, link, wait_until
 from harness.network import Network
 from harness.visitors import Crowd, LongVisitor, Visitors
-from harness.webserver import WebServer
+from harness.webserver import Site, WebServer
 
 HANDOFF = ("--redirect", "handoff")
+# A second, and what a busy machine adds.
+SOON = 1.5
 ELSEWHERE = ("0.0.0.0:8443", "[::]:8443")
 
 
@@ -85,7 +90,7 @@ def test_to_the_host_itself(how, late, network, product, responder, tmp_path,
     visitors = send_visitors(web)
     if late:
         # An established connection shows nothing; a rule is seen in a second.
-        wait_until(lambda: challenges_pass(responder, network), 1.5)
+        wait_until(lambda: challenges_pass(responder, network), SOON)
     else:
         product.start(*HANDOFF)
     assert_served(network, product, responder, web, visitors)
@@ -100,29 +105,32 @@ def challenges_pass(responder, network):
         return False
 
 
-class Container:
-    """nginx in a namespace on the server's bridge."""
+class Pod:
+    """nginx as @site has it, in a namespace on the server's bridge."""
 
-    def __init__(self, network, directory, number=2, port=443):
+    def __init__(self, network, site, number):
+        self.address = f"172.17.0.{number}"
         self.network = network
-        self.namespace = Namespace(f"container{number}")
+        self.namespace = Namespace(f"pod{number}")
         network.namespaces.append(self.namespace)
-        self.device = f"container{number}"
-        self.port = port
-        link(network.server, self.device, self.namespace, "eth0")
-        network.server.run("ip", "link", "set", self.device, "master",
+        link(network.server, f"pod{number}", self.namespace, "eth0")
+        network.server.run("ip", "link", "set", f"pod{number}", "master",
                            "bridge")
-        for address, length in ((f"172.17.0.{number}", 24),
-                                (f"fd17::{number}", 64)):
-            add_address(self.namespace, "eth0", f"{address}/{length}")
-        for gateway in Network.BRIDGE.values():
-            self.namespace.run("ip", "route", "add", "default", "via", gateway)
-        folder = directory / f"container{number}"
-        folder.mkdir(exist_ok=True)
+        add_address(self.namespace, "eth0", f"{self.address}/24")
+        self.namespace.run("ip", "route", "add", "default", "via",
+                           Network.BRIDGE[4])
+        self.process = self.namespace.popen("nginx", "-c", site.configuration)
+        wait_until(lambda: self.namespace.listening(443), what="nginx")
 
     def remove(self):
+        """As an engine does, its wire first."""
+        self.process.kill()
+        self.process.wait(10)
+        self.namespace.run("ip", "link", "delete", "eth0")
         self.network.namespaces.remove(self.namespace)
         self.namespace.remove()
+        # An engine's next one with the same address announces itself.
+        self.network.server.run("ip", "neighbour", "flush", "dev", "bridge")
 
 
 def make_bridge(network):
@@ -149,7 +157,7 @@ def test_to_a_container(port, late, network, product, responder, tmp_path,
     publish(network, port)
     visitors = send_visitors(web)
     if late:
-        wait_until(lambda: challenges_pass(responder, network), 1.5)
+        wait_until(lambda: challenges_pass(responder, network), SOON)
         other.stop()
     else:
         product.start(*HANDOFF)
@@ -165,3 +173,155 @@ def publish(network, port=443):
                            "tcp", "-m", "addrtype", "--dst-type", "LOCAL",
                            "--dport", 443, "-j", "DNAT", "--to-destination",
                            target)
+
+
+def challenge_reaches(responder, network, address):
+    """One over IPv4."""
+    challenge = hello.hello(hello.alpn(hello.ACME))
+    with contextlib.suppress(OSError):
+        with network.authority.connect(address, 443) as connection:
+            connection.sendall(challenge)
+            return connection.recv(100) == responder.greeting
+    return False
+
+
+def balance(network, pods):
+    """As kube-proxy does it."""
+    rules = ["*nat", ":PREROUTING ACCEPT", ":KUBE-SERVICES -", ":KUBE-SVC-A -",
+             "-A PREROUTING -j KUBE-SERVICES",
+             "-A KUBE-SERVICES -p tcp -m addrtype --dst-type LOCAL "
+             "-m tcp --dport 443 -j KUBE-SVC-A"]
+    for left, pod in zip(range(len(pods), 0, -1), pods):
+        chance = (f"-m statistic --mode random --probability {1 / left:.5f}"
+                  if left > 1 else "")
+        rules += [f":KUBE-SEP-{left} -",
+                  f"-A KUBE-SVC-A {chance} -j KUBE-SEP-{left}",
+                  f"-A KUBE-SEP-{left} -p tcp -m tcp -j DNAT "
+                  f"--to-destination {pod.address}:443"]
+    # Chains come first.
+    rules.sort(key=lambda rule: (rule[0] != "*", rule[0] != ":"))
+    text = "\\n".join([*rules, "COMMIT", ""])
+    network.server.run("sh", "-c", f"printf '{text}' | iptables-restore")
+
+
+def held_networks(product):
+    """The namespaces that the supervisor has a descriptor of."""
+    device = os.stat("/proc/self/ns/net").st_dev
+    held = []
+    for entry in os.scandir(f"/proc/{product.supervisor()}/fd"):
+        with contextlib.suppress(OSError):
+            held.append(os.stat(entry.path))
+    return [one.st_ino for one in held if one.st_dev == device]
+
+
+def pods_attached(product):
+    return product.succeed("status").stdout.count("eth0 in /")
+
+
+def test_pods_that_come_and_go(network, product, responder, tmp_path,
+                               visitors_tool):
+    """Behind one port, under the eyes of visitors."""
+    site = Site(tmp_path, "pods.example.test")
+    make_bridge(network)
+    address = Network.SERVER_FOR_AUTHORITY[4]
+    pods = [Pod(network, site, 2)]
+    balance(network, pods)
+    visitors = Visitors(visitors_tool, network.client, Network.SERVER[4], site,
+                        tmp_path, rate=50)
+    product.start(*HANDOFF)
+    taken = 0
+
+    def assert_taken(count):
+        for _ in range(count):
+            assert challenge_reaches(responder, network, address)
+        return count
+
+    taken += assert_taken(3)
+    for number in (3, 4):
+        pods.append(Pod(network, site, number))
+    balance(network, pods)
+    wait_until(lambda: pods_attached(product) == 3, SOON)
+    taken += assert_taken(20)
+    # Replaced by one that has the same address.
+    gone = pods.pop(0)
+    balance(network, pods)
+    taken += assert_taken(10)
+    # What is established there ends first.
+    wait_until(lambda: not gone.namespace.run(
+        "ss", "-Htn", "state", "established").stdout)
+    gone.remove()
+    wait_until(lambda: len(held_networks(product)) == 2, SOON)
+    pods.append(Pod(network, site, 2))
+    balance(network, pods)
+    wait_until(lambda: pods_attached(product) == 3, SOON)
+    taken += assert_taken(20)
+    visitors.wait_for_more(30)
+    visitors.finish_without_failures()
+    # All of them vanish without a word.
+    for pod in pods:
+        pod.remove()
+    wait_until(lambda: not held_networks(product), SOON)
+    product.stop()
+    product.wait_gone()
+    assert (f"done: {taken} connections, {taken} to the ACME responder, 0 to "
+            "the web server") in product.log_text()
+
+
+def test_network_that_vanishes_in_mid_move(network, product, responder,
+                                           tmp_path):
+    """Under a stream of challenges; the next one is served all the same."""
+    site = Site(tmp_path, "pods.example.test")
+    make_bridge(network)
+    address = Network.SERVER_FOR_AUTHORITY[4]
+    product.start(*HANDOFF)
+    for _ in range(4):
+        pod = Pod(network, site, 2)
+        balance(network, [pod])
+        wait_until(lambda: challenge_reaches(responder, network, address), 5)
+        challenge = hello.hello(hello.alpn(hello.ACME))
+        pending = [network.authority.connect(address, 443) for _ in range(20)]
+        for connection in pending:
+            connection.sendall(challenge)
+        pod.remove()
+        for connection in pending:
+            connection.close()
+        wait_until(lambda: not held_networks(product), SOON)
+    assert len(product.workers()) == 1
+    product.stop()
+
+
+@pytest.mark.parametrize("by_pid", [False, True], ids=["name", "pid"])
+def test_guest_that_is_named(by_pid, network, product, responder, tmp_path):
+    """With an address of its own, to which no NAT leads."""
+    site = Site(tmp_path, "guest.example.test")
+    make_bridge(network)
+    pod = Pod(network, site, 2)
+    name = (str(pod.process.pid) if by_pid
+            else f"/run/netns/{pod.namespace.name}")
+    assert not challenge_reaches(responder, network, pod.address)
+    product.start(*HANDOFF, "--netns", name)
+    assert challenge_reaches(responder, network, pod.address)
+    held = held_networks(product)
+    assert held == [pod.namespace.inode]
+    assert f"eth0 in /" in product.succeed("status").stdout
+    pod.remove()
+    wait_until(lambda: not held_networks(product), SOON)
+    product.stop()
+
+
+def test_target_that_cannot_be_found(network, product, responder):
+    """A virtual machine, say: what is missing is told once."""
+    network.server.sysctl("net.ipv4.ip_forward", 1)
+    network.server.run("iptables", "-t", "nat", "-A", "PREROUTING", "-p",
+                       "tcp", "--dport", 443, "-j", "DNAT",
+                       "--to-destination", "192.0.2.200:8443")
+    product.start(*HANDOFF)
+    message = "leads to 192.0.2.200 port 8443"
+    wait_until(lambda: message in product.log_text())
+    assert "hostPID" in product.log_text()
+    # Steering stands in for it.
+    assert status(product)["mode"] == "steer"
+    assert challenge_reaches(responder, network,
+                             Network.SERVER_FOR_AUTHORITY[4])
+    product.stop()
+    assert product.log_text().count(message) == 1

@@ -112,20 +112,18 @@ static void finish_move(struct handoff *handoff)
 		log_move(handoff, &moved);
 }
 
+static int repair(void *event)
+{
+	return repair_begin(event);
+}
+
 /* A socket stays in the namespace that it was made in. */
 static int repair_there(const struct handoff *handoff,
 			const struct handoff_event *event)
 {
-	int before, fd;
-
-	if (handoff->netns_fd < 0)
-		return repair_begin(event);
-	before = netns_enter(handoff->netns_fd);
-	if (before < 0)
-		return before;
-	fd = repair_begin(event);
-	netns_leave(before);
-	return fd;
+	return handoff->netns_fd < 0
+		       ? repair_begin(event)
+		       : netns_call(handoff->netns_fd, repair, (void *)event);
 }
 
 static void begin_move(struct handoff *handoff,

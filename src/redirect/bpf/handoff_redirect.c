@@ -427,18 +427,19 @@ static void choose(struct handoff_redirect *self, bool changed)
 	const uint64_t now = monotonic_ns();
 	const bool due = now - self->looked_ns >= LOOK_NS;
 	const bool elsewhere = self->handoff.nobody != self->nobody;
-	const bool unknown = due && now - self->asked_ns >= ASK_INTERVAL_NS &&
-			     !is_served(self);
-	const bool moved = follow_targets(self, changed, elsewhere || unknown);
+	/* Those for a container pass here, and say nothing new. */
+	const bool ask = (elsewhere && !self->places.count) ||
+			 (due && now - self->asked_ns >= ASK_INTERVAL_NS &&
+			  (elsewhere || !is_served(self)));
+	const bool moved = follow_targets(self, changed, ask);
 	const struct handoff total = total_of(self);
 
-	if (elsewhere || unknown)
+	if (ask)
 		self->asked_ns = now;
 	if (total.failed != self->failed)
 		heed_failure(self, total.failed_err);
 	self->failed = total.failed;
-	/* Those for a container pass here. Whether the service has moved must
-	 * be known first. */
+	/* Whether the service has moved must be known first. */
 	if (!self->targets.stale) {
 		self->nobody = self->handoff.nobody;
 		if (elsewhere && !moved && !self->places.count &&
@@ -628,6 +629,14 @@ static void read_counts(const struct program *program,
 	interface->left_alone = packets[HANDOFF_LEFT_ALONE];
 }
 
+static void name_place(struct redirect_interface *interface, const char *path)
+{
+	const size_t length = strlen(interface->name);
+
+	snprintf(interface->name + length, sizeof(interface->name) - length,
+		 " in %s", path);
+}
+
 static size_t interfaces(const struct redirect *redirect,
 			 struct redirect_interface *items, size_t most)
 {
@@ -638,11 +647,14 @@ static size_t interfaces(const struct redirect *redirect,
 		return redirect_steer.interfaces(self->steer, items, most);
 	count = report_interfaces(&self->attachments, read_counts, items, most);
 	for (size_t i = 0; i < self->places.count; i++) {
+		const struct place *place = self->places.items[i];
+		const size_t first = count;
 		const size_t room = count < most ? most - count : 0;
 
-		count += report_interfaces(&self->places.items[i]->attachments,
-					   read_counts, items + most - room,
-					   room);
+		count += report_interfaces(&place->attachments, read_counts,
+					   items + most - room, room);
+		for (size_t j = first; j < count && j < most; j++)
+			name_place(&items[j], place->path);
 	}
 	return count;
 }

@@ -3,11 +3,13 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 
+#include "base/caps.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -28,8 +30,7 @@ struct search {
 	const struct targets *targets;
 	bool found[NAT_TARGETS_MOST];
 	bool changed;
-	/* Processes that do not let us look; why one could not be entered. */
-	size_t hidden;
+	/* Why one could not be entered. */
 	int err;
 };
 
@@ -57,6 +58,14 @@ void places_count(const struct places *self, struct handoff *total)
 		add_counts(total, &self->items[i]->handoff);
 }
 
+static int detach(void *context)
+{
+	struct place *place = context;
+
+	attachments_close(&place->attachments);
+	return 0;
+}
+
 /*
  * Where it cannot be entered it stays for the next time: what is attached there
  * can be detached only there.
@@ -64,12 +73,9 @@ void places_count(const struct places *self, struct handoff *total)
 static void drop(struct places *self, size_t index, const char *why)
 {
 	struct place *place = self->items[index];
-	const int before = netns_enter(place->fd);
 
-	if (before < 0)
+	if (netns_call(place->fd, detach, place) < 0)
 		return;
-	attachments_close(&place->attachments);
-	netns_leave(before);
 	/* What was taken last. */
 	handoff_receive(&place->handoff);
 	add_counts(&self->gone, &place->handoff);
@@ -121,8 +127,10 @@ static int watch(const struct places *self, int fd)
 }
 
 /* Load and attach, in the namespace. */
-static int set_up(const struct places *self, struct place *place)
+static int set_up(void *context)
 {
+	struct place *place = context;
+	const struct places *self = place->places;
 	const struct redirect_config *config = self->config;
 	int err = handoff_load_there(&place->handoff, config->domains,
 				     place->fd, config->lease_fd);
@@ -142,6 +150,8 @@ static int set_up(const struct places *self, struct place *place)
 		err = attachments_reconcile(&place->attachments);
 	if (!err)
 		err = switch_one(self, place);
+	if (err)
+		attachments_close(&place->attachments);
 	return err;
 }
 
@@ -152,23 +162,6 @@ static void tell(const struct place *place)
 	attachments_name(&place->attachments, names);
 	log_info("handing off at port %u in the network namespace %s:%s",
 		 place->port, place->path, names);
-}
-
-static int enter_and_set_up(const struct places *self, struct place *place)
-{
-	int before, err;
-
-	place->fd = netns_open(place->path);
-	if (place->fd < 0)
-		return place->fd;
-	before = netns_enter(place->fd);
-	if (before < 0)
-		return before;
-	err = set_up(self, place);
-	if (err)
-		attachments_close(&place->attachments);
-	netns_leave(before);
-	return err;
 }
 
 static int add(struct places *self, const char *path, const struct netns_id *id,
@@ -187,14 +180,15 @@ static int add(struct places *self, const char *path, const struct netns_id *id,
 	place = calloc(1, sizeof(*place));
 	if (!place)
 		return -ENOMEM;
-	*place = (struct place){ .id = *id,
-				 .fd = -1,
+	*place = (struct place){ .places = self,
+				 .id = *id,
+				 .fd = netns_open(path),
 				 .port = port,
 				 .round = self->round,
 				 .handoff = HANDOFF_NONE,
 				 .attachments = { .watch_fd = -1 } };
 	snprintf(place->path, sizeof(place->path), "%s", path);
-	err = enter_and_set_up(self, place);
+	err = place->fd < 0 ? place->fd : netns_call(place->fd, set_up, place);
 	if (err) {
 		handoff_unload(&place->handoff);
 		close_fd_at(&place->fd);
@@ -248,25 +242,30 @@ static bool has(const struct rule_address *addresses, size_t count,
 	return false;
 }
 
-/* The addresses in the namespace at @path, if one of our devices leads there,
- * as rule_check_addresses(). 0 or negative errno. */
-static int read_addresses(const char *path, struct rule_address **addresses,
-			  size_t *count)
+struct addresses {
+	struct rule_address *items;
+	size_t count;
+};
+
+static int list_addresses(void *context)
+{
+	struct addresses *addresses = context;
+
+	addresses->count = rule_check_addresses(AF_UNSPEC, &addresses->items);
+	return 0;
+}
+
+/* The addresses in the namespace at @path, if one of our devices leads there:
+ * others may have the same ones in networks of their own. 0 or negative
+ * errno. */
+static int read_addresses(const char *path, struct addresses *addresses)
 {
 	cleanup_fd int fd = netns_open(path);
-	int before;
 
 	if (fd < 0)
 		return fd;
-	/* Others may have the same addresses in networks of their own. */
-	if (!netns_is_linked(fd))
-		return 0;
-	before = netns_enter(fd);
-	if (before < 0)
-		return before;
-	*count = rule_check_addresses(AF_UNSPEC, addresses);
-	netns_leave(before);
-	return 0;
+	return netns_is_linked(fd) ? netns_call(fd, list_addresses, addresses)
+				   : 0;
 }
 
 /* Does it have a target's address? One that cannot be entered, or has just
@@ -275,18 +274,18 @@ static int look_into(const char *path, const struct netns_id *id, void *context)
 {
 	struct search *search = context;
 	const struct nat_targets *others = &search->targets->others;
-	cleanup_free struct rule_address *addresses = NULL;
-	size_t count = 0;
-	int err = read_addresses(path, &addresses, &count);
+	struct addresses addresses = { .items = NULL };
+	int err = read_addresses(path, &addresses);
 
 	for (size_t i = 0; i < others->count && !err; i++) {
 		const struct nat_target *target = &others->items[i];
 
-		if (!has(addresses, count, target))
+		if (!has(addresses.items, addresses.count, target))
 			continue;
 		err = want(search, path, id, target->port);
 		search->found[i] |= !err;
 	}
+	free(addresses.items);
 	if (err && err != -ENOENT)
 		search->err = err;
 	return 0;
@@ -320,7 +319,7 @@ static const char *why_missing(const struct search *search)
 		       "user namespace that it belongs to";
 	if (search->err)
 		return error_text(search->err);
-	if (search->hidden)
+	if (!caps_have(CAP_SYS_PTRACE))
 		return "CAP_SYS_PTRACE is needed to see all";
 	return "a container needs the host's processes, hostPID, or its "
 	       "/run/netns; a virtual machine has none";
@@ -379,41 +378,53 @@ static bool have_gone(const struct places *self)
 	return false;
 }
 
-/* Interfaces and addresses there. */
-static bool have_changed(const struct places *self)
+static int reconcile(void *context)
+{
+	struct place *place = context;
+
+	return attachments_reconcile(&place->attachments);
+}
+
+static int reconcile_if_missing(void *context)
+{
+	struct place *place = context;
+
+	return attachments_are_missing(&place->attachments) ? reconcile(place)
+							    : 0;
+}
+
+/* Interfaces and addresses there; @due: what is attached as well. */
+static bool have_changed(const struct places *self, bool due)
 {
 	bool changed = false;
 
 	for (size_t i = 0; i < self->count; i++) {
 		struct place *place = self->items[i];
-		int before;
 
-		if (attachments_changed(&place->attachments) <= 0 &&
-		    !attachments_are_missing(&place->attachments))
-			continue;
-		changed = true;
-		before = netns_enter(place->fd);
-		if (before < 0)
-			continue;
-		attachments_reconcile(&place->attachments);
-		netns_leave(before);
+		if (attachments_changed(&place->attachments) > 0) {
+			changed = true;
+			netns_call(place->fd, reconcile, place);
+		} else if (due) {
+			netns_call(place->fd, reconcile_if_missing, place);
+		}
 	}
 	return changed;
+}
+
+static int is_served(void *context)
+{
+	const struct place *place = context;
+
+	return listeners_serve(place->port);
 }
 
 bool places_serve(const struct places *self)
 {
 	bool serves = false;
 
-	for (size_t i = 0; i < self->count && !serves; i++) {
-		const struct place *place = self->items[i];
-		const int before = netns_enter(place->fd);
-
-		if (before < 0)
-			continue;
-		serves = listeners_serve(place->port);
-		netns_leave(before);
-	}
+	for (size_t i = 0; i < self->count && !serves; i++)
+		serves = netns_call(self->items[i]->fd, is_served,
+				    self->items[i]) > 0;
 	return serves;
 }
 
@@ -424,7 +435,7 @@ static bool search_for(struct places *self, const struct targets *targets)
 	self->round++;
 	want_named(&search);
 	if (targets->others.count)
-		netns_each(look_into, &search, &search.hidden);
+		netns_each(look_into, &search);
 	for (size_t i = self->count; i-- > 0;) {
 		if (self->items[i]->round == self->round)
 			continue;
@@ -439,9 +450,10 @@ bool places_follow(struct places *self, const struct targets *targets,
 		   bool changed)
 {
 	const uint64_t now = monotonic_ns();
+	const bool due = now - self->searched_ns >= SEARCH_INTERVAL_NS;
 
-	changed |= have_changed(self);
-	if (!changed && now - self->searched_ns < SEARCH_INTERVAL_NS)
+	changed |= have_changed(self, due);
+	if (!changed && !due)
 		return false;
 	self->searched_ns = now;
 	if (!changed && !self->missing && !have_gone(self) &&

@@ -24,6 +24,7 @@
 
 /* One port of one namespace. */
 struct place {
+	const struct places *places;
 	/* One of its names. */
 	char path[NETNS_PATH_SIZE];
 	struct netns_id id;

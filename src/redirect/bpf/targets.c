@@ -17,8 +17,10 @@
 #include "redirect/rules/rule_check.h"
 #include "redirect/rules/xtables.h"
 
-/* A look after so many times of what one takes. */
-#define REST 10
+/* After a look comes a rest of so many times what it took, but for a busy
+ * machine's sake no more than this, or what it took. */
+#define REST	     10
+#define REST_MOST_NS (NS_PER_S / 2)
 /* Also where nothing tells of a change; where only looking tells. */
 #define LOOK_INTERVAL_NS   (10 * NS_PER_S)
 #define LEGACY_INTERVAL_NS (NS_PER_S - NS_PER_S / 10)
@@ -218,6 +220,13 @@ static bool sort_out(struct targets *self, const struct findings *findings,
 	       differ(&before.others, &self->others);
 }
 
+static uint64_t rest_of(uint64_t took_ns)
+{
+	const uint64_t most = took_ns > REST_MOST_NS ? took_ns : REST_MOST_NS;
+
+	return REST * took_ns < most ? REST * took_ns : most;
+}
+
 bool targets_look(struct targets *self, uint16_t service_port,
 		  uint16_t own_port, bool changed, bool ask_conntrack)
 {
@@ -234,7 +243,7 @@ bool targets_look(struct targets *self, uint16_t service_port,
 		self->checked_ns = now;
 		self->stale |= self->watch_fd < 0 || has_legacy_table();
 	}
-	if (!self->stale || passed < (REST + 1) * self->took_ns)
+	if (!self->stale || passed < self->took_ns + rest_of(self->took_ns))
 		return false;
 	findings.address_count =
 		rule_check_addresses(AF_UNSPEC, &findings.addresses);

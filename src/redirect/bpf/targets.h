@@ -43,8 +43,8 @@ void targets_close(struct targets *self);
 /*
  * Look for targets of @service_port if there is reason to: the rules have
  * changed, or @changed says that something else has that they follow. An own
- * redirect to @own_port is none. Whole rulesets are read, so that no more than
- * a tenth of the time goes to it. Conntrack is asked as well if @ask_conntrack,
+ * redirect to @own_port is none. Whole rulesets are read, so that there is some
+ * rest between looks. Conntrack is asked as well if @ask_conntrack,
  * which is the longer the more connections there are.
  *
  * True if there are others than before.

@@ -75,8 +75,10 @@ size_t listening_find(uint16_t port, struct listening *found, size_t most)
 {
 	size_t count = 0;
 
-	find_in("/proc/thread-self/net/tcp", AF_INET, port, found, most, &count);
-	find_in("/proc/thread-self/net/tcp6", AF_INET6, port, found, most, &count);
+	find_in("/proc/thread-self/net/tcp", AF_INET, port, found, most,
+		&count);
+	find_in("/proc/thread-self/net/tcp6", AF_INET6, port, found, most,
+		&count);
 	return count;
 }
 

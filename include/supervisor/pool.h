@@ -118,8 +118,8 @@ void worker_pool_send_log_file(const struct worker_pool *pool);
 
 /*
  * Give a connected socket to one that is well, to each in turn. @fd stays the
- * caller's. 0, or negative errno: -ECHILD if none is well, or what the last one
- * said, as -EAGAIN if it has no room for more.
+ * caller's. 0, or negative errno: -ECHILD if none is well or lives, or what the
+ * last one said, as -EAGAIN if it has no room for more.
  */
 int worker_pool_hand_over(struct worker_pool *pool, int fd);
 

@@ -359,7 +359,8 @@ int worker_pool_hand_over(struct worker_pool *pool, int fd)
 		if (is_well(member, now) && !member->closed)
 			err = worker_send(&member->worker, PROXY_TAKE, fd);
 	}
-	return err;
+	/* It has just died, and was well until then. */
+	return err == -EPIPE || err == -ECONNRESET ? -ECHILD : err;
 }
 
 void worker_pool_ask_proof(struct worker_pool *pool)

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -310,6 +311,23 @@ static void hands_no_socket_to_one_that_is_to_end(void **state)
 	assert_int_equal(worker_pool_hand_over(pool, STDIN_FILENO), -ECHILD);
 }
 
+/* Nor has anybody been told yet that they are dead. */
+static void hands_no_socket_to_the_dead(void **state)
+{
+	struct fixture *fixture = *state;
+
+	for (size_t i = 0; i < COUNT; i++) {
+		siginfo_t unused;
+
+		beat(fixture, i, 0);
+		die(fixture, i);
+		waitid(P_PID, (id_t)fixture->pool.members[i].worker.pid,
+		       &unused, WEXITED | WNOWAIT);
+	}
+	assert_int_equal(worker_pool_hand_over(&fixture->pool, STDIN_FILENO),
+			 -ECHILD);
+}
+
 /* Nobody reads what is sent. */
 static void passes_over_one_whose_queue_is_full(void **state)
 {
@@ -347,6 +365,7 @@ int main(void)
 		pool_test(drains_until_nobody_listens),
 		pool_test(hands_sockets_to_each_in_turn),
 		pool_test(hands_no_socket_to_one_that_is_to_end),
+		pool_test(hands_no_socket_to_the_dead),
 		pool_test(passes_over_one_whose_queue_is_full),
 	};
 

@@ -303,14 +303,16 @@ static int may_proxy_visitors(const struct handoff_redirect *self, char *why,
 /* Let steering stand in, if it can; if not, leave things as they are. */
 static void stand_in(struct handoff_redirect *self, enum stand_in reason)
 {
-	char why[256] = "";
+	char why[256] = "see the lines before";
 	int err;
 
-	if (self->steer || self->alone)
+	if (self->stand_in != STAND_IN_NONE || self->alone)
 		return;
 	err = may_proxy_visitors(self, why, sizeof(why));
+	/* Steering's last handshakes may be ending still. */
 	if (!err)
-		err = begin_steering(self, why, sizeof(why));
+		err = self->steer ? redirect_steer.attach(self->steer)
+				  : begin_steering(self, why, sizeof(why));
 	if (!err) {
 		self->stand_in = reason;
 		log_warning("%s: steering connections to the proxy instead",

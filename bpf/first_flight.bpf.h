@@ -213,22 +213,25 @@ __noinline int next_extension(__u32 at)
 	return (int)at;
 }
 
-static __always_inline enum hello_verdict
-check_extensions(const struct first_flight *flight)
+/* Is no extension there twice? Many of them take long to compare: not for
+ * everybody. */
+static __always_inline bool
+has_each_extension_once(const struct first_flight *flight)
 {
 	__u32 at = flight->scan.extensions;
 
 	for (int i = 0; i < HELLO_MAX_EXTENSIONS; i++) {
 		if (at >= flight->scan.end)
-			return HELLO_ACME;
+			return true;
 		at = (__u32)next_extension(at);
 		if (at == 0)
-			return HELLO_OTHER;
+			return false;
 	}
-	return HELLO_ACME;
+	return true;
 }
 
-/* Judge what is there of it, from where the last look ended. */
+/* Judge what is there of it, from where the last look ended. HELLO_ACME: if it
+ * has each extension once. */
 __noinline int judge_flight(void)
 {
 	struct at_hand *at_hand = find_at_hand();
@@ -250,7 +253,7 @@ __noinline int judge_flight(void)
 		if (verdict != STEP_ON)
 			break;
 	}
-	return verdict == HELLO_ACME ? check_extensions(flight) : verdict;
+	return verdict;
 }
 
 /* May a first flight begin like this: with a record, or a PROXY header? */

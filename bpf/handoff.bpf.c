@@ -20,13 +20,15 @@
 #define TCP_SEQUENCE_AT 4
 #define TCP_FLAGS_AT	12
 #define TCP_CHECKSUM_AT 16
-#define TCP_RST		0x0004
-#define TCP_PSH		0x0008
+/* No options, and no flags but these. */
+#define TCP_PLAIN_RESET 0x5014
 /* The supervisor needs 50 us; a client sends again after 200 ms. */
 #define MOVE_NS 1500000000ull
-/* Kept free in the ring buffer for the event at hand. */
-#define RING_SIZE (1 << 19)
-#define RING_ROOM (2 * HANDOFF_BYTES)
+/* Kept free in the ring buffer for the event at hand; and for challenges by
+ * what follows on one. */
+#define RING_SIZE	   (1 << 19)
+#define RING_ROOM	   (2 * HANDOFF_BYTES)
+#define RING_ROOM_FOR_MORE (RING_SIZE / 2)
 /* What bpf_csum_diff() takes at once. */
 #define SUM_PIECE 512
 
@@ -42,6 +44,14 @@ struct {
 	__type(key, struct handoff_flow);
 	__type(value, struct handoff_move);
 } handoff_moves SEC(".maps");
+
+/* The supervisor's: what it could not move. The oldest make room. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, HANDOFF_MOVES);
+	__type(key, struct handoff_flow);
+	__type(value, struct handoff_move);
+} handoff_given_up SEC(".maps");
 
 /* By ifindex; the loader adds an entry for each interface it attaches to. */
 struct {
@@ -64,8 +74,10 @@ struct {
 	__type(value, struct summed);
 } segment_summed SEC(".maps");
 
-/* Until then a connection may be on its way. */
+/* Until then a connection may be on its way; and the last such time that has
+ * been seen to be over, so that no CPU takes back what another one says. */
 static volatile __u64 moving_until_ns SEC(".data.program");
+static volatile __u64 moved_until_ns SEC(".data.program");
 
 static __always_inline void count(const struct __sk_buff *skb,
 				  enum handoff_verdict verdict)
@@ -108,13 +120,20 @@ static __always_inline __s64 sum_of_names(const struct look *look, __u32 length)
 	return sum;
 }
 
+/* What a checksum tells. */
+enum health {
+	DAMAGED,
+	/* The bare sum of the names: right if the packet was made on this
+	 * machine, or was merged by GRO, which has looked. */
+	BARE,
+	WHOLE,
+};
+
 /*
  * Nobody has looked at the checksum yet, and a damaged segment would make a
- * damaged RST, which the web server's socket does not heed. The bare sum of the
- * names is right as well: the packet was made on this machine, or was merged by
- * GRO, which has looked.
+ * damaged RST, which the web server's socket does not heed.
  */
-__noinline int is_undamaged(struct __sk_buff *skb)
+__noinline int health(struct __sk_buff *skb)
 {
 	struct at_hand *at_hand = find_at_hand();
 	const struct look *look;
@@ -125,20 +144,20 @@ __noinline int is_undamaged(struct __sk_buff *skb)
 
 	summed = bpf_map_lookup_elem(&segment_summed, &key);
 	if (!at_hand || !summed)
-		return 0;
+		return DAMAGED;
 	look = &at_hand->look;
 	length = look->segment.tcp.doff * 4 + look->length;
 	sum = sum_of_names(look, (__u32)length);
 	if (sum < 0)
-		return 0;
+		return DAMAGED;
 	if (fold(sum) == look->segment.tcp.check)
-		return 1;
+		return BARE;
 	if (length < sizeof(struct tcphdr) || length > HANDOFF_BYTES)
-		return 0;
+		return DAMAGED;
 	BOUND_LENGTH(length);
 	if (bpf_skb_load_bytes(skb, look->data - look->segment.tcp.doff * 4,
 			       summed->bytes, (__u32)length))
-		return 0;
+		return DAMAGED;
 	summed->bytes[length] = 0;
 	summed->bytes[length + 1] = 0;
 	summed->bytes[length + 2] = 0;
@@ -154,9 +173,67 @@ __noinline int is_undamaged(struct __sk_buff *skb)
 		sum = bpf_csum_diff(0, 0, (__be32 *)(summed->bytes + at),
 				    (__u32)piece, (__wsum)sum);
 		if (sum < 0)
-			return 0;
+			return DAMAGED;
 	}
-	return fold(sum) == 0xffff;
+	return fold(sum) == 0xffff ? WHOLE : DAMAGED;
+}
+
+/*
+ * Is the checksum still to be made, as the bare sum says? Of such a packet the
+ * kernel leaves it as it is when something in it is replaced; of one that came
+ * with this sum from outside, which is wrong, it does not.
+ */
+static __always_inline bool is_sum_to_come(struct __sk_buff *skb,
+					   const struct look *look)
+{
+	const __u32 at =
+		look->data - look->segment.tcp.doff * 4 + TCP_CHECKSUM_AT;
+	const __u16 before = look->segment.tcp.check;
+	__u16 after;
+
+	if (bpf_l4_csum_replace(skb, at, 0, 1, sizeof(after)) ||
+	    bpf_skb_load_bytes(skb, at, &after, sizeof(after)))
+		return false;
+	if (after == before)
+		return true;
+	bpf_skb_store_bytes(skb, at, &before, sizeof(before), 0);
+	return false;
+}
+
+/* IPv4's header has a checksum of its own, which is looked at behind us. */
+__noinline int is_header_undamaged(struct __sk_buff *skb)
+{
+	struct at_hand *at_hand = find_at_hand();
+	struct summed *summed;
+	const struct look *look;
+	__u32 key = 0, size;
+	__s64 sum;
+
+	summed = bpf_map_lookup_elem(&segment_summed, &key);
+	if (!at_hand || !summed)
+		return 0;
+	if (skb->protocol != bpf_htons(ETH_P_IP))
+		return 1;
+	look = &at_hand->look;
+	size = look->segment.tcp_offset & 0x3c;
+	if (size < sizeof(struct iphdr) ||
+	    bpf_skb_load_bytes(skb,
+			       look->data - look->segment.tcp.doff * 4 -
+				       look->segment.tcp_offset,
+			       summed->bytes, size))
+		return 0;
+	sum = bpf_csum_diff(0, 0, (__be32 *)summed->bytes, size, 0);
+	return sum >= 0 && fold(sum) == 0xffff;
+}
+
+/* Would the web server's socket get to see it? */
+static __always_inline bool is_undamaged(struct __sk_buff *skb,
+					 const struct look *look)
+{
+	const int sum = health(skb);
+
+	return (sum == WHOLE || (sum == BARE && is_sum_to_come(skb, look))) &&
+	       is_header_undamaged(skb);
 }
 
 static __always_inline bool send_event(struct handoff_event *event)
@@ -171,18 +248,18 @@ static __always_inline bool send_event(struct handoff_event *event)
 				   BPF_RB_FORCE_WAKEUP);
 }
 
-static __always_inline bool ring_has_room(void)
+static __always_inline bool ring_has_room(__u64 room)
 {
-	return bpf_ringbuf_query(&handoff_events, BPF_RB_AVAIL_DATA) +
-		       RING_ROOM <
+	return bpf_ringbuf_query(&handoff_events, BPF_RB_AVAIL_DATA) + room <
 	       RING_SIZE;
 }
 
 /*
- * Make the segment the RST that takes the web server's socket away: the flag,
- * and, where it begins with bytes that are there already, the number. What is
- * in it besides is not read. The checksum follows, so that the sum over all
- * stays what it was.
+ * Make the segment the RST that takes the web server's socket away: the number,
+ * where it begins with bytes that are there already, and the flags. What is in
+ * it besides is not read; nor are the options, since a request socket minds an
+ * old timestamp, and conntrack a RST with FIN or URG. The checksum follows, so
+ * that the sum over all stays what it was.
  */
 static __always_inline bool make_reset(struct __sk_buff *skb,
 				       const struct look *look,
@@ -191,12 +268,12 @@ static __always_inline bool make_reset(struct __sk_buff *skb,
 	const __u32 tcp = look->data - look->segment.tcp.doff * 4;
 	const __be32 old = look->segment.tcp.seq;
 	const __be32 new = bpf_htonl(event->receive_next);
-	__be16 flags, reset;
+	const __be16 reset = bpf_htons(TCP_PLAIN_RESET);
+	__be16 flags;
 
-	if (bpf_skb_load_bytes(skb, tcp + TCP_FLAGS_AT, &flags, sizeof(flags)))
-		return false;
-	reset = (flags & ~bpf_htons(TCP_PSH)) | bpf_htons(TCP_RST);
-	return !bpf_l4_csum_replace(skb, tcp + TCP_CHECKSUM_AT, old, new, 4) &&
+	return !bpf_skb_load_bytes(skb, tcp + TCP_FLAGS_AT, &flags,
+				   sizeof(flags)) &&
+	       !bpf_l4_csum_replace(skb, tcp + TCP_CHECKSUM_AT, old, new, 4) &&
 	       !bpf_skb_store_bytes(skb, tcp + TCP_SEQUENCE_AT, &new,
 				    sizeof(new), 0) &&
 	       !bpf_l4_csum_replace(skb, tcp + TCP_CHECKSUM_AT, flags, reset,
@@ -205,13 +282,23 @@ static __always_inline bool make_reset(struct __sk_buff *skb,
 				    sizeof(reset), 0);
 }
 
-/* The flow was given up, or is being moved and comes twice. */
-static __always_inline bool is_left_alone(const struct look *look, __u64 now)
+/* Was this very connection given up? Then its socket should not be there, and
+ * the first time that it is the supervisor is told so. */
+static __always_inline bool is_given_up(struct handoff_event *event, __u64 now)
 {
-	const struct handoff_move *move =
-		bpf_map_lookup_elem(&handoff_moves, &look->flow);
+	struct handoff_move *move =
+		bpf_map_lookup_elem(&handoff_given_up, &event->flow);
 
-	return move && (now < move->until_ns || now < move->alone_until_ns);
+	if (!move || now >= move->until_ns ||
+	    move->send_next != event->send_next)
+		return false;
+	if (!move->told) {
+		move->told = 1;
+		event->kind = HANDOFF_STANDS;
+		event->length = 0;
+		send_event(event);
+	}
+	return true;
 }
 
 static __always_inline bool is_for_this_host(struct __sk_buff *skb,
@@ -235,16 +322,47 @@ static __always_inline void describe(struct handoff_event *event,
 	event->send_next = bpf_ntohl(tcp->ack_seq);
 }
 
-static __always_inline enum handoff_verdict may_take(const struct look *look,
-						     __u64 now)
+/* The connection lies elsewhere, or anybody says so without one: only as often
+ * as the supervisor can ask whether it is true. */
+static __always_inline void tell_of_nobody(struct __sk_buff *skb,
+					   const struct look *look,
+					   struct handoff_event *event,
+					   __u64 now)
 {
+	if (!is_for_this_host(skb, look) ||
+	    !take_token(&all_elsewhere, now, ELSEWHERE_A_SECOND,
+			ELSEWHERE_AT_ONCE))
+		return;
+	event->kind = HANDOFF_NOBODY;
+	event->length = 0;
+	send_event(event);
+}
+
+/* May the challenge at hand be taken, and from where? What anybody can send
+ * without a connection uses up no limit. */
+static __always_inline enum handoff_verdict
+may_take(struct __sk_buff *skb, const struct look *look,
+	 struct first_flight *flight, __u64 now)
+{
+	struct handoff_event *event = &flight->event;
+	enum handoff_verdict verdict;
+
 	if (now >= lease_until || now >= program_switch.supervised_until_ns)
 		return HANDOFF_NOT_TAKING;
-	if (is_left_alone(look, now))
+	if (!is_undamaged(skb, look))
+		return HANDOFF_DAMAGED;
+	describe(event, skb, look);
+	verdict = (enum handoff_verdict)read_socket(skb);
+	if (verdict == HANDOFF_NO_SOCKET)
+		tell_of_nobody(skb, look, event, now);
+	if (verdict != HANDOFF_TAKEN)
+		return verdict;
+	if (is_given_up(event, now))
 		return HANDOFF_LEFT_ALONE;
 	if (!is_within_limits(&look->flow.client, now))
 		return HANDOFF_LIMITED;
-	return HANDOFF_TAKEN;
+	return has_each_extension_once(flight) ? HANDOFF_TAKEN
+					       : HANDOFF_ORDINARY;
 }
 
 /* Take the challenge that is at hand. */
@@ -260,32 +378,24 @@ __noinline int take(struct __sk_buff *skb)
 	if (!at_hand)
 		return HANDOFF_NO_ROOM;
 	look = &at_hand->look;
+	event = &at_hand->flight.event;
 	if (program_switch.only_listed_names &&
 	    !is_name_listed(&at_hand->flight))
 		return HANDOFF_OTHER_NAME;
-	verdict = may_take(look, now);
-	if (verdict != HANDOFF_TAKEN)
-		return verdict;
-	if (!is_undamaged(skb))
-		return HANDOFF_DAMAGED;
-	event = &at_hand->flight.event;
-	describe(event, skb, look);
-	verdict = (enum handoff_verdict)read_socket(skb);
-	if (verdict == HANDOFF_NO_SOCKET && is_for_this_host(skb, look)) {
-		event->kind = HANDOFF_NOBODY;
-		event->length = 0;
-		send_event(event);
-	}
+	verdict = may_take(skb, look, &at_hand->flight, now);
 	if (verdict != HANDOFF_TAKEN)
 		return verdict;
 	event->kind = HANDOFF_TAKE;
-	event->seen_ns = bpf_ktime_get_ns();
+	event->seen_ns = bpf_ktime_get_ns() + (__u64)config.clock_offset_ns;
 	event->send_window =
 		bpf_ntohs(look->segment.tcp.window)
 		<< (event->window_scaling ? event->send_window_scale : 0);
 	move.until_ns = now + MOVE_NS;
-	if (!ring_has_room() ||
-	    bpf_map_update_elem(&handoff_moves, &look->flow, &move, BPF_ANY))
+	move.send_next = event->send_next;
+	/* Another CPU may have the same segment. */
+	if (!ring_has_room(RING_ROOM) ||
+	    bpf_map_update_elem(&handoff_moves, &look->flow, &move,
+				BPF_NOEXIST))
 		return HANDOFF_NO_ROOM;
 	moving_until_ns = move.until_ns;
 	/* In this order: without the RST nothing has happened yet, and without
@@ -294,7 +404,7 @@ __noinline int take(struct __sk_buff *skb)
 		bpf_map_delete_elem(&handoff_moves, &look->flow);
 		return HANDOFF_NO_ROOM;
 	}
-	bpf_map_delete_elem(&kept_flights, &look->flow);
+	/* What is kept of the flight stays: the segment may come again. */
 	return HANDOFF_TAKEN;
 }
 
@@ -312,7 +422,7 @@ static __always_inline void decide(struct __sk_buff *skb,
 			bpf_map_delete_elem(&kept_flights, &at_hand->look.flow);
 	} else if (verdict == TOO_LONG) {
 		count(skb, HANDOFF_TOO_LONG);
-	} else if (is_undamaged(skb)) {
+	} else if (health(skb) != DAMAGED) {
 		count(skb, HANDOFF_UNDECIDED);
 		keep(&at_hand->look, &at_hand->flight, now);
 	}
@@ -354,6 +464,9 @@ __noinline int look_again(struct __sk_buff *skb)
 	    front->event.sequence + front->event.length)
 		return 0;
 	bring_back(&at_hand->flight, kept);
+	/* Meanwhile another flight may have got its room. */
+	if (bpf_map_lookup_elem(&kept_flights, &at_hand->look.flow) != kept)
+		return 0;
 	if (load_data(skb, &at_hand->look, &at_hand->flight,
 		      at_hand->flight.event.length)) {
 		decide(skb, at_hand, clock_ns());
@@ -379,9 +492,11 @@ __noinline int hold_back(struct __sk_buff *skb)
 	look = &at_hand->look;
 	flight = &at_hand->flight;
 	move = bpf_map_lookup_elem(&handoff_moves, &look->flow);
-	if (!move || clock_ns() >= move->until_ns || look->segment.tcp.rst)
+	if (!move || clock_ns() >= move->until_ns || look->segment.tcp.rst ||
+	    move->send_next != bpf_ntohl(look->segment.tcp.ack_seq))
 		return TCX_NEXT;
-	if (look->length && load_data(skb, look, flight, 0)) {
+	if (look->length && ring_has_room(RING_ROOM_FOR_MORE) &&
+	    load_data(skb, look, flight, 0)) {
 		describe(&flight->event, skb, look);
 		flight->event.kind = HANDOFF_MORE;
 		flight->event.sequence = look->sequence;
@@ -391,43 +506,44 @@ __noinline int hold_back(struct __sk_buff *skb)
 	return TC_ACT_SHOT;
 }
 
-/* Does the network header lie @link bytes from the packet's beginning? The
- * segment's own ports and numbers tell. */
-static __always_inline bool
-is_linked_by(struct __sk_buff *skb, const struct segment *segment, __u32 link)
+/* Does the network header lie @link bytes from the packet's beginning? Its
+ * first bytes tell: no sender can put the same in front of it. */
+static __always_inline bool is_linked_by(struct __sk_buff *skb,
+					 const __u32 *header, __u32 link)
 {
-	const struct tcphdr *tcp = &segment->tcp;
-	__be32 words[3];
+	__u32 words[3];
 
-	return !bpf_skb_load_bytes(skb, link + segment->tcp_offset, words,
-				   sizeof(words)) &&
-	       words[0] == *(const __be32 *)tcp && words[1] == tcp->seq &&
-	       words[2] == tcp->ack_seq;
+	return !bpf_skb_load_bytes(skb, link, words, sizeof(words)) &&
+	       words[0] == header[0] && words[1] == header[1] &&
+	       words[2] == header[2];
 }
 
 /* Bytes are read from the packet's beginning on: what lies in fragments is not
  * to be had otherwise. */
-static __always_inline bool find_data(struct __sk_buff *skb, struct look *look)
+static __always_inline bool find_data(struct __sk_buff *skb, struct look *look,
+				      int family)
 {
 	const struct segment *segment = &look->segment;
+	const __u32 *header = family == AF_INET ? (const __u32 *)&segment->ipv4
+						: (const __u32 *)&segment->ipv6;
 	__u32 link = sizeof(struct ethhdr);
 
 	if (!segment->ethernet) {
 		/* None; Ethernet, with a VLAN tag; what a tunnel took off
 		 * (before 5.11), without and with Ethernet. */
-		if (is_linked_by(skb, segment, 0))
+		if (is_linked_by(skb, header, 0))
 			link = 0;
-		else if (is_linked_by(skb, segment, 14))
+		else if (is_linked_by(skb, header, 14))
 			link = 14;
-		else if (is_linked_by(skb, segment, 18))
+		else if (is_linked_by(skb, header, 18))
 			link = 18;
-		else if (is_linked_by(skb, segment, 20))
+		else if (is_linked_by(skb, header, 20))
 			link = 20;
-		else if (is_linked_by(skb, segment, 40))
+		else if (is_linked_by(skb, header, 40))
 			link = 40;
-		else if (is_linked_by(skb, segment, 34))
+		else if (is_linked_by(skb, header, 34))
 			link = 34;
-		else if (is_linked_by(skb, segment, 54))
+		else if (is_linked_by(skb, header, 54))
 			link = 54;
 		else
 			return false;
@@ -456,11 +572,13 @@ static __always_inline bool bring_to_hand(const struct look *look, int family)
 /* Is any connection on its way to a new socket? */
 static __always_inline bool is_moving(void)
 {
-	if (!moving_until_ns)
+	const __u64 until = moving_until_ns;
+
+	if (until == moved_until_ns)
 		return false;
-	if (clock_ns() < moving_until_ns)
+	if (clock_ns() < until)
 		return true;
-	moving_until_ns = 0;
+	moved_until_ns = until;
 	return false;
 }
 
@@ -486,13 +604,14 @@ static __always_inline int look_at(struct __sk_buff *skb, struct look *look,
 	const struct tcphdr *tcp = &look->segment.tcp;
 	const int length = payload_length(&look->segment, family);
 
-	if (tcp->syn || !tcp->ack || length < 0)
+	if (tcp->syn || !tcp->ack || length < 0 || tcp->doff < sizeof(*tcp) / 4)
 		return TCX_NEXT;
-	if (!moving_until_ns && (length == 0 || !program_switch.enabled))
+	if (moving_until_ns == moved_until_ns &&
+	    (length == 0 || !program_switch.enabled))
 		return TCX_NEXT;
 	look->length = (__u32)length;
 	look->sequence = bpf_ntohl(tcp->seq);
-	if (!find_data(skb, look))
+	if (!find_data(skb, look, family))
 		return TCX_NEXT;
 	if (is_moving()) {
 		bring_to_hand(look, family);

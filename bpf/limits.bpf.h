@@ -17,6 +17,10 @@
 #define NETWORK_MOVES_A_SECOND 50
 #define NETWORK_MOVES_AT_ONCE  100
 #define NETWORKS	       4096
+/* Challenges whose connection is not here; each costs a question to
+ * conntrack. */
+#define ELSEWHERE_A_SECOND 100
+#define ELSEWHERE_AT_ONCE  50
 
 /* When the last token is used up, at the rate that is allowed. */
 struct token_bucket {
@@ -31,6 +35,7 @@ struct {
 } networks SEC(".maps");
 
 static struct token_bucket all_networks SEC(".data.program");
+static struct token_bucket all_elsewhere SEC(".data.program");
 
 /* The names whose challenges are taken, if not all are. */
 struct {

@@ -83,8 +83,11 @@ enum handoff_event_kind {
 	HANDOFF_TAKE,
 	/* More of a connection that is being moved. */
 	HANDOFF_MORE,
-	/* A challenge for this host, and no socket for it here. */
+	/* A challenge for this host, and no socket of it here. */
 	HANDOFF_NOBODY,
+	/* The web server's socket of a connection that was given up still
+	 * stands: the RST did not get there. */
+	HANDOFF_STANDS,
 };
 
 /* Numbers are in host byte order, but for addresses and ports. Only the first
@@ -105,7 +108,7 @@ struct handoff_event {
 	__u32 ifindex;
 	/* Of the web server's socket, or 0. */
 	__u32 bound_ifindex;
-	/* bpf_ktime_get_ns() when the segment came. */
+	/* CLOCK_MONOTONIC, when the segment came. */
 	__u64 seen_ns;
 	/* The sequence number of the first of the bytes, of the segment that
 	 * decided, and of our own next byte; the next byte that the web
@@ -127,11 +130,14 @@ struct handoff_event {
 	__u8 bytes[2 * HANDOFF_BYTES];
 };
 
-/* A connection that is being moved: its segments are kept from the port until
- * then, unless it could not be moved and is left alone. CLOCK_MONOTONIC. */
+/* A connection that is being moved, whose segments are kept from the port until
+ * then; or one that could not be moved, and is left alone until then. Another
+ * connection of the same names has another number of ours. CLOCK_MONOTONIC. */
 struct handoff_move {
 	__u64 until_ns;
-	__u64 alone_until_ns;
+	__u32 send_next;
+	/* Not 0: HANDOFF_STANDS has been said. */
+	__u32 told;
 };
 
 #define HANDOFF_MOVES 1024

@@ -13,7 +13,8 @@
 
 #include "bpf/first_flight.bpf.h"
 
-#define NS_PER_MS 1000000
+#define NS_PER_MS	 1000000
+#define TCP_OPTIONS_MOST 40
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -44,13 +45,23 @@ static __always_inline bool stands_here(const struct tcp_sock *tcp,
 	       received < event->length;
 }
 
+/* Is there room in the window for the RST, with all that is in the segment?
+ * From 6.17 on it is not heeded otherwise. */
+static __always_inline bool may_reset(const struct tcp_sock *tcp,
+				      const struct look *look)
+{
+	const __u32 room = tcp->rcv_wup + tcp->rcv_wnd - tcp->rcv_nxt;
+
+	return (__s32)room >= (__s32)(look->length + TCP_OPTIONS_MOST);
+}
+
 static __always_inline enum handoff_verdict
 read_established(struct bpf_sock *sk, const struct look *look,
 		 struct handoff_event *event)
 {
 	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
 
-	if (!tcp || !stands_here(tcp, look, event))
+	if (!tcp || !stands_here(tcp, look, event) || !may_reset(tcp, look))
 		return HANDOFF_UNFIT_SOCKET;
 	if (bpf_core_field_exists(tcp->is_mptcp) && tcp->is_mptcp)
 		return HANDOFF_UNFIT_SOCKET;
@@ -147,7 +158,10 @@ __noinline int read_named_socket(struct __sk_buff *skb)
 	if (!sk)
 		return HANDOFF_NO_SOCKET;
 	event->bound_ifindex = sk->bound_dev_if;
-	if (sk->state == BPF_TCP_ESTABLISHED)
+	/* The listener alone says nothing of the connection. */
+	if (sk->state == BPF_TCP_LISTEN)
+		verdict = HANDOFF_NO_SOCKET;
+	else if (sk->state == BPF_TCP_ESTABLISHED)
 		verdict = read_established(sk, &at_hand->look, event);
 	else if (sk->state == BPF_TCP_NEW_SYN_RECV)
 		verdict = read_request(sk, &at_hand->look, event);

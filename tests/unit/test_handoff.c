@@ -14,18 +14,24 @@
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/if_tun.h>
 #include <linux/sockios.h>
+#include <net/ethernet.h>
 #include <net/if.h>
+#include <netpacket/packet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -48,6 +54,9 @@ struct scene {
 	int first_ns;
 	unsigned int ifindex;
 	int web[2];
+	/* For packets that no kernel has made, and where they go. */
+	int wire;
+	struct sockaddr_ll outside;
 	struct handoff handoff;
 	struct tc_attachment attachment;
 	struct program_switch program_switch;
@@ -145,6 +154,25 @@ static void unload(struct scene *scene)
 	handoff_unload(&scene->handoff);
 }
 
+static void open_wire(struct scene *scene)
+{
+	struct ifreq outside = { .ifr_name = "outside" };
+
+	enter(scene->host_ns);
+	assert_int_equal(ioctl(scene->web[0], SIOCGIFHWADDR, &outside), 0);
+	enter(scene->client_ns);
+	scene->outside = (struct sockaddr_ll){
+		.sll_family = AF_PACKET,
+		.sll_protocol = htons(ETH_P_IP),
+		.sll_ifindex = (int)if_nametoindex("far"),
+		.sll_halen = ETH_ALEN,
+	};
+	memcpy(scene->outside.sll_addr, outside.ifr_hwaddr.sa_data, ETH_ALEN);
+	scene->wire = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	assert_true(scene->wire >= 0);
+	enter(scene->host_ns);
+}
+
 static int open_scene(void **state)
 {
 	static const struct domain_list all;
@@ -181,6 +209,7 @@ static int open_scene(void **state)
 		scene->web[i] = try_to_listen(families[i], SERVICE_PORT);
 		assert_true(scene->web[i] >= 0);
 	}
+	open_wire(scene);
 	load(scene, &all);
 	return 0;
 }
@@ -192,6 +221,7 @@ static int close_scene(void **state)
 	enter(scene->host_ns);
 	unload(scene);
 	close_fd_at(&scene->handed);
+	close_fd_at(&scene->wire);
 	for (size_t i = 0; i < ARRAY_SIZE(families); i++)
 		close_fd_at(&scene->web[i]);
 	enter(scene->first_ns);
@@ -336,6 +366,7 @@ static void leaves_visitors_alone(void **state)
 	static const struct hello_spec specs[] = {
 		{ .protocols = browser, .server_name = "example.org" },
 		{ .server_name = "example.org", .padding = 3000 },
+		{ .protocols = acme, .padding = 10, .padding_twice = true },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
@@ -348,7 +379,7 @@ static void leaves_visitors_alone(void **state)
 		}
 	}
 	assert_int_equal(scene->handed_count, 0);
-	assert_int_equal(counted(scene, HANDOFF_ORDINARY), 4);
+	assert_int_equal(counted(scene, HANDOFF_ORDINARY), 6);
 	assert_int_equal(counted(scene, HANDOFF_TAKEN), 0);
 }
 
@@ -624,22 +655,47 @@ static void lets_the_web_server_restart(void **state)
 	}
 }
 
+static bool is_empty(int map_fd)
+{
+	struct handoff_flow flow;
+
+	return bpf_map_get_next_key(map_fd, NULL, &flow) < 0;
+}
+
+/* In one segment and in several. */
 static void gives_up_where_a_firewall_drops_the_reset(void **state)
 {
+	static const size_t padding[] = { 0, 2000 };
 	struct scene *scene = *state;
-	const struct hello *hello = challenge();
-	cleanup_fd int client = visit(scene, AF_INET);
 
 	run("nft 'table inet filter { chain input { type filter hook input "
 	    "priority 0; tcp flags & rst == rst drop; }; }'");
-	send_all(client, hello->bytes, hello->length);
-	handoff_receive(&scene->handoff);
-	assert_int_equal(scene->handed_count, 0);
-	assert_int_equal(scene->handoff.failed, 1);
-	assert_int_equal(scene->handoff.failed_err, -EADDRNOTAVAIL);
-	/* The client sends it again, to the web server. */
-	expect_at_web(scene, AF_INET, client, hello);
-	assert_int_equal(counted(scene, HANDOFF_LEFT_ALONE), 1);
+	for (size_t i = 0; i < ARRAY_SIZE(padding); i++) {
+		const struct hello *hello = build(&(struct hello_spec){
+			.protocols = acme, .padding = padding[i] });
+		cleanup_fd int client = visit(scene, AF_INET);
+
+		send_in_pieces(scene, client, hello, 1400);
+		handoff_receive(&scene->handoff);
+		assert_int_equal(scene->handed_count, 0);
+		assert_int_equal(scene->handoff.failed, i + 1);
+		assert_int_equal(scene->handoff.failed_err, -EADDRNOTAVAIL);
+		/* The client sends it again, to the web server. */
+		expect_at_web(scene, AF_INET, client, hello);
+		handoff_receive(&scene->handoff);
+		assert_int_equal(counted(scene, HANDOFF_LEFT_ALONE), i + 1);
+		assert_int_equal(scene->handoff.resets_lost, i + 1);
+		assert_true(is_empty(scene->handoff.moves_fd));
+	}
+}
+
+/* As a container engine does it: to where nobody expects it. */
+static void serve_by_nat(struct scene *scene)
+{
+	run("nft 'table ip nat { chain pre { type nat hook prerouting priority "
+	    "dstnat; tcp dport 443 redirect to :8443; }; }'");
+	close_fd_at(&scene->web[0]);
+	scene->web[0] = try_to_listen(AF_INET, 8443);
 }
 
 static void tells_of_challenges_without_a_socket(void **state)
@@ -648,11 +704,7 @@ static void tells_of_challenges_without_a_socket(void **state)
 	const struct hello *hello = challenge();
 	cleanup_fd int client = -1;
 
-	/* As a container engine does: to where nobody of this host is. */
-	run("nft 'table ip nat { chain pre { type nat hook prerouting priority "
-	    "dstnat; tcp dport 443 redirect to :8443; }; }'");
-	close_fd_at(&scene->web[0]);
-	scene->web[0] = try_to_listen(AF_INET, 8443);
+	serve_by_nat(scene);
 	client = visit(scene, AF_INET);
 	send_all(client, hello->bytes, hello->length);
 	expect_at_web(scene, AF_INET, client, hello);
@@ -667,10 +719,7 @@ static void takes_behind_nat_of_this_host(void **state)
 	const struct handoff_translation to = { .port = htons(8443) };
 	cleanup_fd int client = -1;
 
-	run("nft 'table ip nat { chain pre { type nat hook prerouting priority "
-	    "dstnat; tcp dport 443 redirect to :8443; }; }'");
-	close_fd_at(&scene->web[0]);
-	scene->web[0] = try_to_listen(AF_INET, 8443);
+	serve_by_nat(scene);
 	assert_int_equal(handoff_translate(&scene->handoff, &to, 1), 0);
 	client = visit(scene, AF_INET);
 	send_all(client, hello->bytes, hello->length);
@@ -699,6 +748,419 @@ static void is_still_known_to_conntrack(void **state)
 	exchange(client, scene->handed);
 }
 
+/* A segment that no kernel has made. */
+struct forged {
+	uint16_t client_port;
+	uint32_t sequence;
+	uint32_t acknowledged;
+	uint8_t flags;
+	/* 0 for none. */
+	uint32_t timestamp;
+	/* The sum of the names alone, as if the rest were still to be added. */
+	bool bare_sum;
+	bool damaged_header;
+	const struct hello *hello;
+	/* Of the hello that it carries. */
+	size_t length;
+};
+
+#define FORGED_SYN 0x02
+#define FORGED_FIN 0x01
+#define FORGED_ACK 0x10
+#define FORGED_URG 0x20
+
+static uint32_t add_up(uint32_t sum, const void *bytes, size_t length)
+{
+	const uint8_t *byte = bytes;
+
+	for (size_t i = 0; i < length; i++)
+		sum += i % 2 ? byte[i] : (uint32_t)byte[i] << 8;
+	while (sum >> 16)
+		sum = (sum & 0xffff) + (sum >> 16);
+	return sum;
+}
+
+static void put(uint8_t *to, uint32_t value, size_t size)
+{
+	while (size-- > 0) {
+		to[size] = (uint8_t)value;
+		value >>= 8;
+	}
+}
+
+/* From 192.0.2.2 to the service at 192.0.2.1. */
+static size_t forge(const struct forged *forged, uint8_t *packet)
+{
+	static const uint8_t ip[] = { 0x45, 0, 0,   0, 0, 1, 0x40, 0, 64, 6,
+				      0,    0, 192, 0, 2, 2, 192,  0, 2,  1 };
+	const size_t header = forged->timestamp ? 32 : 20;
+	const size_t length = header + forged->length;
+	uint8_t *tcp = packet + sizeof(ip);
+	uint32_t sum;
+
+	memset(packet, 0, sizeof(ip) + header);
+	memcpy(packet, ip, sizeof(ip));
+	put(packet + 2, (uint32_t)(sizeof(ip) + length), 2);
+	sum = add_up(0, packet, sizeof(ip));
+	put(packet + 10, (~sum & 0xffff) ^ forged->damaged_header, 2);
+	put(tcp, forged->client_port, 2);
+	put(tcp + 2, SERVICE_PORT, 2);
+	put(tcp + 4, forged->sequence, 4);
+	put(tcp + 8, forged->acknowledged, 4);
+	tcp[12] = (uint8_t)(header / 4 << 4);
+	tcp[13] = forged->flags;
+	put(tcp + 14, 500, 2);
+	if (forged->timestamp) {
+		put(tcp + 20, 0x0101080a, 4);
+		put(tcp + 24, forged->timestamp, 4);
+	}
+	if (forged->length)
+		memcpy(tcp + header, forged->hello->bytes, forged->length);
+	sum = add_up(6 + (uint32_t)length, packet + 12, 8);
+	if (!forged->bare_sum)
+		sum = ~add_up(sum, tcp, length);
+	put(tcp + 16, sum & 0xffff, 2);
+	return sizeof(ip) + length;
+}
+
+static void send_forged(const struct scene *scene, const struct forged *forged)
+{
+	uint8_t packet[2048];
+	size_t length = forge(forged, packet);
+
+	assert_int_equal(sendto(scene->wire, packet, length, 0,
+				(const struct sockaddr *)&scene->outside,
+				sizeof(scene->outside)),
+			 length);
+}
+
+/* The client's next hello, as it would send it itself. */
+static struct forged next_of(int client, const struct hello *hello)
+{
+	struct forged forged = { .flags = FORGED_ACK,
+				 .hello = hello,
+				 .length = hello->length };
+	struct sockaddr_in address = { 0 };
+	socklen_t size = sizeof(address);
+	uint32_t *const numbers[] = { &forged.acknowledged, &forged.sequence };
+	int value = TCP_REPAIR_ON;
+
+	getsockname(client, (struct sockaddr *)&address, &size);
+	forged.client_port = ntohs(address.sin_port);
+	assert_int_equal(setsockopt(client, IPPROTO_TCP, TCP_REPAIR, &value,
+				    sizeof(value)),
+			 0);
+	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
+		value = i ? TCP_SEND_QUEUE : TCP_RECV_QUEUE;
+		size = sizeof(*numbers[i]);
+		setsockopt(client, IPPROTO_TCP, TCP_REPAIR_QUEUE, &value,
+			   sizeof(value));
+		getsockopt(client, IPPROTO_TCP, TCP_QUEUE_SEQ, numbers[i],
+			   &size);
+	}
+	value = TCP_REPAIR_OFF_NO_WP;
+	setsockopt(client, IPPROTO_TCP, TCP_REPAIR, &value, sizeof(value));
+	return forged;
+}
+
+/* What any packet that claims to be one could bring about. */
+static void heeds_no_segment_without_a_connection(void **state)
+{
+	struct scene *scene = *state;
+	struct forged forged = { .flags = FORGED_ACK, .acknowledged = 1 };
+	cleanup_fd int client = -1;
+
+	serve_by_nat(scene);
+	/* One that has been ended. */
+	client = visit(scene, AF_INET);
+	forged = next_of(client, challenge());
+	close(accept_at_web(scene, AF_INET));
+	close_fd_at(&client);
+	usleep(100000);
+	send_forged(scene, &forged);
+	for (int i = 0; i < 700; i++) {
+		forged.client_port = (uint16_t)(2000 + i);
+		send_forged(scene, &forged);
+	}
+	handoff_receive(&scene->handoff);
+	assert_int_equal(scene->handoff.nobody, 0);
+	assert_int_equal(counted(scene, HANDOFF_NO_SOCKET), 701);
+	close_fd_at(&scene->web[0]);
+	scene->web[0] = try_to_listen(AF_INET, SERVICE_PORT);
+	run("nft delete table ip nat");
+	/* Nor does it use up what a challenge needs. */
+	client = visit(scene, AF_INET);
+	send_all(client, forged.hello->bytes, forged.hello->length);
+	expect_taken(scene, AF_INET, client, forged.hello);
+}
+
+/* Else its RST would not be heeded either. */
+static void takes_nothing_that_is_damaged(void **state)
+{
+	struct scene *scene = *state;
+	const struct hello *hello = challenge();
+	cleanup_fd int client = visit(scene, AF_INET);
+	struct forged forged = next_of(client, hello);
+
+	forged.bare_sum = true;
+	send_forged(scene, &forged);
+	forged.bare_sum = false;
+	forged.damaged_header = true;
+	send_forged(scene, &forged);
+	handoff_receive(&scene->handoff);
+	assert_int_equal(counted(scene, HANDOFF_DAMAGED), 2);
+	assert_int_equal(scene->handoff.failed, 0);
+	/* They have left no trace. */
+	send_all(client, hello->bytes, hello->length);
+	expect_taken(scene, AF_INET, client, hello);
+}
+
+static void expect_forged_is_taken(struct scene *scene, int client,
+				   const struct forged *forged)
+{
+	send_forged(scene, forged);
+	handoff_receive(&scene->handoff);
+	assert_int_equal(scene->handoff.failed, 0);
+	assert_true(scene->handed >= 0);
+	expect_bytes(scene->handed, forged->hello->bytes,
+		     forged->hello->length);
+	close_fd_at(&scene->handed);
+	close(client);
+}
+
+/* Behind a firewall that looks at flags. */
+static void resets_whatever_flags_a_hello_has(void **state)
+{
+	static const uint8_t flags[] = { FORGED_FIN, FORGED_URG,
+					 FORGED_FIN | FORGED_URG };
+	struct scene *scene = *state;
+
+	run("nft 'table inet filter { chain input { type filter hook input "
+	    "priority 0; ct state invalid drop; }; }'");
+	for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
+		const int client = visit(scene, AF_INET);
+		struct forged forged = next_of(client, challenge());
+
+		forged.flags |= flags[i];
+		expect_forged_is_taken(scene, client, &forged);
+	}
+}
+
+/* To a socket that is none yet, which minds it. */
+static void resets_whatever_time_a_hello_tells(void **state)
+{
+	struct scene *scene = *state;
+	const int seconds = 5;
+	struct forged forged;
+	int client;
+
+	setsockopt(scene->web[0], IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds,
+		   sizeof(seconds));
+	client = visit(scene, AF_INET);
+	forged = next_of(client, challenge());
+	{
+		socklen_t size = sizeof(forged.timestamp);
+
+		getsockopt(client, IPPROTO_TCP, TCP_TIMESTAMP,
+			   &forged.timestamp, &size);
+	}
+	forged.timestamp -= 100000;
+	expect_forged_is_taken(scene, client, &forged);
+}
+
+/* The name is taken before we get to it, time and again. */
+static void is_not_kept_busy_by_names_that_are_taken(void **state)
+{
+	struct scene *scene = *state;
+	int clients[40];
+	uint64_t began;
+
+	for (size_t i = 0; i < ARRAY_SIZE(clients); i++) {
+		struct forged forged;
+
+		clients[i] = visit(scene, AF_INET);
+		forged = next_of(clients[i], challenge());
+		send_forged(scene, &forged);
+		forged.flags = FORGED_SYN;
+		forged.length = 0;
+		forged.sequence += 100000;
+		send_forged(scene, &forged);
+	}
+	began = monotonic_ns();
+	handoff_receive(&scene->handoff);
+	assert_in_range(monotonic_ns() - began, 0, 200 * NS_PER_MS);
+	assert_int_equal(scene->handoff.failed, ARRAY_SIZE(clients));
+	assert_int_equal(scene->handoff.failed_err, -EADDRNOTAVAIL);
+	assert_true(is_empty(scene->handoff.moves_fd));
+	for (size_t i = 0; i < ARRAY_SIZE(clients); i++)
+		close(clients[i]);
+	/* And no firewall is suspected. */
+	handoff_receive(&scene->handoff);
+	assert_int_equal(scene->handoff.resets_lost, 0);
+}
+
+/* Nobody makes a socket of the first one, whose client has gone. */
+static void keeps_nothing_of_a_new_connection_from_the_port(void **state)
+{
+	struct scene *scene = *state;
+	const struct hello *hello =
+		build(&(struct hello_spec){ .protocols = browser });
+	const struct sockaddr_in from = { .sin_family = AF_INET,
+					  .sin_port = htons(4711) };
+	struct sockaddr_storage address;
+	socklen_t length = host_address(AF_INET, SERVICE_PORT, &address);
+	const uint64_t began = monotonic_ns();
+	int client = -1;
+
+	for (int i = 0; i < 2; i++) {
+		const int repair = TCP_REPAIR_ON;
+		const int on = 1;
+
+		enter(scene->client_ns);
+		client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		setsockopt(client, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+		assert_int_equal(bind(client, (const struct sockaddr *)&from,
+				      sizeof(from)),
+				 0);
+		assert_int_equal(
+			connect(client, (struct sockaddr *)&address, length),
+			0);
+		enter(scene->host_ns);
+		if (i)
+			break;
+		send_all(client, challenge()->bytes, challenge()->length);
+		assert_int_equal(counted(scene, HANDOFF_TAKEN), 1);
+		/* So that nothing is sent when it is closed. */
+		setsockopt(client, IPPROTO_TCP, TCP_REPAIR, &repair,
+			   sizeof(repair));
+		close(client);
+		close(accept_at_web(scene, AF_INET));
+	}
+	hello = build(&(struct hello_spec){ .protocols = browser });
+	send_all(client, hello->bytes, hello->length);
+	{
+		cleanup_fd int web = accept_at_web(scene, AF_INET);
+
+		expect_bytes(web, hello->bytes, hello->length);
+	}
+	assert_in_range(monotonic_ns() - began, 0, NS_PER_S / 2);
+	close(client);
+}
+
+/* What follows on a challenge does not fill the ring that the next one needs. */
+static void leaves_room_for_challenges(void **state)
+{
+	struct scene *scene = *state;
+	struct hello hello = { .length = 0 };
+	cleanup_fd int first = visit(scene, AF_INET);
+	cleanup_fd int second = -1;
+	struct forged forged;
+
+	send_all(first, challenge()->bytes, challenge()->length);
+	forged = next_of(first, &hello);
+	forged.length = 1400;
+	for (int i = 0; i < 800; i++)
+		send_forged(scene, &forged);
+	second = visit(scene, AF_INET);
+	send_all(second, challenge()->bytes, challenge()->length);
+	assert_int_equal(counted(scene, HANDOFF_TAKEN), 2);
+	assert_int_equal(counted(scene, HANDOFF_NO_ROOM), 0);
+	handoff_receive(&scene->handoff);
+	assert_int_equal(scene->handed_count, 2);
+}
+
+/* Options of IPv4, and an extension header of IPv6, in front of TCP's. */
+static void takes_behind_other_headers(void **state)
+{
+	static const uint8_t options[] = { 1, 1, 1, 0 };
+	static const uint8_t padding[] = { 0, 0, 1, 4, 0, 0, 0, 0 };
+	struct scene *scene = *state;
+	const struct hello *hello = challenge();
+
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
+		cleanup_fd int client = visit(scene, families[i]);
+		const bool ipv4 = families[i] == AF_INET;
+
+		assert_int_equal(
+			setsockopt(client, ipv4 ? IPPROTO_IP : IPPROTO_IPV6,
+				   ipv4 ? IP_OPTIONS : IPV6_DSTOPTS,
+				   ipv4 ? options : padding,
+				   ipv4 ? sizeof(options) : sizeof(padding)),
+			0);
+		send_all(client, hello->bytes, hello->length);
+		expect_taken(scene, families[i], client, hello);
+	}
+}
+
+/* A device "bare" of this namespace, whose packets are the descriptor's. */
+static int open_bare(const char *address, const char *peer)
+{
+	struct ifreq bare = { .ifr_name = "bare",
+			      .ifr_flags = IFF_TUN | IFF_NO_PI };
+	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+	char command[256];
+
+	assert_int_equal(ioctl(fd, TUNSETIFF, &bare), 0);
+	snprintf(command, sizeof(command),
+		 "ip address add %s peer %s dev bare && ip link set bare up",
+		 address, peer);
+	run(command);
+	return fd;
+}
+
+/* Until it is killed, or the test has failed. */
+static void relay(const int fds[2])
+{
+	struct pollfd ready[] = { { .fd = fds[0], .events = POLLIN },
+				  { .fd = fds[1], .events = POLLIN } };
+	char packet[2048];
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	while (poll(ready, 2, -1) > 0) {
+		for (int i = 0; i < 2; i++) {
+			ssize_t length = ready[i].revents ? read(fds[i], packet,
+								 sizeof(packet))
+							  : 0;
+
+			if (length > 0 &&
+			    write(fds[!i], packet, (size_t)length) < 0)
+				_exit(EXIT_FAILURE);
+		}
+	}
+}
+
+static void takes_from_a_device_without_a_link_layer(void **state)
+{
+	struct scene *scene = *state;
+	const struct hello *hello = challenge();
+	struct tc_attachment attachment;
+	int client, fds[2];
+	pid_t relaying;
+
+	run("ip address del 192.0.2.1/24 dev outside");
+	fds[0] = open_bare("192.0.2.1", "192.0.2.2");
+	enter(scene->client_ns);
+	run("ip address del 192.0.2.2/24 dev far");
+	fds[1] = open_bare("192.0.2.2", "192.0.2.1");
+	enter(scene->host_ns);
+	relaying = fork();
+	if (relaying == 0)
+		relay(fds);
+	assert_int_equal(tc_attach(&attachment, tc_best_way(),
+				   if_nametoindex("bare"),
+				   scene->handoff.program.fd, INSTANCE),
+			 0);
+	client = visit(scene, AF_INET);
+	send_all(client, hello->bytes, hello->length);
+	expect_taken(scene, AF_INET, client, hello);
+	close(client);
+	tc_detach(&attachment);
+	kill(relaying, SIGKILL);
+	waitpid(relaying, NULL, 0);
+	close(fds[0]);
+	close(fds[1]);
+}
+
 #define HANDOFF_TEST(test) \
 	cmocka_unit_test_setup_teardown(test, open_scene, close_scene)
 
@@ -721,6 +1183,15 @@ int main(void)
 		HANDOFF_TEST(tells_of_challenges_without_a_socket),
 		HANDOFF_TEST(takes_behind_nat_of_this_host),
 		HANDOFF_TEST(is_still_known_to_conntrack),
+		HANDOFF_TEST(heeds_no_segment_without_a_connection),
+		HANDOFF_TEST(takes_nothing_that_is_damaged),
+		HANDOFF_TEST(resets_whatever_flags_a_hello_has),
+		HANDOFF_TEST(resets_whatever_time_a_hello_tells),
+		HANDOFF_TEST(is_not_kept_busy_by_names_that_are_taken),
+		HANDOFF_TEST(keeps_nothing_of_a_new_connection_from_the_port),
+		HANDOFF_TEST(leaves_room_for_challenges),
+		HANDOFF_TEST(takes_behind_other_headers),
+		HANDOFF_TEST(takes_from_a_device_without_a_link_layer),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -39,6 +39,12 @@ static int hand_over(void *context, int fd)
 	return -ECHILD;
 }
 
+static int prove(void *context)
+{
+	(void)context;
+	return 0;
+}
+
 static int listen_at_service(void)
 {
 	const struct sockaddr_in any = { .sin_family = AF_INET,
@@ -62,7 +68,8 @@ static int open_scene(void **state)
 		.listeners = LISTENERS_NONE,
 		.config = { .service_port = SERVICE_PORT,
 			    .listen_port = LISTEN_PORT,
-			    .hand_over = hand_over },
+			    .hand_over = hand_over,
+			    .prove = prove },
 		.web = -1,
 	};
 	assert_int_equal(unshare(CLONE_NEWNET), 0);

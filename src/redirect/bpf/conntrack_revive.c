@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nf_conntrack_tcp.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
@@ -12,8 +13,8 @@
 #include <unistd.h>
 
 #include "base/netlink.h"
+#include "redirect/rules/conntrack_message.h"
 
-#define MESSAGE_TYPE ((NFNL_SUBSYS_CTNETLINK << 8) | IPCTNL_MSG_CT_NEW)
 /* There as soon as conntrack is: without it nobody is to be asked, which would
  * have the kernel look for a module each time. */
 #define CONNTRACK_IS_THERE "/proc/sys/net/netfilter/nf_conntrack_max"
@@ -102,29 +103,71 @@ int conntrack_revive_open(void)
 	return netlink_open(NETLINK_NETFILTER);
 }
 
+/* Begin a message of @type about the connection. */
+static void begin_about(struct change *change, const struct handoff_flow *flow,
+			unsigned short type)
+{
+	struct rtattr *tuple;
+	struct in6_addr client;
+
+	memcpy(&client, &flow->client, sizeof(client));
+	change->header = (struct nlmsghdr){
+		.nlmsg_len = NLMSG_LENGTH(sizeof(change->body)),
+		.nlmsg_type = CONNTRACK_MESSAGE(type),
+	};
+	change->body = (struct nfgenmsg){
+		.nfgen_family = IN6_IS_ADDR_V4MAPPED(&client) ? AF_INET
+							      : AF_INET6,
+		.version = NFNETLINK_V0,
+	};
+	tuple = begin(change, CTA_TUPLE_ORIG);
+	add_addresses(change, flow);
+	add_ports(change, flow);
+	end(change, tuple);
+}
+
 int conntrack_revive(int fd, const struct handoff_flow *flow)
 {
-	struct in6_addr client;
-	struct change change = {
-		.header = {
-			.nlmsg_len = NLMSG_LENGTH(sizeof(change.body)),
-			.nlmsg_type = MESSAGE_TYPE,
-		},
-	};
-	struct rtattr *tuple;
+	struct change change;
 	int err;
 
 	if (access(CONNTRACK_IS_THERE, F_OK) < 0)
 		return 0;
-	memcpy(&client, &flow->client, sizeof(client));
-	change.body.nfgen_family = IN6_IS_ADDR_V4MAPPED(&client) ? AF_INET
-								 : AF_INET6;
-	change.body.version = NFNETLINK_V0;
-	tuple = begin(&change, CTA_TUPLE_ORIG);
-	add_addresses(&change, flow);
-	add_ports(&change, flow);
-	end(&change, tuple);
+	begin_about(&change, flow, IPCTNL_MSG_CT_NEW);
 	add_state(&change);
 	err = netlink_change(fd, &change.header);
 	return err == -ENOENT ? 0 : err;
+}
+
+/* What conntrack says of the connection. */
+struct answer {
+	uint32_t status;
+	uint8_t state;
+};
+
+static int read_answer(const struct nlmsghdr *message, void *context)
+{
+	struct answer *answer = context;
+
+	answer->status =
+		ntohl(netlink_u32(conntrack_attribute(message, CTA_STATUS)));
+	answer->state = conntrack_byte(netlink_nested(
+		netlink_nested(conntrack_attribute(message, CTA_PROTOINFO),
+			       CTA_PROTOINFO_TCP),
+		CTA_PROTOINFO_TCP_STATE));
+	return 0;
+}
+
+bool conntrack_leads_away(int fd, const struct handoff_flow *flow)
+{
+	const uint32_t led_away = IPS_DST_NAT | IPS_ASSURED;
+	struct answer answer = { .status = 0 };
+	struct change question;
+
+	if (access(CONNTRACK_IS_THERE, F_OK) < 0)
+		return false;
+	begin_about(&question, flow, IPCTNL_MSG_CT_GET);
+	return !netlink_ask(fd, &question.header, read_answer, &answer) &&
+	       (answer.status & led_away) == led_away &&
+	       answer.state == TCP_CONNTRACK_ESTABLISHED;
 }

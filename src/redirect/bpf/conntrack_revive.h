@@ -7,6 +7,8 @@
 #ifndef REDIRECT_BPF_CONNTRACK_REVIVE_H
 #define REDIRECT_BPF_CONNTRACK_REVIVE_H
 
+#include <stdbool.h>
+
 #include <linux/types.h>
 #include "bpf/shared.h"
 
@@ -17,5 +19,9 @@ int conntrack_revive_open(void);
 /* The connection is established again, if conntrack knows it. Negative errno
  * if this kernel cannot say so (ctnetlink is not there). */
 int conntrack_revive(int fd, const struct handoff_flow *flow);
+
+/* Is it a connection that both ends have agreed on, which has not ended, and
+ * which NAT leads elsewhere? A lone segment is none, whatever it says. */
+bool conntrack_leads_away(int fd, const struct handoff_flow *flow);
 
 #endif

@@ -48,16 +48,18 @@ static void forget_move(const struct handoff *handoff,
 
 /* The client sends again what was kept from the port meanwhile, and meets
  * whoever has the socket now. */
-static void leave_alone(struct handoff *handoff,
-			const struct handoff_flow *flow, int err)
+static void give_up(struct handoff *handoff, const struct handoff_flow *flow,
+		    uint32_t send_next, int err)
 {
 	const struct handoff_move move = {
-		.alone_until_ns = monotonic_ns() + LEFT_ALONE_NS,
+		.until_ns = monotonic_ns() + LEFT_ALONE_NS,
+		.send_next = send_next,
 	};
 
 	handoff->failed++;
 	handoff->failed_err = err;
-	bpf_map_update_elem(handoff->moves_fd, flow, &move, BPF_ANY);
+	bpf_map_update_elem(handoff->given_up_fd, flow, &move, BPF_ANY);
+	forget_move(handoff, flow);
 }
 
 /* Where the kernel cannot do it once it cannot do it at all. */
@@ -103,7 +105,7 @@ static void finish_move(struct handoff *handoff)
 		err = handoff->hand_over(handoff->hand_over_context, moved.fd);
 	close_fd_at(&moved.fd);
 	if (err) {
-		leave_alone(handoff, &moved.flow, err);
+		give_up(handoff, &moved.flow, moved.send_next, err);
 		return;
 	}
 	measure(handoff, moved.seen_ns);
@@ -132,12 +134,13 @@ static void begin_move(struct handoff *handoff,
 	int fd = repair_there(handoff, event);
 
 	if (fd < 0) {
-		leave_alone(handoff, &event->flow, fd);
+		give_up(handoff, &event->flow, event->send_next, fd);
 		return;
 	}
 	handoff->moving = (struct handoff_moving){
 		.fd = fd,
 		.next_sequence = event->sequence + event->length,
+		.send_next = event->send_next,
 		.seen_ns = event->seen_ns,
 		.flow = event->flow,
 		.ifindex = event->ifindex,
@@ -179,7 +182,12 @@ static int take_event(void *context, void *data, size_t size)
 		take_more(handoff, event);
 		break;
 	case HANDOFF_NOBODY:
-		handoff->nobody++;
+		handoff->nobody += handoff->conntrack_fd >= 0 &&
+				   conntrack_leads_away(handoff->conntrack_fd,
+							&event->flow);
+		break;
+	case HANDOFF_STANDS:
+		handoff->resets_lost++;
 		break;
 	}
 	return 0;
@@ -232,6 +240,8 @@ static int load(struct handoff *handoff, const struct domain_list *names,
 		return err;
 	handoff->conntrack_fd = conntrack_revive_open();
 	handoff->moves_fd = program_map_fd(&handoff->program, "handoff_moves");
+	handoff->given_up_fd =
+		program_map_fd(&handoff->program, "handoff_given_up");
 	err = list_names(handoff, names);
 	if (!err) {
 		handoff->events = ring_buffer__new(

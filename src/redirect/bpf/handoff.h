@@ -22,6 +22,8 @@ struct handoff_moving {
 	int fd;
 	/* What the client has sent, up to this sequence number. */
 	uint32_t next_sequence;
+	/* Our own next one. */
+	uint32_t send_next;
 	uint64_t seen_ns;
 	struct handoff_flow flow;
 	uint32_t ifindex;
@@ -31,6 +33,7 @@ struct handoff {
 	struct program program;
 	struct ring_buffer *events;
 	int moves_fd;
+	int given_up_fd;
 	/* Where the sockets are made, or -1 for our own network namespace; the
 	 * owner's. */
 	int netns_fd;
@@ -51,16 +54,21 @@ struct handoff {
 	/* Those that could not be made or given, and the last reason. */
 	uint64_t failed;
 	int failed_err;
-	/* Challenges for this host without a socket in this namespace. */
+	/* Of these, whose socket has been seen at the web server again: what
+	 * drops an RST is in the way. */
+	uint64_t resets_lost;
+	/* Challenges for this host without a socket in this namespace, to which
+	 * NAT leads elsewhere. */
 	uint64_t nobody;
 };
 
-#define HANDOFF_NONE                                                           \
-	{                                                                      \
-		.program = { .object = NULL }, .moves_fd = -1, .netns_fd = -1, \
-		.conntrack_fd = -1, .moving = {                                \
-			.fd = -1                                               \
-		}                                                              \
+#define HANDOFF_NONE                                                   \
+	{                                                              \
+		.program = { .object = NULL }, .moves_fd = -1,         \
+		.given_up_fd = -1, .netns_fd = -1, .conntrack_fd = -1, \
+		.moving = {                                            \
+			.fd = -1                                       \
+		}                                                      \
 	}
 
 /*

@@ -80,10 +80,10 @@ struct handoff_redirect {
 	uint64_t grace_until_ns;
 	/* Steering could not stand in; said once. */
 	bool alone;
-	/* Challenges of both kinds that have been heeded. */
+	/* Challenges of each kind that have been heeded. */
 	uint64_t nobody;
 	uint64_t failed;
-	int failed_err;
+	uint64_t resets_lost;
 	uint64_t looked_ns;
 	struct log_limit failures;
 };
@@ -102,7 +102,7 @@ static const char *stand_in_text(const struct handoff_redirect *self,
 	case STAND_IN_ELSEWHERE:
 		return "a challenge found no socket in this network namespace";
 	case STAND_IN_FAILED:
-		return self->failed_err == -EADDRNOTAVAIL
+		return self->resets_lost
 			       ? "a challenge could not be moved, as a "
 				 "firewall drops inbound RST"
 			       : "a challenge could not be moved, as its socket "
@@ -339,6 +339,8 @@ static void begin_return(struct handoff_redirect *self)
 static bool passes_by(int err)
 {
 	switch (err) {
+	/* Its name was taken; by whom is seen when the client sends again. */
+	case -EADDRNOTAVAIL:
 	case -EAGAIN:
 	case -ECHILD:
 	case -EMFILE:
@@ -356,7 +358,6 @@ static void heed_failure(struct handoff_redirect *self, int err)
 {
 	uint64_t left_out;
 
-	self->failed_err = err;
 	if (log_limit_pass(&self->failures, monotonic_ns(), &left_out))
 		log_warning("a challenge was lost: %s%s", error_text(err),
 			    err == -ECHILD ? " (no worker takes it)" : "");
@@ -441,6 +442,10 @@ static void choose(struct handoff_redirect *self, bool changed)
 	if (total.failed != self->failed)
 		heed_failure(self, total.failed_err);
 	self->failed = total.failed;
+	if (total.resets_lost != self->resets_lost) {
+		self->resets_lost = total.resets_lost;
+		stand_in(self, STAND_IN_FAILED);
+	}
 	/* Whether the service has moved must be known first. */
 	if (!self->targets.stale) {
 		self->nobody = self->handoff.nobody;

@@ -43,6 +43,7 @@ static void add_counts(struct handoff *total, const struct handoff *handoff)
 {
 	total->moved += handoff->moved;
 	total->failed += handoff->failed;
+	total->resets_lost += handoff->resets_lost;
 	if (handoff->failed)
 		total->failed_err = handoff->failed_err;
 	if (handoff->moved)

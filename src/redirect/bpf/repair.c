@@ -21,12 +21,15 @@
 #define TCP_OPTION_TIMESTAMPS	  8
 #define OPTIONS_MOST		  4
 
-/* The RST takes the web server's socket away on the CPU that has seen it,
- * mostly before we are told; or never. */
-#define SOON_TRIES  20
-#define SOON_NS	    (NS_PER_MS / 20)
-#define LATER_TRIES 10
-#define LATER_NS    NS_PER_MS
+/*
+ * The RST takes the web server's socket away on the CPU that has seen it,
+ * mostly before we are told; or never. What waits behind one that fails gets
+ * old in the same time, so that many of them cost no more of it than one.
+ */
+#define SOON_NS	     (1 * NS_PER_MS)
+#define SOON_STEP_NS (NS_PER_MS / 20)
+#define STEP_NS	     NS_PER_MS
+#define PATIENCE_NS  (11 * NS_PER_MS)
 
 static int set(int fd, int level, int option, int value)
 {
@@ -79,16 +82,18 @@ static int set_sequences(int fd, const struct handoff_event *event)
 
 /* Under repair that sends nothing; it needs the name that the web server's
  * socket has until the RST has come there. */
-static int take_name(int fd, const struct sockaddr *client, socklen_t length)
+static int take_name(int fd, const struct sockaddr *client, socklen_t length,
+		     uint64_t seen_ns)
 {
-	for (int try = 0;; try++) {
+	for (;;) {
+		const uint64_t age = monotonic_ns() - seen_ns;
 		const struct timespec pause = {
-			.tv_nsec = try < SOON_TRIES ? SOON_NS : LATER_NS,
+			.tv_nsec = age < SOON_NS ? SOON_STEP_NS : STEP_NS,
 		};
 
 		if (connect(fd, client, length) == 0)
 			return 0;
-		if (errno != EADDRNOTAVAIL || try == SOON_TRIES + LATER_TRIES)
+		if (errno != EADDRNOTAVAIL || age >= PATIENCE_NS)
 			return -errno;
 		nanosleep(&pause, NULL);
 	}
@@ -172,7 +177,8 @@ int repair_begin(const struct handoff_event *event)
 	if (!err && bind(fd, (const struct sockaddr *)&server, length) < 0)
 		err = -errno;
 	if (!err)
-		err = take_name(fd, (const struct sockaddr *)&client, length);
+		err = take_name(fd, (const struct sockaddr *)&client, length,
+				event->seen_ns);
 	if (!err)
 		err = set_options(fd, event);
 	if (!err)

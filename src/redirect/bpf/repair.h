@@ -19,8 +19,8 @@
 /*
  * A socket as @event tells, still under repair: it sends nothing. Needs
  * CAP_NET_ADMIN. Returns a close-on-exec descriptor or negative errno;
- * -EADDRNOTAVAIL: the web server's socket is still there some 10 ms later, so
- * that the RST did not get through.
+ * -EADDRNOTAVAIL: some 10 ms after its segment came another socket has its name
+ * still, because the RST did not get through, or again.
  */
 int repair_begin(const struct handoff_event *event);
 

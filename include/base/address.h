@@ -11,6 +11,7 @@
 #ifndef BASE_ADDRESS_H
 #define BASE_ADDRESS_H
 
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -64,6 +65,15 @@ struct address_parts {
 int address_split(const char *text, struct address_parts *parts);
 
 /*
+ * Look @host up in /etc/hosts and DNS, for addresses of @family or AF_UNSPEC
+ * for both, and fill in the first @most, with @port. Returns how many there
+ * are, or -ENOENT (none, or no such name), -EAGAIN (the name server did not
+ * answer, or fails).
+ */
+int endpoints_look_up(const char *host, const char *port, int family,
+		      struct endpoint *endpoints, size_t most);
+
+/*
  * Fill @backend from @text; names are looked up in /etc/hosts and DNS.
  * Returns 0, -EINVAL (malformed), -ENOENT (name unknown), -EAGAIN (the
  * name server did not answer).
@@ -82,8 +92,15 @@ bool backend_is_unix(const struct backend *backend);
 /* Is it one that has a path? */
 bool backend_has_path(const struct backend *backend);
 
+/* Is it of 127.0.0.0/8? */
+bool endpoint_is_ipv4_loopback(const struct endpoint *endpoint);
+
 /* In host byte order; not of a socket of this host. */
 uint16_t endpoint_port(const struct endpoint *endpoint);
+
+/* "192.0.2.1" or "2001:db8::1", likewise. */
+const char *endpoint_host(const struct endpoint *endpoint,
+			  char text[static INET6_ADDRSTRLEN]);
 
 /* "192.0.2.1:443" or "[2001:db8::1]:443", always terminated; not of a socket of
  * this host. */

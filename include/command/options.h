@@ -17,6 +17,7 @@
 
 #define OPTIONS_MAX_INTERFACES 32
 #define OPTIONS_MAX_NAMESPACES 32
+#define OPTIONS_MAX_NAMES      100
 
 /*
  * The operations, once: X(ENUMERATOR, name, help), each done by the function
@@ -26,6 +27,7 @@
 	X(START, start, "put the redirect in place and serve until stopped") \
 	X(STOP, stop, "take the redirect away; what is open goes on")        \
 	X(STATUS, status, "say whether it runs (exit code 3: no)")           \
+	X(CHECK, check, "say whether a validation of NAME... can come here") \
 	X(RUN, run, "start, run the command after --, stop; its exit code")  \
 	X(HELP, help, NULL)                                                  \
 	X(VERSION, version, NULL)
@@ -81,16 +83,23 @@ struct options {
 	unsigned int max_connections;
 	/* 0: one for each core that we may run on. */
 	unsigned int workers;
-	/* stop --wait: how long for the drain; 0 without --wait. */
+	/* --wait: of stop, how long for the drain; of check --serve, for the
+	 * proof; 0 without --wait. */
 	unsigned int wait_ms;
 	/* Only with REDIRECT_BPF and REDIRECT_STEER. */
 	bool past_firewall;
 	bool disable_ipv6;
 	bool daemon;
 	bool verbose;
-	/* status: how it is written; both false is text for people. */
+	/* status: how it is written; both false is text. check: the first. */
 	bool json;
 	bool prometheus;
+	/* status: again each second. */
+	bool watch;
+	/* check: whose validations; with @serve there is one. */
+	const char *names[OPTIONS_MAX_NAMES];
+	size_t name_count;
+	bool serve;
 	/* run: what comes after "--", NULL-terminated. */
 	char *const *command;
 };

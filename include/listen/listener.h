@@ -55,10 +55,6 @@ bool listeners_port_is_taken(uint16_t port);
 bool listeners_address_is_taken(const struct sockaddr *address,
 				socklen_t length);
 
-/* Does anybody in this network namespace listen on TCP @port, on whatever
- * address? False if /proc does not tell. */
-bool listeners_serve(uint16_t port);
-
 /* Close both; safe on LISTENERS_NONE and twice. */
 void listeners_close(struct listeners *listeners);
 

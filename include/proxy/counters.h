@@ -32,6 +32,8 @@
 	  "closed, the ACME responder unreachable")                    \
 	X(fallback_unreachable, counter, "connections",                \
 	  "closed, the web server unreachable")                        \
+	X(fallback_resets, counter, "connections",                     \
+	  "reset by the web server before it said anything")           \
 	X(resets, counter, "connections",                              \
 	  "reset by one side, and so for the other")                   \
 	X(bytes_from_clients, counter, "bytes", "bytes from clients")  \
@@ -47,6 +49,8 @@ struct proxy_counters {
 	atomic_uint_least64_t heartbeat_ns;
 	/* Bits of enum confinement (confinement.h) in force in the worker. */
 	atomic_uint confinement;
+	/* Negative errno: why the last proof failed (PROXY_NOT_PROVED). */
+	atomic_int proof_err;
 #define PROXY_COUNTER(name, ...) atomic_uint_least64_t name;
 	PROXY_COUNTERS(PROXY_COUNTER)
 #undef PROXY_COUNTER

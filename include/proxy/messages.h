@@ -17,10 +17,26 @@ enum proxy_message {
 	 * it, in whose queue the client's first bytes may be. It is closed
 	 * where there is no room for it. */
 	PROXY_TAKE = 'K',
+	/* supervisor -> worker: connect to the fallback as for a visitor. One
+	 * of the three answers follows within PROXY_PROOF_MS. */
+	PROXY_PROVE = 'P',
+	/* worker -> supervisor: it accepted and kept the connection. */
+	PROXY_PROVED = 'V',
+	/* worker -> supervisor: the same, but not from a source address of the
+	 * visitor's own, so that all visitors come from one. */
+	PROXY_PROVED_PLAIN = 'O',
+	/* worker -> supervisor: it did not; why is in the page (counters.h). */
+	PROXY_NOT_PROVED = 'N',
+	/* worker -> supervisor: a visitor was turned away by the fallback, or
+	 * waits for it. Not said again before the next PROXY_PROVE. */
+	PROXY_DOUBT = '?',
 	/* worker -> supervisor: the loop runs, attach the redirect. */
 	PROXY_READY = 'R',
 	/* worker -> supervisor: no listener is open any more. */
 	PROXY_LISTENERS_CLOSED = 'C',
 };
+
+/* A proof takes no longer than this. */
+#define PROXY_PROOF_MS 600
 
 #endif

@@ -32,6 +32,10 @@ struct proxy_config {
 	unsigned int grace_ms;
 	/* How long the connections of an orphan have once it drains. */
 	unsigned int drain_timeout_ms;
+	/* Connect to a fallback on IPv4 loopback from an address of 127.0.0.0/8
+	 * that is made of the visitor's, so that what counts or bans by source
+	 * does not take all visitors for one. */
+	bool own_sources;
 	/* Connections at one time; beyond it, new ones wait in the backlog or
 	 * go to another worker. */
 	unsigned int max_connections;
@@ -47,7 +51,8 @@ struct proxy_environment {
 	/*
 	 * NULL, or the steering program's lease (see redirect.h): while the
 	 * loop is well it writes monotonic_ns() + PROXY_LEASE_NS here, twice a
-	 * second and before PROXY_READY; 0 once it drains.
+	 * second and before PROXY_READY; 0 once it drains,
+	 * or has hardly any room left.
 	 */
 	volatile uint64_t *lease;
 	/*

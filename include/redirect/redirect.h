@@ -55,6 +55,13 @@ struct redirect_config {
 	 */
 	int (*hand_over)(void *hand_over_context, int fd);
 	void *hand_over_context;
+	/*
+	 * Filled in as well: may visitors be proxied now? A worker connects to
+	 * the fallback as for a visitor; takes less than a second. 0, or
+	 * negative errno with which it was turned away.
+	 */
+	int (*prove)(void *prove_context);
+	void *prove_context;
 };
 
 /*
@@ -190,6 +197,18 @@ struct redirect_ops {
 	/* NULL, or: may visitors be in the middle of a handshake with us? Then
 	 * stop waits for them. */
 	bool (*needs_grace)(const struct redirect *redirect);
+
+	/* NULL, or: do visitors come to the proxy, or will they once this is
+	 * attached? Then it is proved before that they are served, and paused
+	 * where they are not. */
+	bool (*proxies_visitors)(const struct redirect *redirect);
+
+	/*
+	 * NULL, or how many connections it has led to the listeners so far, as
+	 * far as it can tell: first packets, those sent again included. It may
+	 * take as long as a program that is started for it.
+	 */
+	uint64_t (*led)(struct redirect *redirect);
 
 	/*
 	 * Fill in the first @most of @interfaces and return how many there

@@ -20,7 +20,7 @@
 #include "proxy/counters.h"
 #include "redirect/redirect.h"
 
-#define STATUS_REPORT_VERSION	 4
+#define STATUS_REPORT_VERSION	 5
 #define STATUS_REPORT_INTERFACES 64
 #define STATUS_REPORT_WORKERS	 64
 

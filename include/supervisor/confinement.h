@@ -43,6 +43,8 @@ struct confinement_settings {
 	 * path, or to abstract ones. */
 	bool unix_paths;
 	bool unix_names;
+	/* It may choose the IPv4 address that it connects from. */
+	bool own_sources;
 };
 
 /*

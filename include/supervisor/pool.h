@@ -35,6 +35,11 @@ struct pool_member {
 	unsigned int young_deaths;
 	/* Died too often: not replaced any more. */
 	bool given_up;
+	/* What its last proof came to: 0, negative errno, -EINPROGRESS, or 1
+	 * if it was not asked for any. */
+	int proof;
+	/* A visitor was turned away by the fallback, or waits for it. */
+	bool doubts;
 	/* It was told to drain; it listens no more, or is to end. */
 	bool told;
 	bool closed;
@@ -51,6 +56,8 @@ struct worker_pool {
 	/* When the watchdog looked last; since when it does so in time. */
 	uint64_t watched_ns;
 	uint64_t watching_since_ns;
+	/* The fallback takes no visitor from a source of its own. */
+	bool plain_sources;
 	/* When a worker that could not be started is tried again. */
 	uint64_t retry_ns;
 	/* Whose turn it is to be handed a socket, modulo @count. */
@@ -115,6 +122,20 @@ void worker_pool_send_log_file(const struct worker_pool *pool);
  * said, as -EAGAIN if it has no room for more.
  */
 int worker_pool_hand_over(struct worker_pool *pool, int fd);
+
+/*
+ * Let all that are well prove that the fallback takes visitors. What becomes of
+ * it is told by worker_pool_proof(), while worker_pool_receive() is called:
+ * -EINPROGRESS, 0, or the negative errno of one that was turned away; -ECHILD
+ * if none is there to prove it.
+ */
+void worker_pool_ask_proof(struct worker_pool *pool);
+int worker_pool_proof(const struct worker_pool *pool);
+/* Both, and wait in between: less than a second. */
+int worker_pool_prove(struct worker_pool *pool);
+
+/* Has any of them doubts of the fallback? They are forgotten by this. */
+bool worker_pool_doubts(struct worker_pool *pool);
 
 /* Tell all to close what is left and end. */
 void worker_pool_terminate(struct worker_pool *pool);

@@ -73,14 +73,16 @@ int address_split(const char *text, struct address_parts *parts)
 	return split_port(parts);
 }
 
-static int look_up(const struct address_parts *parts, struct backend *backend)
+int endpoints_look_up(const char *host, const char *port, int family,
+		      struct endpoint *endpoints, size_t most)
 {
 	const struct addrinfo hints = {
-		.ai_family = AF_UNSPEC,
+		.ai_family = family,
 		.ai_socktype = SOCK_STREAM,
 		.ai_flags = AI_NUMERICSERV,
 	};
 	struct addrinfo *results;
+	size_t count = 0;
 	int err;
 
 	/*
@@ -88,21 +90,19 @@ static int look_up(const struct address_parts *parts, struct backend *backend)
 	 * to another C library; these two are built in (glibc 2.34).
 	 */
 	__nss_configure_lookup("hosts", "files dns");
-	err = getaddrinfo(parts->host, parts->port, &hints, &results);
+	err = getaddrinfo(host, port, &hints, &results);
 	if (err)
-		return err == EAI_AGAIN ? -EAGAIN : -ENOENT;
+		return err == EAI_AGAIN || err == EAI_FAIL ? -EAGAIN : -ENOENT;
 
-	for (struct addrinfo *result = results;
-	     result && backend->count < BACKEND_MAX_ADDRESSES;
+	for (struct addrinfo *result = results; result && count < most;
 	     result = result->ai_next) {
-		struct endpoint *endpoint =
-			&backend->addresses[backend->count++];
+		struct endpoint *endpoint = &endpoints[count++];
 
 		memcpy(&endpoint->address, result->ai_addr, result->ai_addrlen);
 		endpoint->length = result->ai_addrlen;
 	}
 	freeaddrinfo(results);
-	return 0;
+	return (int)count;
 }
 
 socklen_t unix_address(const char *name, struct sockaddr_un *address)
@@ -122,15 +122,22 @@ int backend_resolve(const char *text, struct backend *backend)
 {
 	struct address_parts parts;
 	struct endpoint *endpoint;
-	int err = address_split(text, &parts);
+	int result = address_split(text, &parts);
 
-	if (err)
-		return err;
+	if (result)
+		return result;
 
 	*backend = (struct backend){ .count = 0 };
 	strcpy(backend->text, text);
-	if (!parts.path)
-		return look_up(&parts, backend);
+	if (!parts.path) {
+		result = endpoints_look_up(parts.host, parts.port, AF_UNSPEC,
+					   backend->addresses,
+					   BACKEND_MAX_ADDRESSES);
+		if (result < 0)
+			return result;
+		backend->count = (size_t)result;
+		return 0;
+	}
 	endpoint = &backend->addresses[backend->count++];
 	endpoint->length = unix_address(
 		parts.path, (struct sockaddr_un *)&endpoint->address);
@@ -150,6 +157,14 @@ bool backend_has_path(const struct backend *backend)
 	return address->sun_family == AF_UNIX && address->sun_path[0];
 }
 
+bool endpoint_is_ipv4_loopback(const struct endpoint *endpoint)
+{
+	const struct sockaddr_in *ipv4 = (const void *)&endpoint->address;
+
+	return ipv4->sin_family == AF_INET &&
+	       ntohl(ipv4->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+}
+
 uint16_t endpoint_port(const struct endpoint *endpoint)
 {
 	/* At the same place in sockaddr_in and sockaddr_in6. */
@@ -157,23 +172,29 @@ uint16_t endpoint_port(const struct endpoint *endpoint)
 		((const struct sockaddr_in *)&endpoint->address)->sin_port);
 }
 
-const char *endpoint_text(const struct endpoint *endpoint,
-			  char text[static ENDPOINT_TEXT_SIZE])
+const char *endpoint_host(const struct endpoint *endpoint,
+			  char text[static INET6_ADDRSTRLEN])
 {
 	const struct sockaddr_in *ipv4 =
 		(const struct sockaddr_in *)&endpoint->address;
 	const struct sockaddr_in6 *ipv6 =
 		(const struct sockaddr_in6 *)&endpoint->address;
-	char host[INET6_ADDRSTRLEN] = "?";
+	const bool is_ipv4 = endpoint->address.ss_family == AF_INET;
 
-	if (endpoint->address.ss_family == AF_INET) {
-		inet_ntop(AF_INET, &ipv4->sin_addr, host, sizeof(host));
-		snprintf(text, ENDPOINT_TEXT_SIZE, "%s:%u", host,
-			 ntohs(ipv4->sin_port));
-	} else {
-		inet_ntop(AF_INET6, &ipv6->sin6_addr, host, sizeof(host));
-		snprintf(text, ENDPOINT_TEXT_SIZE, "[%s]:%u", host,
-			 ntohs(ipv6->sin6_port));
-	}
+	inet_ntop(is_ipv4 ? AF_INET : AF_INET6,
+		  is_ipv4 ? (const void *)&ipv4->sin_addr : &ipv6->sin6_addr,
+		  text, INET6_ADDRSTRLEN);
+	return text;
+}
+
+const char *endpoint_text(const struct endpoint *endpoint,
+			  char text[static ENDPOINT_TEXT_SIZE])
+{
+	const bool is_ipv4 = endpoint->address.ss_family == AF_INET;
+	char host[INET6_ADDRSTRLEN];
+
+	endpoint_host(endpoint, host);
+	snprintf(text, ENDPOINT_TEXT_SIZE, is_ipv4 ? "%s:%u" : "[%s]:%u", host,
+		 endpoint_port(endpoint));
 	return text;
 }

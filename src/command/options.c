@@ -15,10 +15,11 @@
 #define SETS(member, option_kind, taken_by)         \
 	.offset = offsetof(struct options, member), \
 	.kind = OPTION_##option_kind, .operations = (taken_by)
-/* What an instance is like. `stop` takes it too, so that the same words do for
- * both. */
+/* What an instance is like. `stop` and `check` take it too, so that the same
+ * words do for all. */
 #define INSTANCE(member, option_kind) \
-	SETS(member, option_kind, FOR(START) | FOR(RUN) | FOR(STOP))
+	SETS(member, option_kind,     \
+	     FOR(START) | FOR(RUN) | FOR(STOP) | FOR(CHECK))
 #define ANY(member, option_kind) SETS(member, option_kind, ~0U)
 
 /* clang-format off */
@@ -40,22 +41,22 @@ const struct option_description option_table[] = {
 	{ .heading = "Redirect",
 	  .name = "redirect", .argument = "bpf|handoff|steer|iptables|none",
 	  INSTANCE(redirect, REDIRECT), .value = REDIRECT_BPF,
-	  .help = "how new connections come to the proxy; or shorter:" },
+	  .help = "how challenges come to the proxy; or shorter:" },
 	{ .name = "bpf", INSTANCE(redirect, REDIRECT), .value = REDIRECT_BPF,
-	  .help = "by TC eBPF (kernel 5.10 or newer)" },
+	  .help = "by TC eBPF: handoff, else steer (Linux 5.10)" },
 	{ .name = "iptables", INSTANCE(redirect, REDIRECT),
 	  .value = REDIRECT_IPTABLES,
-	  .help = "by iptables NAT (default where it is installed)" },
+	  .help = "by iptables NAT" },
 	{ .name = "no-redirect", INSTANCE(redirect, REDIRECT),
 	  .value = REDIRECT_NONE, .help = "proxy only, the redirect is yours" },
 	{ .name = "interface", .argument = "NAME",
 	  INSTANCE(interfaces, INTERFACE),
-	  .help = "with --bpf, only these; a name or glob, repeatable" },
+	  .help = "by eBPF, only these; a name or glob, repeatable" },
 	{ .name = "netns", .argument = "PID|PATH",
 	  INSTANCE(namespaces, NAMESPACE),
-	  .help = "with --bpf, hand off there as well; repeatable" },
+	  .help = "hand off there as well; repeatable" },
 	{ .name = "past-firewall", INSTANCE(past_firewall, FLAG),
-	  .help = "with --bpf, past INPUT rules that drop the port" },
+	  .help = "by steering, past INPUT rules that drop the port" },
 	{ .name = "port", .argument = "PORT", INSTANCE(service_port, NUMBER),
 	  .value = 65535, .help = "the public port (443)" },
 	{ .name = "listen", .argument = "PORT", INSTANCE(listen_port, NUMBER),
@@ -85,15 +86,19 @@ const struct option_description option_table[] = {
 	  .help = "one line an event (text)" },
 	{ .name = "verbose", .alias = "v", ANY(verbose, FLAG),
 	  .help = "say more: each interface, each connection" },
-	{ .heading = "With stop and status",
+	{ .heading = "With stop, status and check",
 	  .name = "wait", .argument = "SEC",
-	  SETS(wait_ms, OPTIONAL_SECONDS, FOR(STOP) | FOR(RUN)),
+	  SETS(wait_ms, OPTIONAL_SECONDS, FOR(STOP) | FOR(RUN) | FOR(CHECK)),
 	  .value = 604800,
 	  .help = "stop returns when the last connection has ended" },
-	{ .name = "json", SETS(json, FLAG, FOR(STATUS)),
-	  .help = "status as one JSON object" },
+	{ .name = "json", SETS(json, FLAG, FOR(STATUS) | FOR(CHECK)),
+	  .help = "status and check as JSON" },
 	{ .name = "prometheus", SETS(prometheus, FLAG, FOR(STATUS)),
 	  .help = "status in the text format of Prometheus" },
+	{ .name = "watch", SETS(watch, FLAG, FOR(STATUS)),
+	  .help = "status again each second, until Ctrl-C" },
+	{ .name = "serve", SETS(serve, FLAG, FOR(CHECK)),
+	  .help = "check answers one challenge of its own (--wait 300)" },
 	{ .heading = "About",
 	  .name = "help", .alias = "h", ANY(operation, OPERATION),
 	  .value = OPERATION_HELP, .help = "this text" },
@@ -121,6 +126,8 @@ struct parser {
 	/* Of what is parsed now. */
 	int index;
 	bool operation_seen;
+	/* Of the words behind it. */
+	bool takes_names;
 	/* Bits of the options that were said, by their place in the table. */
 	uint64_t said;
 	/* For one line, of OPTIONS_ERROR_SIZE. */
@@ -416,11 +423,34 @@ static int parse_option(struct parser *parser)
 	return set_option(parser, option, value);
 }
 
+/* What a shell, openssl and a terminal take as it is. */
+static int add_name(const struct parser *parser, const char *name)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyz"
+				      "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				      "0123456789-._:*";
+	struct options *options = parser->options;
+	const size_t length = strspn(name, letters);
+
+	if (!length || name[length] || length > DOMAIN_NAME_MAX)
+		return fail(parser,
+			    "check %.64s: NAME or an IP address is "
+			    "needed",
+			    name);
+	if (options->name_count == OPTIONS_MAX_NAMES)
+		return fail(parser, "check takes %d names at most",
+			    OPTIONS_MAX_NAMES);
+	options->names[options->name_count++] = name;
+	return 0;
+}
+
 static int parse_operation(struct parser *parser)
 {
 	const char *word = parser->argv[parser->index];
 	enum operation *operation = &parser->options->operation;
 
+	if (parser->takes_names)
+		return add_name(parser, word);
 	if (parser->operation_seen)
 		return fail(parser, "one operation at a time, '%s' is too many",
 			    word);
@@ -432,11 +462,12 @@ static int parse_operation(struct parser *parser)
 		if (operation_table[*operation].help)
 			*operation = (enum operation)i;
 		parser->operation_seen = true;
+		parser->takes_names = i == OPERATION_CHECK;
 		return 0;
 	}
 	return fail(parser,
-		    "unknown operation '%s': start, stop, status or run is "
-		    "needed",
+		    "unknown operation '%s': start, stop, status, check or "
+		    "run is needed",
 		    word);
 }
 
@@ -455,6 +486,21 @@ static int check_operations(const struct parser *parser)
 	return 0;
 }
 
+static int check_names(const struct parser *parser)
+{
+	const struct options *options = parser->options;
+
+	if (options->operation != OPERATION_CHECK)
+		return 0;
+	if (options->name_count == 0)
+		return fail(parser, "check needs a NAME");
+	if (options->serve && options->name_count > 1)
+		return fail(parser, "check --serve takes one NAME");
+	if (options->wait_ms && !options->serve)
+		return fail(parser, "check --wait needs --serve");
+	return 0;
+}
+
 /* Do the words fit each other? */
 static int check(const struct parser *parser)
 {
@@ -463,7 +509,7 @@ static int check(const struct parser *parser)
 
 	if (!parser->operation_seen && operation == OPERATION_START)
 		return fail(parser, "an operation is needed: start, stop, "
-				    "status or run (see --help)");
+				    "status, check or run (see --help)");
 	if (operation == OPERATION_RUN &&
 	    !(options->command && *options->command))
 		return fail(parser, "run needs a command after --");
@@ -477,7 +523,7 @@ static int check(const struct parser *parser)
 	if (options->json && options->prometheus)
 		return fail(parser,
 			    "--json and --prometheus exclude each other");
-	return check_operations(parser);
+	return check_names(parser) ? -EINVAL : check_operations(parser);
 }
 
 static void set_defaults(struct options *options,
@@ -559,6 +605,7 @@ static void print_option(FILE *stream, const struct option_description *option)
 void options_print_help(FILE *stream)
 {
 	fputs("Usage: acme-alpn-proxy [OPTION...] start|stop|status\n"
+	      "       acme-alpn-proxy [OPTION...] check NAME...\n"
 	      "       acme-alpn-proxy [OPTION...] run -- COMMAND [ARGUMENT...]\n\n"
 	      "Answer TLS-ALPN-01 challenges on port 443 beside a running web "
 	      "server.\n\nOperations:\n",

@@ -62,9 +62,10 @@ static void wait_and_forward(int process, int signal_fd)
 	}
 }
 
-static int run_command(char *const *command, const sigset_t *stop_signals,
+static int run_command(void *context, const sigset_t *stop_signals,
 		       int signal_fd)
 {
+	char *const *command = context;
 	cleanup_fd int process = -1;
 	posix_spawnattr_t attributes;
 	sigset_t changed = *stop_signals;
@@ -93,7 +94,10 @@ static int run_command(char *const *command, const sigset_t *stop_signals,
 	return exit_code_of(child);
 }
 
-int command_run(const struct options *options)
+int while_serving(const struct options *options,
+		  int (*work)(void *context, const sigset_t *stop_signals,
+			      int signal_fd),
+		  void *context)
 {
 	cleanup_fd int signal_fd = -1;
 	sigset_t stop_signals;
@@ -102,7 +106,7 @@ int command_run(const struct options *options)
 	int code;
 
 	/* Before the start: one in the middle of it must not keep us from the
-	 * stop. It goes to the command then. */
+	 * stop. It goes to the work then. */
 	signals_hold(&stop_signals);
 	signal_fd = signals_open(0);
 	start_code = start_in_background(options);
@@ -110,10 +114,15 @@ int command_run(const struct options *options)
 	    start_code != EXIT_CODE_ALREADY_RUNNING)
 		return start_code;
 
-	code = run_command(options->command, &stop_signals, signal_fd);
+	code = work(context, &stop_signals, signal_fd);
 	/* Whoever started it before us will stop it. */
 	if (start_code == EXIT_CODE_ALREADY_RUNNING)
 		return code;
 	stop_code = command_stop(options);
 	return code ? code : stop_code;
+}
+
+int command_run(const struct options *options)
+{
+	return while_serving(options, run_command, (void *)options->command);
 }

@@ -18,7 +18,6 @@
 #include "base/log_file.h"
 #include "base/signals.h"
 #include "base/spawn.h"
-#include "command/fallback_check.h"
 #include "instance/recovery.h"
 #include "supervisor/pool.h"
 #include "supervisor/supervisor.h"
@@ -163,13 +162,9 @@ static int resolve(const char *option, const char *text,
 	return err;
 }
 
-/*
- * The best of those that were asked for which works here; why the better ones
- * do not is logged. NULL (logged) if none does.
- */
-static const struct redirect_ops *
-choose_redirect(const struct options *options,
-		struct supervisor_settings *settings)
+const struct redirect_ops *choose_redirect(const struct options *options,
+					   const struct redirect_config *config,
+					   struct redirect **redirect)
 {
 	/* Best first. */
 	static const struct redirect_ops *const candidates[][4] = {
@@ -190,8 +185,7 @@ choose_redirect(const struct options *options,
 		const struct redirect_ops *ops = candidates[choice][i];
 		const bool last = !candidates[choice][i + 1];
 
-		if (ops->probe(&settings->redirect, &settings->probed, reason,
-			       sizeof(reason)) == 0)
+		if (ops->probe(config, redirect, reason, sizeof(reason)) == 0)
 			return ops;
 		if (last)
 			log_error("%s does not work here: %s", ops->name,
@@ -253,6 +247,11 @@ static void raise_descriptor_limit(void)
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
 		return;
+	/* Needs CAP_SYS_RESOURCE where the hard limit is lower. */
+	if (limit.rlim_max < MAX_DESCRIPTORS &&
+	    setrlimit(RLIMIT_NOFILE, &(struct rlimit){ MAX_DESCRIPTORS,
+						       MAX_DESCRIPTORS }) == 0)
+		return;
 	limit.rlim_cur = limit.rlim_max < MAX_DESCRIPTORS ? limit.rlim_max
 							  : MAX_DESCRIPTORS;
 	setrlimit(RLIMIT_NOFILE, &limit);
@@ -276,6 +275,17 @@ static unsigned int worker_count(const struct options *options)
 	return count;
 }
 
+/* A header tells the visitor's address, and is believed from 127.0.0.1. */
+static bool may_have_own_sources(const struct backend *fallback)
+{
+	if (fallback->proxy_protocol != PROXY_PROTOCOL_NONE)
+		return false;
+	for (size_t i = 0; i < fallback->count; i++)
+		if (endpoint_is_ipv4_loopback(&fallback->addresses[i]))
+			return true;
+	return false;
+}
+
 /* Everything that may fail before the first thing is touched. */
 static int examine(const struct options *options,
 		   struct supervisor_settings *settings)
@@ -297,33 +307,17 @@ static int examine(const struct options *options,
 	settings->proxy.alpn.proxy_protocol = options->alpn_proxy_protocol;
 	settings->proxy.fallback.proxy_protocol =
 		options->fallback_proxy_protocol;
-	settings->ops = choose_redirect(options, settings);
-	return settings->ops ? 0 : -EOPNOTSUPP;
+	settings->ops = choose_redirect(options, &settings->redirect,
+					&settings->probed);
+	if (!settings->ops)
+		return -EOPNOTSUPP;
+	settings->proxy.own_sources =
+		settings->ops != &redirect_none &&
+		may_have_own_sources(&settings->proxy.fallback);
+	return 0;
 }
 
-/* Nobody who is served today may be turned away tomorrow. */
-static int check_fallback(const struct options *options,
-			  const struct supervisor_settings *settings)
-{
-	int err = 0;
-
-	if (settings->ops != &redirect_none &&
-	    settings->ops != &redirect_handoff)
-		err = fallback_check(&settings->proxy.fallback,
-				     (uint16_t)options->service_port);
-	if (err)
-		log_error("the fallback %s does not answer (%s), but somebody "
-			  "listens on port %u: name the web server's address "
-			  "with -fallback",
-			  options->fallback, error_text(err),
-			  options->service_port);
-	return err;
-}
-
-/*
- * Be the one instance, on a host that holds nothing of another. The fallback
- * comes last: to one that runs already it makes no difference.
- */
+/* Be the one instance, on a host that holds nothing of another. */
 static int prepare(const struct options *options,
 		   struct supervisor_settings *settings)
 {
@@ -334,8 +328,6 @@ static int prepare(const struct options *options,
 	err = recover(&settings->redirect, settings->pidfile,
 		      settings->ops != &redirect_none,
 		      SUPERVISOR_GRACE_MS + SUPERVISOR_CLOSE_MS);
-	if (!err)
-		err = check_fallback(options, settings);
 	if (err)
 		pidfile_release(settings->pidfile);
 	return err;

@@ -2,15 +2,23 @@
 #include "command/command.h"
 
 #include <errno.h>
+#include <poll.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/memory.h"
+#include "command/print.h"
+#include "command/status_table.h"
 #include "instance/pidfile.h"
 #include "status/report.h"
 #include "supervisor/confinement.h"
+
+/* Between one report and the next. */
+#define WATCH_MS 1000
 
 /* One of the numbers of a struct. */
 struct number {
@@ -66,20 +74,6 @@ static void print_name(const char *name)
 			putchar('\\');
 		putchar(*name >= 0x20 && *name < 0x7f ? *name : '?');
 	}
-}
-
-/* As the option takes it. */
-static const char *const proxy_protocol_text[] = {
-	[PROXY_PROTOCOL_V1] = "v1",
-	[PROXY_PROTOCOL_V2] = "v2",
-};
-
-static void print_backend(const char *text, uint8_t proxy_protocol)
-{
-	fputs(text, stdout);
-	if (proxy_protocol != PROXY_PROTOCOL_NONE)
-		printf(" (PROXY protocol %s)",
-		       proxy_protocol_text[proxy_protocol]);
 }
 
 /* Each mode counts things of its own: only what there was of them. */
@@ -138,27 +132,6 @@ static void print_text(const struct status_report *report)
 		print_interface(&report->interfaces[i]);
 }
 
-/*
- * In quotes, as JSON and Prometheus both have them. Names come from the user
- * and from the kernel, and anything may be in them: bytes outside printable
- * ASCII become \\xNN, which reads back as \xNN.
- */
-static void print_quoted(const char *text)
-{
-	putchar('"');
-	for (; *text; text++) {
-		const unsigned char byte = (unsigned char)*text;
-
-		if (byte == '"' || byte == '\\')
-			printf("\\%c", byte);
-		else if (byte < 0x20 || byte >= 0x7f)
-			printf("\\\\x%02x", byte);
-		else
-			putchar(byte);
-	}
-	putchar('"');
-}
-
 static void print_json_text(const char *key, const char *text)
 {
 	printf("\"%s\":", key);
@@ -171,7 +144,7 @@ static void print_json_proxy_protocol(const char *key, uint8_t version)
 	if (version == PROXY_PROTOCOL_NONE)
 		printf("\"%s\":null,", key);
 	else
-		print_json_text(key, proxy_protocol_text[version]);
+		print_json_text(key, proxy_protocol_name(version));
 }
 
 static void print_json_numbers(const void *base, const struct number *fields,
@@ -338,7 +311,7 @@ static const char *why_no_report(int err)
 	}
 }
 
-int command_status(const struct options *options)
+static int show(const struct options *options)
 {
 	struct status_report report;
 	struct pidfile_holder holder;
@@ -369,7 +342,36 @@ int command_status(const struct options *options)
 		print_json(&report);
 	else if (options->prometheus)
 		print_prometheus(&report);
+	else if (isatty(STDOUT_FILENO))
+		status_table_print(&report);
 	else
 		print_text(&report);
 	return EXIT_CODE_DONE;
+}
+
+/* Until Ctrl-C, or until nobody reads any more. */
+static int watch(const struct options *options)
+{
+	const bool redraw = isatty(STDOUT_FILENO) && !options->json &&
+			    !options->prometheus;
+	int code;
+
+	/* A picture is written at once, and does not flicker. */
+	setvbuf(stdout, NULL, _IOFBF, BUFSIZ);
+	for (;;) {
+		/* Go to the first line, and clear what was there. */
+		if (redraw)
+			fputs("\x1b[H\x1b[J", stdout);
+		code = show(options);
+		if (code == EXIT_CODE_FAILED || fflush(stdout) == EOF)
+			return code;
+		poll(NULL, 0, WATCH_MS);
+		if (!redraw && !options->json)
+			putchar('\n');
+	}
+}
+
+int command_status(const struct options *options)
+{
+	return options->watch ? watch(options) : show(options);
 }

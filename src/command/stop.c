@@ -21,6 +21,9 @@
 
 /* The grace, and an iptables that waits long for its lock. */
 #define STOP_TIMEOUT_MS 90000
+/* The pidfile is looked at so often, and a line shown every few times. */
+#define TURN_MS	     20
+#define TURNS_A_LINE 25
 
 /* Nobody runs and we hold the pidfile: leave nothing behind. */
 static int clean_up(const struct options *options, struct pidfile *pidfile)
@@ -39,23 +42,54 @@ static int clean_up(const struct options *options, struct pidfile *pidfile)
 	return 0;
 }
 
+/*
+ * One line, written over and over; gone when there is nothing to wait for any
+ * more. Nothing is left of the grace where others delay the end.
+ */
+static void show_grace(uint64_t began_ns)
+{
+	const uint64_t passed_ms = (monotonic_ns() - began_ns) / NS_PER_MS;
+
+	fprintf(stderr,
+		"\rwaiting for handshakes that are under way, seconds left: "
+		"%llu\x1b[K",
+		passed_ms < SUPERVISOR_GRACE_MS
+			? (SUPERVISOR_GRACE_MS - passed_ms + 999ull) / 1000
+			: 0ull);
+}
+
+static void clear_line(void)
+{
+	fputs("\r\x1b[K", stderr);
+}
+
 /* Wait until @first holds the pidfile no more, at most until @deadline. */
 static int wait_for_release(const char *path,
 			    const struct pidfile_holder *first,
 			    uint64_t deadline)
 {
+	const uint64_t began = monotonic_ns();
+	const bool terminal = isatty(STDERR_FILENO);
 	struct pidfile_holder holder;
+	unsigned int turn = 0;
 	int err;
 
 	for (;;) {
 		err = pidfile_query(path, &holder);
 		if (err || holder.state == PIDFILE_FREE ||
 		    holder.pid != first->pid)
-			return err;
-		if (monotonic_ns() >= deadline)
-			return -ETIMEDOUT;
-		poll(NULL, 0, 20);
+			break;
+		if (monotonic_ns() >= deadline) {
+			err = -ETIMEDOUT;
+			break;
+		}
+		if (terminal && turn++ % TURNS_A_LINE == 0)
+			show_grace(began);
+		poll(NULL, 0, TURN_MS);
 	}
+	if (turn)
+		clear_line();
+	return err;
 }
 
 /* Whom to ask for progress: a connection to the instance's status, or -1. */
@@ -75,13 +109,8 @@ static int open_progress(const struct options *options)
 	return steal_fd(&fd);
 }
 
-/* One line, written over and over; gone when there is nothing to tell. */
 static void show_progress(const struct status_report *report, uint64_t left_ms)
 {
-	if (!report) {
-		fputs("\r\x1b[K", stderr);
-		return;
-	}
 	if (report->drain_left_ms < left_ms)
 		left_ms = report->drain_left_ms;
 	fprintf(stderr, "\rconnections left: %llu, seconds left: %llu\x1b[K",
@@ -127,7 +156,7 @@ static int wait_for_drain(const struct options *options, int process,
 		return EXIT_CODE_DONE;
 	ended = watch_drain(process, progress, deadline);
 	if (progress >= 0)
-		show_progress(NULL, 0);
+		clear_line();
 	if (ended)
 		return EXIT_CODE_DONE;
 	log_error("connections are still open after %u s; they go on, and end "

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -158,37 +157,6 @@ static bool is_taken(int family, uint16_t port)
 bool listeners_port_is_taken(uint16_t port)
 {
 	return is_taken(AF_INET, port) || is_taken(AF_INET6, port);
-}
-
-/*
- * In the kernel's list of sockets those that listen come first. It needs no
- * rights, unlike a bind() to a low port, which the service has not.
- */
-static bool lists_listener(const char *path, uint16_t port)
-{
-	FILE *file = fopen(path, "re");
-	unsigned int state = TCP_LISTEN;
-	unsigned int local_port;
-	bool found = false;
-	char line[256];
-
-	if (!file)
-		return false;
-	while (!found && state == TCP_LISTEN &&
-	       fgets(line, sizeof(line), file)) {
-		/* Not the heading: "  0: 0100007F:01BB 00000000:0000 0A" */
-		if (sscanf(line, " %*u: %*[0-9A-F]:%4x %*[0-9A-F:] %2x",
-			   &local_port, &state) == 2)
-			found = state == TCP_LISTEN && local_port == port;
-	}
-	fclose(file);
-	return found;
-}
-
-bool listeners_serve(uint16_t port)
-{
-	return lists_listener("/proc/thread-self/net/tcp", port) ||
-	       lists_listener("/proc/thread-self/net/tcp6", port);
 }
 
 void listeners_close(struct listeners *listeners)

@@ -14,7 +14,10 @@
 #include "proxy/peek.h"
 
 /* Connections taken from one listener before the open ones get their turn. */
-#define BATCH_MAXIMUM	  64
+#define BATCH_MAXIMUM 64
+/* One connection in this many is kept for those whose handshakes are under way
+ * when we become full. */
+#define HANDSHAKE_SHARE	  8
 #define SHORTAGE_PAUSE_NS (100 * NS_PER_MS)
 /* There may be no descriptors for all that wait, and the next start needs the
  * port: less than SUPERVISOR_CLOSE_MS. */
@@ -72,6 +75,14 @@ bool acceptor_owns(const struct acceptor *acceptor, int fd)
 static bool is_full(const struct acceptor *acceptor)
 {
 	return acceptor->engine->connection_count >= acceptor->connection_limit;
+}
+
+bool acceptor_is_nearly_full(const struct acceptor *acceptor)
+{
+	const size_t limit = acceptor->connection_limit;
+
+	return acceptor->engine->connection_count >=
+	       limit - limit / HANDSHAKE_SHARE;
 }
 
 /* A paused listener leaves the select() set, or the loop would spin on it. */

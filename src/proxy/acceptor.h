@@ -45,6 +45,10 @@ void acceptor_open(struct acceptor *acceptor, struct engine *engine,
 		   struct listeners *listeners, size_t connection_limit);
 bool acceptor_is_open(const struct acceptor *acceptor);
 
+/* Is there room for no more than those who may be in the middle of a handshake
+ * with us? */
+bool acceptor_is_nearly_full(const struct acceptor *acceptor);
+
 /* Is @fd one of the listeners? */
 bool acceptor_owns(const struct acceptor *acceptor, int fd);
 /* The listener @fd has connections waiting. */

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "proxy/backend_socket.h"
 #include "proxy/connection.h"
 #include "proxy/engine.h"
 #include "proxy/original_destination.h"
@@ -48,6 +49,7 @@ static void report_unreachable(struct engine *engine,
 	char more[64] = "";
 	uint64_t left_out;
 
+	engine->doubtful |= !alpn;
 	counter_add(alpn ? &engine->counters->alpn_unreachable
 			 : &engine->counters->fallback_unreachable,
 		    1);
@@ -100,11 +102,14 @@ static int open_backend(struct engine *engine, struct connection *connection)
 {
 	const struct endpoint *endpoint =
 		&connection->backend->addresses[connection->address_index];
-	int fd = socket(endpoint->address.ss_family,
-			SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	const bool own_source = engine->own_sources &&
+				connection->backend ==
+					&engine->config->fallback;
+	int fd = backend_socket_open(
+		endpoint, own_source ? &connection->address.any : NULL);
 
 	if (fd < 0)
-		return -errno;
+		return fd;
 	if ((size_t)fd >= engine->readiness.capacity) {
 		close(fd);
 		return -EMFILE;
@@ -172,9 +177,9 @@ static void try_addresses(struct engine *engine, struct connection *connection,
 	}
 	readiness_watch(&engine->readiness, connection->backend_fd,
 			READINESS_WRITE);
-	/* The last address has all the time that the kernel gives it. */
-	if (has_next_address(connection))
-		connection_wait(engine, connection, TIMER_CONNECT);
+	connection_wait(engine, connection,
+			has_next_address(connection) ? TIMER_CONNECT
+						     : TIMER_DOUBT);
 }
 
 /*
@@ -236,6 +241,11 @@ void connect_event(struct engine *engine, struct connection *connection, int fd)
 void connect_timeout(struct engine *engine, struct connection *connection)
 {
 	try_addresses(engine, connection, -ETIMEDOUT);
+}
+
+void connect_doubt(struct engine *engine, struct connection *connection)
+{
+	engine->doubtful |= connection->backend == &engine->config->fallback;
 }
 
 void connect_retry(struct engine *engine, struct connection *connection)

@@ -19,6 +19,9 @@ void connect_event(struct engine *engine, struct connection *connection,
 /* This address takes too long: try the next. */
 void connect_timeout(struct engine *engine, struct connection *connection);
 
+/* The last address takes longer than it should. */
+void connect_doubt(struct engine *engine, struct connection *connection);
+
 /* There were too few descriptors or ports: begin again. */
 void connect_retry(struct engine *engine, struct connection *connection);
 

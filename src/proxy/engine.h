@@ -25,6 +25,9 @@ enum engine_timer {
 	TIMER_BEGUN_HELLO,
 	/* An address of the backend, while there is another to try. */
 	TIMER_CONNECT,
+	/* The backend's last address, which has all the time that the kernel
+	 * gives it; it is told of that it takes some. */
+	TIMER_DOUBT,
 	/* Descriptors or ports to connect with. */
 	TIMER_RETRY,
 	/* One end to take what is left, after the other was reset. */
@@ -44,6 +47,11 @@ struct engine {
 	/* By descriptor, for both ends; readiness.capacity entries. */
 	struct connection **connections;
 	size_t connection_count;
+	/* See proxy_config; off where only the kernel's own source gets
+	 * through. */
+	bool own_sources;
+	/* A visitor was turned away by the fallback, or waits for it. */
+	bool doubtful;
 	/* Whether clients that have vanished are looked for. */
 	bool probing;
 

@@ -35,6 +35,7 @@
 #include "proxy/connection.h"
 #include "proxy/engine.h"
 #include "proxy/peek.h"
+#include "proxy/proof.h"
 #include "proxy/relay.h"
 
 #define TICK_NS (NS_PER_S / 2)
@@ -58,6 +59,7 @@ static const struct {
 	/* With the above, 9 s by default: a CA gives 10 s for all. */
 	[TIMER_BEGUN_HELLO] = { peek_give_up, .hello_timeouts = 2 },
 	[TIMER_CONNECT] = { connect_timeout, .duration_ns = 2 * NS_PER_S },
+	[TIMER_DOUBT] = { connect_doubt, .duration_ns = 200 * NS_PER_MS },
 	[TIMER_RETRY] = { connect_retry, .duration_ns = 100 * NS_PER_MS },
 	[TIMER_RESET] = { relay_reset_timeout, .duration_ns = 5 * NS_PER_S },
 	/* What the kernel gives the client of a server that has closed (sysctl
@@ -70,6 +72,9 @@ struct loop {
 	struct proxy_environment *environment;
 	struct engine engine;
 	struct acceptor acceptor;
+	struct proof proof;
+	/* The supervisor knows of a doubt, and has not asked for a proof yet. */
+	bool doubt_told;
 	int signal_fd;
 	uint64_t next_tick_ns;
 	/* When the sockets were last looked at; all that was ready then has
@@ -79,6 +84,8 @@ struct loop {
 	uint64_t drain_ns;
 	/* When all ends that is left, if nobody else sees to it. */
 	uint64_t end_ns;
+	/* New visitors are to go to the web server. */
+	bool full;
 	bool draining;
 	bool orphaned;
 	bool listeners_closed;
@@ -134,6 +141,7 @@ static int open_engine(struct loop *loop)
 		return -ENOMEM;
 	engine->config = config;
 	engine->counters = environment->counters;
+	engine->own_sources = config->own_sources;
 	pipe_pool_init(&engine->tools.pipes, pipes);
 	for (size_t i = 0; i < TIMER_COUNT; i++)
 		deadline_queue_init(&engine->timers[i],
@@ -197,8 +205,22 @@ static void tick(struct loop *loop)
 	loop->next_tick_ns = engine->now_ns + TICK_NS;
 	counter_set(&engine->counters->heartbeat_ns, engine->now_ns);
 	log_tell_left_out();
-	if (!loop->draining)
+	if (!loop->draining && !loop->full)
 		write_lease(loop, engine->now_ns + PROXY_LEASE_NS);
+}
+
+/* Who finds no room would wait for others to leave. Where another worker has
+ * room, that one renews the lease. */
+static void follow_room(struct loop *loop)
+{
+	const bool full = acceptor_is_nearly_full(&loop->acceptor);
+
+	if (full == loop->full)
+		return;
+	loop->full = full;
+	if (!loop->draining)
+		write_lease(loop,
+			    full ? 0 : loop->engine.now_ns + PROXY_LEASE_NS);
 }
 
 static void drain(struct loop *loop, unsigned int grace_ms)
@@ -238,6 +260,28 @@ static void orphan(struct loop *loop)
 		drain_alone(loop);
 }
 
+static void prove(struct loop *loop)
+{
+	loop->doubt_told = false;
+	loop->engine.doubtful = false;
+	if (proof_begin(&loop->proof, &loop->engine))
+		tell_supervisor(loop, loop->proof.answer);
+}
+
+static void go_on_proving(struct loop *loop)
+{
+	if (proof_go_on(&loop->proof, &loop->engine))
+		tell_supervisor(loop, loop->proof.answer);
+}
+
+static void tell_doubt(struct loop *loop)
+{
+	if (!loop->engine.doubtful || loop->doubt_told)
+		return;
+	loop->doubt_told = true;
+	tell_supervisor(loop, PROXY_DOUBT);
+}
+
 static void read_control(struct loop *loop)
 {
 	cleanup_fd int fd = -1;
@@ -251,6 +295,8 @@ static void read_control(struct loop *loop)
 		drain(loop, 0);
 	else if (message == PROXY_TAKE)
 		acceptor_take(&loop->acceptor, steal_fd(&fd));
+	else if (message == PROXY_PROVE)
+		prove(loop);
 	else if (message == PROXY_TERMINATE)
 		loop->terminated = true;
 	else if (message == PROXY_LOG_FILE && fd >= 0)
@@ -277,6 +323,7 @@ static uint64_t time_to_wait(const struct loop *loop, uint64_t now_ns)
 	uint64_t next = earlier(loop->next_tick_ns, loop->drain_ns);
 
 	next = earlier(next, loop->end_ns);
+	next = earlier(next, loop->proof.due_ns);
 	for (size_t i = 0; i < TIMER_COUNT; i++)
 		next = earlier(next, deadline_next(&engine->timers[i]));
 	next = earlier(next, acceptor_deadline(&loop->acceptor));
@@ -309,6 +356,10 @@ static void run_timers(struct loop *loop)
 	struct engine *engine = &loop->engine;
 
 	run_deadlines(engine, loop->looked_ns);
+	if (engine->now_ns >= loop->proof.due_ns)
+		go_on_proving(loop);
+	tell_doubt(loop);
+	follow_room(loop);
 	if (engine->now_ns >= loop->drain_ns) {
 		loop->drain_ns = UINT64_MAX;
 		acceptor_finish(&loop->acceptor);
@@ -352,6 +403,8 @@ static void handle(struct loop *loop, int fd, unsigned int events)
 		read_control(loop);
 	else if (fd == loop->signal_fd)
 		read_signal(loop);
+	else if (fd == loop->proof.fd)
+		go_on_proving(loop);
 }
 
 static int look(struct loop *loop)
@@ -395,6 +448,7 @@ static void close_loop(struct loop *loop)
 	struct engine *engine = &loop->engine;
 
 	write_lease(loop, 0);
+	proof_drop(&loop->proof, engine);
 	if (engine->connections)
 		connection_release_all(engine);
 	log_tell_left_out();
@@ -415,6 +469,7 @@ int proxy_run(struct proxy_environment *environment)
 		return -ENOMEM;
 	loop->environment = environment;
 	loop->signal_fd = -1;
+	loop->proof = PROOF_NONE;
 	loop->drain_ns = UINT64_MAX;
 	loop->end_ns = UINT64_MAX;
 	loop->engine.readiness.epoll_fd = -1;

@@ -61,6 +61,12 @@ static void abort_counted(struct engine *engine, struct connection *connection,
 			  enum connection_end end)
 {
 	counter_add(&engine->counters->resets, 1);
+	if (end == CONNECTION_BACKEND_FAILED &&
+	    connection->backend == &engine->config->fallback &&
+	    connection->to_client.bytes == 0) {
+		counter_add(&engine->counters->fallback_resets, 1);
+		engine->doubtful = true;
+	}
 	connection_abort(engine, connection, end);
 }
 

@@ -50,13 +50,16 @@ int confine(const struct confinement_settings *settings)
 	 * that none can be held on to: only from the root it is found. */
 	if (geteuid() == 0 && !settings->unix_paths && enter_removed_root())
 		in_force |= CONFINED_ROOT;
+	privileges_limit_resources();
 	err = privileges_drop(settings->uid, settings->gid);
 	if (err)
 		return err;
 	in_force |= CONFINED_USER | CONFINED_CAPABILITIES;
 	in_force |= landlock_bits[landlock_restrict(
-		settings->ports, settings->port_count, settings->unix_names)];
-	if (seccomp_restrict(settings->unix_paths || settings->unix_names))
+		settings->ports, settings->port_count, settings->unix_names,
+		settings->own_sources)];
+	if (seccomp_restrict(settings->unix_paths || settings->unix_names,
+			     settings->own_sources))
 		in_force |= CONFINED_CALLS;
 	return (int)in_force;
 }

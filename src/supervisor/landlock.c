@@ -43,19 +43,28 @@ struct port_attributes {
 	uint64_t port;
 };
 
-static int restrict_ports(int ruleset, const uint16_t *ports, size_t count)
+static int allow_port(int ruleset, uint64_t access, uint16_t port)
 {
-	for (size_t i = 0; i < count; i++) {
-		const struct port_attributes rule = {
-			.allowed_access = LANDLOCK_ACCESS_NET_CONNECT_TCP,
-			.port = ports[i],
-		};
+	const struct port_attributes rule = { .allowed_access = access,
+					      .port = port };
 
-		if (syscall(SYS_landlock_add_rule, ruleset,
-			    LANDLOCK_RULE_NET_PORT, &rule, 0) < 0)
-			return -errno;
-	}
+	if (syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_NET_PORT,
+		    &rule, 0) < 0)
+		return -errno;
 	return 0;
+}
+
+static int restrict_ports(int ruleset, const uint16_t *ports, size_t count,
+			  bool own_sources)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < count && !err; i++)
+		err = allow_port(ruleset, LANDLOCK_ACCESS_NET_CONNECT_TCP,
+				 ports[i]);
+	if (!err && own_sources)
+		err = allow_port(ruleset, LANDLOCK_ACCESS_NET_BIND_TCP, 0);
+	return err;
 }
 
 /* Everything that Landlock of this ABI can forbid. Returns the size that the
@@ -88,7 +97,7 @@ static size_t handle_all(long abi, bool unix_names,
 
 /* No rule for files at all: none can be opened. */
 enum landlock_reach landlock_restrict(const uint16_t *ports, size_t port_count,
-				      bool unix_names)
+				      bool unix_names, bool own_sources)
 {
 	struct ruleset_attributes handled;
 	cleanup_fd int ruleset = -1;
@@ -104,7 +113,7 @@ enum landlock_reach landlock_restrict(const uint16_t *ports, size_t port_count,
 	if (ruleset < 0)
 		return LANDLOCKED_NOTHING;
 	if (abi >= LANDLOCK_ABI_PORTS &&
-	    restrict_ports(ruleset, ports, port_count) < 0)
+	    restrict_ports(ruleset, ports, port_count, own_sources) < 0)
 		return LANDLOCKED_NOTHING;
 	if (syscall(SYS_landlock_restrict_self, ruleset, 0) < 0)
 		return LANDLOCKED_NOTHING;

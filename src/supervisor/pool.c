@@ -20,6 +20,10 @@
 #define RESPAWN_LIMIT	 5
 #define RESPAWN_YOUNG_NS (10 * NS_PER_S)
 #define RESPAWN_RETRY_S	 1
+/* A member's proof before it was asked for one. */
+#define NOT_ASKED 1
+/* Longer than a worker takes for its answer. */
+#define PROOF_PATIENCE_MS (PROXY_PROOF_MS + 300)
 
 unsigned int worker_pool_share(unsigned int total, unsigned int count,
 			       unsigned int index)
@@ -96,6 +100,9 @@ static int launch(struct worker_pool *pool, unsigned int index)
 
 	config.max_connections =
 		worker_pool_share(config.max_connections, pool->count, index);
+	config.own_sources &= !pool->plain_sources;
+	member->proof = NOT_ASKED;
+	member->doubts = false;
 	settings.proxy.config = &config;
 	settings.proxy.counters = member->counters;
 	member->started_ns = monotonic_ns();
@@ -197,11 +204,28 @@ void worker_pool_watch_fds(const struct worker_pool *pool, struct pollfd *fds)
  * Returns whether it has died. One message at a time, or a worker that was
  * taken over could keep us here; and it closes no listener before it is told.
  */
-static bool receive_from(struct pool_member *member)
+static bool receive_from(struct worker_pool *pool, struct pool_member *member)
 {
 	const int message = worker_receive(&member->worker, 0);
 
-	member->closed |= member->told && message == PROXY_LISTENERS_CLOSED;
+	switch (message) {
+	case PROXY_LISTENERS_CLOSED:
+		member->closed |= member->told;
+		break;
+	case PROXY_PROVED_PLAIN:
+		pool->plain_sources = true;
+		member->proof = 0;
+		break;
+	case PROXY_PROVED:
+		member->proof = 0;
+		break;
+	case PROXY_NOT_PROVED:
+		member->proof = atomic_load(&member->counters->proof_err);
+		break;
+	case PROXY_DOUBT:
+		member->doubts = true;
+		break;
+	}
 	return message == -EPIPE;
 }
 
@@ -216,7 +240,7 @@ unsigned int worker_pool_receive(struct worker_pool *pool, int timeout_ms)
 	for (unsigned int i = 0; i < pool->count; i++) {
 		struct pool_member *member = &pool->members[i];
 
-		if (!fds[i].revents || !receive_from(member))
+		if (!fds[i].revents || !receive_from(pool, member))
 			continue;
 		bury(member);
 		if (!member->told)
@@ -336,6 +360,63 @@ int worker_pool_hand_over(struct worker_pool *pool, int fd)
 			err = worker_send(&member->worker, PROXY_TAKE, fd);
 	}
 	return err;
+}
+
+void worker_pool_ask_proof(struct worker_pool *pool)
+{
+	const uint64_t now = monotonic_ns();
+
+	for (unsigned int i = 0; i < pool->count; i++) {
+		struct pool_member *member = &pool->members[i];
+
+		member->proof = NOT_ASKED;
+		if (is_well(member, now) &&
+		    worker_send(&member->worker, PROXY_PROVE, -1) == 0)
+			member->proof = -EINPROGRESS;
+	}
+}
+
+int worker_pool_proof(const struct worker_pool *pool)
+{
+	int result = -ECHILD;
+
+	for (unsigned int i = 0; i < pool->count; i++) {
+		const struct pool_member *member = &pool->members[i];
+
+		if (!member->worker.pid || member->proof == NOT_ASKED)
+			continue;
+		if (member->proof == -EINPROGRESS)
+			return -EINPROGRESS;
+		if (member->proof || result == -ECHILD)
+			result = member->proof;
+	}
+	return result;
+}
+
+int worker_pool_prove(struct worker_pool *pool)
+{
+	const uint64_t deadline =
+		monotonic_ns() + PROOF_PATIENCE_MS * NS_PER_MS;
+	int result;
+
+	worker_pool_ask_proof(pool);
+	while ((result = worker_pool_proof(pool)) == -EINPROGRESS) {
+		if (monotonic_ns() >= deadline)
+			return -ETIMEDOUT;
+		worker_pool_receive(pool, PROOF_PATIENCE_MS);
+	}
+	return result;
+}
+
+bool worker_pool_doubts(struct worker_pool *pool)
+{
+	bool doubts = false;
+
+	for (unsigned int i = 0; i < pool->count; i++) {
+		doubts |= pool->members[i].doubts;
+		pool->members[i].doubts = false;
+	}
+	return doubts;
 }
 
 void worker_pool_terminate(struct worker_pool *pool)

@@ -50,7 +50,7 @@ int privileges_find_user(const char *name, uid_t *uid, gid_t *gid)
 	return *uid ? 0 : -EPERM;
 }
 
-static void limit_resources(void)
+void privileges_limit_resources(void)
 {
 	const struct rlimit none = { 0, 0 };
 
@@ -65,7 +65,6 @@ int privileges_drop(uid_t uid, gid_t gid)
 {
 	int err;
 
-	limit_resources();
 	err = caps_drop_bounds();
 	if (err)
 		return err;

@@ -102,10 +102,29 @@ static const struct checked_call unix_socket = {
 	3,
 };
 
+/* With a source address of our choice. Nothing comes in by it without
+ * listen(). */
+static const struct checked_call source_option = {
+	SYS_setsockopt,
+	{ { 1, ALL_BITS, { IPPROTO_IP, IPPROTO_IP } },
+	  { 2,
+	    ALL_BITS,
+	    { IP_BIND_ADDRESS_NO_PORT, IP_BIND_ADDRESS_NO_PORT } } },
+	2,
+};
+static const struct checked_call source_address = {
+	SYS_bind,
+	{ { 2,
+	    ALL_BITS,
+	    { sizeof(struct sockaddr_in), sizeof(struct sockaddr_in) } } },
+	1,
+};
+#define OPTIONAL_CALLS 3
+
 enum {
 	CONDITION_LENGTH = 5,
 	CHECK_LENGTH = 3 + CONDITIONS * CONDITION_LENGTH,
-	FILTER_LENGTH = 288,
+	FILTER_LENGTH = 320,
 };
 
 /* A program of seccomp's, as it grows. */
@@ -172,11 +191,12 @@ static void add_checked_call(struct filter *filter,
  * last: those the kernel remembers (5.11), so that they cost nothing. x32 calls
  * carry a bit that no allowed number has.
  */
-bool seccomp_restrict(bool unix_sockets)
+bool seccomp_restrict(bool unix_sockets, bool own_sources)
 {
 	_Static_assert(FILTER_LENGTH >= 8 + 2 * ARRAY_SIZE(allowed_calls) +
 						(ARRAY_SIZE(checked_calls) +
-						 1) * CHECK_LENGTH,
+						 OPTIONAL_CALLS) *
+							CHECK_LENGTH,
 		       "the filter has room for all calls");
 	struct filter filter = { .length = 0 };
 	struct sock_fprog program = { .filter = filter.code };
@@ -189,6 +209,10 @@ bool seccomp_restrict(bool unix_sockets)
 		add_checked_call(&filter, &checked_calls[i]);
 	if (unix_sockets)
 		add_checked_call(&filter, &unix_socket);
+	if (own_sources) {
+		add_checked_call(&filter, &source_option);
+		add_checked_call(&filter, &source_address);
+	}
 	for (unsigned int i = 0; i < ARRAY_SIZE(allowed_calls); i++) {
 		add_jump(&filter, allowed_calls[i], 0, 1);
 		add_verdict(&filter, SECCOMP_RET_ALLOW);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "supervisor/status_server.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -70,6 +71,11 @@ static void fill(const struct status_server *server,
 	strcpy(report->state.mode, source->redirect->ops->name);
 	if (source->redirect->ops->state)
 		source->redirect->ops->state(source->redirect, &report->state);
+	if (*source->paused) {
+		strcpy(report->state.mode, "paused");
+		snprintf(report->state.why, sizeof(report->state.why), "%s",
+			 source->paused);
+	}
 	strcpy(report->alpn, config->alpn.text);
 	strcpy(report->fallback, config->fallback.text);
 	report->totals = worker_pool_totals(source->pool);

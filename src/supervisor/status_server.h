@@ -21,6 +21,8 @@ struct status_source {
 	const struct redirect_config *config;
 	const struct redirect *redirect;
 	const struct worker_pool *pool;
+	/* Why the redirect is paused; "" if it is not. */
+	const char *paused;
 };
 
 struct status_server {

@@ -13,6 +13,8 @@
 #include "base/log_file.h"
 #include "base/notify.h"
 #include "base/signals.h"
+#include "redirect/served.h"
+#include "supervisor/aside.h"
 #include "supervisor/pool.h"
 #include "supervisor/privileges.h"
 #include "supervisor/status_server.h"
@@ -56,6 +58,7 @@ struct supervisor {
 	/* Of all workers; the listeners are the supervisor's own as well. */
 	struct worker_settings worker;
 	struct worker_pool pool;
+	struct aside aside;
 	int signal_fd;
 	struct status_server status;
 	/* New flows come to the listeners now. */
@@ -101,6 +104,55 @@ static int hand_over(void *context, int fd)
 	return worker_pool_hand_over(context, fd);
 }
 
+static int prove(void *context)
+{
+	struct supervisor *supervisor = context;
+	int err = worker_pool_prove(&supervisor->pool);
+
+	if (!err)
+		supervisor->aside.proved = true;
+	return err;
+}
+
+static bool proxies_visitors(const struct supervisor *supervisor)
+{
+	const struct redirect_ops *ops = ops_of(supervisor);
+
+	return ops->proxies_visitors &&
+	       ops->proxies_visitors(supervisor->redirect);
+}
+
+/*
+ * Nobody who is served today may be turned away tomorrow. Where nobody is,
+ * there may be no web server yet.
+ */
+static int prove_before(struct supervisor *supervisor)
+{
+	const struct supervisor_settings *settings = supervisor->settings;
+	const uint16_t port = settings->redirect.service_port;
+	struct served served;
+	int err;
+
+	if (!proxies_visitors(supervisor))
+		return 0;
+	err = prove(supervisor);
+	if (!err || !served_find(port, &served))
+		return 0;
+	if (served.fallback[0])
+		log_error("the fallback %s takes no visitors (%s), but port %u "
+			  "is served %s: use -fallback %s",
+			  settings->proxy.fallback.text, error_text(err), port,
+			  served.by, served.fallback);
+	else
+		log_error("the fallback %s takes no visitors (%s), but port %u "
+			  "is served %s: where this host itself can connect to "
+			  "the web server, name that with -fallback; else use "
+			  "--redirect handoff, which leaves visitors alone",
+			  settings->proxy.fallback.text, error_text(err), port,
+			  served.by);
+	return err;
+}
+
 /*
  * Open everything that touches no packet, in the order of dependence: the
  * redirect assigns packets to the listeners, and the workers inherit both.
@@ -117,6 +169,8 @@ static int prepare(struct supervisor *supervisor)
 		return err;
 	settings->redirect.hand_over = hand_over;
 	settings->redirect.hand_over_context = &supervisor->pool;
+	settings->redirect.prove = prove;
+	settings->redirect.prove_context = supervisor;
 	err = ops->open(&settings->redirect, &worker->proxy.listeners,
 			&supervisor->redirect);
 	if (err)
@@ -208,6 +262,39 @@ static void read_signal(struct supervisor *supervisor)
 }
 
 /*
+ * Whoever proxies visitors steps aside where they are not served. A redirect
+ * that cannot be paused is the one error that is worth an end: then the
+ * supervisor goes on trying.
+ */
+static int step_aside(struct supervisor *supervisor)
+{
+	struct aside *aside = &supervisor->aside;
+	int err = 0;
+
+	switch (aside_look(aside, &supervisor->pool, supervisor->redirect,
+			   supervisor->attached)) {
+	case ASIDE_STAY:
+		break;
+	case ASIDE_PAUSE:
+		err = pause_redirect(supervisor);
+		log_error("%s: new connections go past the proxy, challenges "
+			  "too, until it is tried again in %llu ms",
+			  aside->why,
+			  (unsigned long long)(aside->pause_ns / NS_PER_MS));
+		notify("STATUS=paused: %s", aside->why);
+		break;
+	case ASIDE_RESUME:
+		err = attach(supervisor);
+		if (!err)
+			*aside->why = '\0';
+		if (!err)
+			log_info("the redirect is back in place");
+		break;
+	}
+	return err;
+}
+
+/*
  * A worker that dies takes its connections along; the port must not die with
  * it. New flows go to the other workers, or to the web server where there is no
  * other: what waits in the listeners' queues is served by the next one. A pause
@@ -222,9 +309,12 @@ static void serve(struct supervisor *supervisor, unsigned int died)
 		pause_redirect(supervisor);
 	err = worker_pool_replace(pool);
 	if (err >= 0)
-		err = supervisor->attached || !worker_pool_well(pool)
+		err = supervisor->attached || !worker_pool_well(pool) ||
+				      *supervisor->aside.why
 			      ? 0
 			      : attach(supervisor);
+	if (!err && (proxies_visitors(supervisor) || *supervisor->aside.why))
+		err = step_aside(supervisor);
 	if (err)
 		stop(supervisor, err);
 }
@@ -341,6 +431,9 @@ static int time_to_wait(const struct supervisor *supervisor)
 
 	if (supervisor->due_ns < next)
 		next = supervisor->due_ns;
+	if (supervisor->phase == PHASE_SERVING &&
+	    aside_due(&supervisor->aside) < next)
+		next = aside_due(&supervisor->aside);
 	if (supervisor->deadline_ns < next)
 		next = supervisor->deadline_ns;
 	return next > now ? (int)((next - now + NS_PER_MS - 1) / NS_PER_MS) : 0;
@@ -448,6 +541,7 @@ static int announce(struct supervisor *supervisor)
 				   .config = &settings->redirect,
 				   .redirect = supervisor->redirect,
 				   .pool = &supervisor->pool,
+				   .paused = supervisor->aside.why,
 			   });
 	err = pidfile_publish(settings->pidfile);
 	if (err) {
@@ -501,6 +595,7 @@ static int set_up_confinement(struct supervisor *supervisor)
 
 	allow_backend(supervisor, &settings->proxy.alpn);
 	allow_backend(supervisor, &settings->proxy.fallback);
+	confinement->own_sources = settings->proxy.own_sources;
 
 	if (geteuid() != 0)
 		return 0;
@@ -560,6 +655,8 @@ static int start(struct supervisor *supervisor)
 		err = set_up_confinement(supervisor);
 	if (!err)
 		err = prepare(supervisor);
+	if (!err)
+		err = prove_before(supervisor);
 	if (!err)
 		err = stopped_already(supervisor);
 	return err ? err : attach(supervisor);

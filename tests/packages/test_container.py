@@ -137,7 +137,8 @@ def arguments_of(container):
 
 def test_pod_serves_and_leaves_nothing(network, container, start_pod):
     backends = {hello.ACME: Recorder(network.server, "responder", 31443),
-                b"h2": Recorder(network.server, "web", 443)}
+                b"h2": Recorder(network.server, "web", 443, "0.0.0.0",
+                                listens_first=True)}
     clean = residue.snapshot(network.server)
     pod = start_pod(capabilities_of(container))
     probe = container["readinessProbe"]["exec"]["command"]
@@ -146,15 +147,17 @@ def test_pod_serves_and_leaves_nothing(network, container, start_pod):
         with network.client.connect(Network.SERVER[4], 443) as visitor:
             visitor.sendall(hello.hello(hello.alpn(protocol)))
             assert visitor.recv(100) == backend.greeting
-        assert backend.next().peer == "127.0.0.1"
+    # What was taken from it comes first.
+    web = backends[b"h2"]
+    assert [web.next().data, web.next().peer] == [b"", Network.CLIENT[4]]
     status = pod.probe([*probe, "--json"]).stdout
     # Everything that the kernel has, in a root without a single file of use.
     for kind in ("user", "capabilities", "root", "files", "calls"):
         assert f'"{kind}"' in status
     code, log = pod.stop()
     assert code == 0, log
-    assert "conntrack pin" in log and "no conntrack pin" not in log
-    assert "1 to the ACME responder, 1 to the web server" in log
+    assert "does not work here" not in log
+    assert "1 to the ACME responder, 0 to the web server" in log
     assert residue.snapshot(network.server) == clean
     for backend in backends.values():
         backend.stop()
@@ -180,6 +183,16 @@ def test_without_what_confines_the_worker_there_is_less(container, start_pod):
     assert pod.stop()[0] == 0
 
 
+def test_without_the_right_to_the_port_it_steers(container, start_pod):
+    pod = start_pod([name for name in capabilities_of(container)
+                     if name != "NET_BIND_SERVICE"])
+    pod.wait_ready(container["readinessProbe"]["exec"]["command"])
+    code, log = pod.stop()
+    assert code == 0
+    assert "handoff does not work here: it needs CAP_NET_BIND_SERVICE" in log
+    assert "conntrack pin" in log and "no conntrack pin" not in log
+
+
 def test_other_capabilities_do_where_no_port_is_published(container,
                                                           start_pod):
     """As the comment in the example says."""
@@ -188,7 +201,7 @@ def test_other_capabilities_do_where_no_port_is_published(container,
     pod.wait_ready(container["readinessProbe"]["exec"]["command"])
     code, log = pod.stop()
     assert code == 0
-    assert "no conntrack pin (no CAP_SYS_ADMIN)" in log
+    assert "hands off the challenges" in log
 
 
 def test_documented_container(network, container, start):
@@ -202,7 +215,7 @@ def test_documented_container(network, container, start):
     pod = start(words)
     probe = container["readinessProbe"]["exec"]["command"]
     pod.wait_ready(probe)
-    assert "redirect: bpf" in pod.probe(probe).stdout
+    assert "not handoff, because nobody listens" in pod.probe(probe).stdout
     code, log = pod.stop()
     assert code == 0, log
 

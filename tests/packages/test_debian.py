@@ -64,21 +64,23 @@ def test_installs_and_is_purged_without_a_trace(debian, package):
     assert not (debian.root / "var/log/acme-alpn-proxy.log").exists()
 
 
-@pytest.mark.parametrize("option", ["--bpf", "--iptables"])
-def test_service_serves_and_leaves_nothing(machine, option):
+@pytest.mark.parametrize("redirect", ["handoff", "steer", "iptables"])
+def test_service_serves_and_leaves_nothing(machine, redirect):
     machine.shell(NETWORK)
     rules = machine.shell("iptables -t nat -S; ip6tables -t nat -S")
-    machine.shell(f"echo OPTIONS={option} >/etc/default/acme-alpn-proxy")
+    machine.shell(f"echo OPTIONS=--redirect={redirect} "
+                  ">/etc/default/acme-alpn-proxy")
     machine.shell(command("dist/README.md", "systemctl start"))
     # Type=notify: it serves from the moment that the start is done.
-    assert machine.shell(VISIT).strip() == THROUGH_PROXY
+    assert machine.shell(VISIT).strip() == (
+        DIRECTLY if redirect == "handoff" else THROUGH_PROXY)
     status = machine.shell("acme-alpn-proxy status")
-    assert f"redirect: {option[2:]}," in status
+    assert f"redirect: {redirect}," in status
     # The sandbox of the service leaves the worker all of its own.
     confined = re.search(r"confined by (.*)", status).group(1).split()
     assert {"user", "capabilities", "root", "files", "calls"} <= set(confined)
     shown = machine.shell("systemctl show -p StatusText acme-alpn-proxy")
-    assert f"{option[2:]} redirect of port 443 is in place" in shown
+    assert f"{redirect} redirect of port 443 is in place" in shown
     machine.shell(command("dist/README.md", "systemctl stop"))
     assert machine.shell(VISIT).strip() == DIRECTLY
     assert machine.shell("iptables -t nat -S; ip6tables -t nat -S") == rules
@@ -87,10 +89,11 @@ def test_service_serves_and_leaves_nothing(machine, option):
     machine.shell("! pgrep -x acme-alpn-proxy")
 
 
-@pytest.mark.parametrize("option", ["--bpf", "--iptables"])
-def test_service_that_is_killed_leaves_nothing(machine, option):
+@pytest.mark.parametrize("redirect", ["handoff", "steer", "iptables"])
+def test_service_that_is_killed_leaves_nothing(machine, redirect):
     machine.shell(NETWORK)
-    machine.shell(f"echo OPTIONS={option} >/etc/default/acme-alpn-proxy")
+    machine.shell(f"echo OPTIONS=--redirect={redirect} "
+                  ">/etc/default/acme-alpn-proxy")
     machine.shell("systemctl start acme-alpn-proxy")
     machine.shell("systemctl kill --signal=KILL --kill-who=main "
                   "acme-alpn-proxy")
@@ -136,7 +139,7 @@ def test_renewal_runs_unprivileged_behind_the_service(machine):
     machine.shell(STOPPED)
     journal = machine.journal("acme-renew", "acme-alpn-proxy")
     assert re.search(r"lego\[\d+\]: acme$", journal, re.M)
-    assert journal.index("ready: bpf") < journal.index("]: acme\n")
+    assert journal.index("ready: handoff") < journal.index("]: acme\n")
 
     machine.shell("echo 'exit 1' >>/usr/bin/lego; ! systemctl start acme-renew")
     machine.shell(STOPPED)
@@ -165,7 +168,7 @@ def test_timer_is_enabled(machine):
 
 def test_removing_the_package_ends_what_was_started_by_hand(machine):
     machine.shell(NETWORK)
-    machine.shell("acme-alpn-proxy start --daemon --bpf")
+    machine.shell("acme-alpn-proxy start --daemon --redirect=steer")
     assert machine.shell(VISIT).strip() == THROUGH_PROXY
     machine.shell("dpkg --remove acme-alpn-proxy")
     assert machine.shell(VISIT).strip() == DIRECTLY

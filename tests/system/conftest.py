@@ -24,7 +24,7 @@ def pytest_collection_modifyitems(config, items):
     items[:] = chosen
 
 
-@pytest.fixture(params=["bpf", "iptables"])
+@pytest.fixture(params=["steer", "iptables"])
 def redirect(request):
     return request.param
 

@@ -86,7 +86,7 @@ def test_slow_visitors_keep_nobody_out(network, product, web):
     """Each sends one byte a second, of a hello that never ends."""
     descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     slow = min(SLOW, (descriptors - 200) // 2)
-    product.start("--bpf")
+    product.start("--redirect=steer")
     during = visit(network, web)
     crowd = Crowd(network, slow)
     wait_until(lambda: status(product)["accepted"] >= slow, 60, "all of them")
@@ -109,7 +109,7 @@ def test_slow_visitors_keep_nobody_out(network, product, web):
 
 
 def test_flood_beyond_the_cap(network, product, web):
-    product.start("--bpf", "--max-connections", str(CAP))
+    product.start("--redirect=steer", "--max-connections", str(CAP))
     worker = product.worker()
     during = visit(network, web)
     crowd = Crowd(network, FLOOD)
@@ -128,7 +128,7 @@ def test_flood_beyond_the_cap(network, product, web):
 
 
 def test_visitors_that_reset_at_once(network, product, web):
-    product.start("--bpf")
+    product.start("--redirect=steer")
     worker = product.worker()
     for sent in (b"", ACME_HELLO[:1], ACME_HELLO[:50], ACME_HELLO):
         crowd = Crowd(network, RESETS // 4)
@@ -144,7 +144,7 @@ def test_visitors_that_reset_at_once(network, product, web):
 
 def test_nothing_sent_can_forge_a_line_of_log(network, product, web):
     forged = b"x\n2026-01-01 00:00:00 error: forged\r\n\x1b[2Jx\x07\xff%s%n"
-    product.start("--bpf", "-v")
+    product.start("--redirect=steer", "-v")
     for text in (
             hello.record(hello.message(hello.body(
                 [hello.server_name(forged), *hello.common_extensions(),
@@ -168,7 +168,7 @@ def test_nothing_sent_can_forge_a_line_of_log(network, product, web):
 
 def test_refused_challenges_do_not_fill_the_log(network, product, web):
     """No responder listens; a stranger asks for it all the time."""
-    product.start("--bpf")
+    product.start("--redirect=steer")
     for _ in range(3):
         crowd = Crowd(network, REFUSED // 3)
         wanted = status(product)["to_alpn"] + REFUSED // 3
@@ -185,7 +185,7 @@ def test_refused_challenges_do_not_fill_the_log(network, product, web):
 
 def test_flood_does_not_fill_a_verbose_log(network, product, web):
     """Each connection is worth a line then, but not all of a flood."""
-    product.start("--bpf", "-v")
+    product.start("--redirect=steer", "-v")
     began = time.monotonic()
     wanted = 0
     for _ in range(4):
@@ -241,7 +241,7 @@ def hostile_backend(network, port, record):
 
 
 def test_hostile_responder(network, product, web):
-    product.start("--bpf")
+    product.start("--redirect=steer")
     worker = product.worker()
     with hostile_backend(network, 31443, ACME_HELLO):
         before = processor_seconds(worker)
@@ -256,7 +256,7 @@ def test_hostile_responder(network, product, web):
 def test_hostile_fallback(network, product):
     """Challenges are answered, whatever the web server does."""
     responder = Recorder(network.server, "responder", 31443)
-    product.start("--bpf")
+    product.start("--redirect=steer")
     worker = product.worker()
 
     def challenge():

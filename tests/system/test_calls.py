@@ -18,6 +18,8 @@ ANSWER = hello.noise(1024)
 # Of one visit: accept, four reads of which two find an end, socket, connect,
 # two writes, a shutdown, one that closes both; and three times waiting.
 LIMIT = 14
+# A source address of the visitor's own, in place of a header.
+OWN_SOURCE = 2
 # Where the client wanted to: conntrack knows, or else the socket.
 HEADER = 2
 # Ticks, and what a busy machine delays now and then.
@@ -77,12 +79,12 @@ def cost(network, product, fallback, tmp_path):
 
 
 def test_a_short_connection_costs_few_calls(redirect, family, product, cost):
-    product.start(f"--{redirect}")
-    assert cost(family) <= LIMIT + STRAY
+    product.start(f"--redirect={redirect}")
+    assert cost(family) <= LIMIT + OWN_SOURCE + STRAY
 
 
 def test_a_header_costs_no_more_than_two(redirect, family, product, cost):
-    product.start(f"--{redirect}", "--proxy-protocol", "v2")
+    product.start(f"--redirect={redirect}", "--proxy-protocol", "v2")
     assert cost(family) <= LIMIT + HEADER + STRAY
 
 
@@ -91,7 +93,7 @@ def test_a_start_loads_one_steering_program(product, tmp_path):
     output = tmp_path / "calls"
     process = product.namespace.popen(
         "strace", "-f", "-qq", "-o", output, "-e", "trace=bpf",
-        *product.command("start", "--bpf"), env=product.environment)
+        *product.command("start", "--redirect=steer"), env=product.environment)
     wait_until(lambda: product.run("status").returncode == 0, 20, "a start")
     product.stop()
     process.wait(20)

@@ -22,7 +22,7 @@ def test_certificate_is_issued_while_visitors_are_served(
         redirect, family, product, web, client, send_visitors):
     visitors = send_visitors(family)
     visitors.wait_for_more(100)
-    product.start(f"--{redirect}")
+    product.start(f"--redirect={redirect}")
     visitors.wait_for_more(100, "through_proxy")
     issued = client.issue(web.name)
     visitors.wait_for_more(100, "through_proxy")

@@ -31,10 +31,10 @@ def others(network):
 def test_nothing_is_left_after_stop(redirect, others, network, product, web,
                                     send_visitors):
     before = residue.snapshot(network.server)
-    product.start(f"--{redirect}")
+    product.start(f"--redirect={redirect}")
     assert residue.snapshot(network.server) != before
     objects = product.bpf_objects()
-    assert bool(objects) == (redirect == "bpf")
+    assert bool(objects) == (redirect == "steer")
     visitors = send_visitors()
     visitors.wait_for_more(50, "through_proxy")
     product.stop("--wait=20")
@@ -49,7 +49,7 @@ def test_others_are_untouched_while_running(redirect, others, network,
                                             product, web):
     """All that was there before is there still, if not alone."""
     before = residue.snapshot(network.server)
-    product.start(f"--{redirect}")
+    product.start(f"--redirect={redirect}")
     during = residue.snapshot(network.server)
     for tables, rules in before["rules"].items():
         assert set(rules) <= set(during["rules"][tables])
@@ -62,7 +62,8 @@ def test_others_are_untouched_while_running(redirect, others, network,
 def test_ipv6_is_left_alone_on_request(redirect, network, product, web):
     before = residue.snapshot(network.server)
     environment = dict(product.environment, ACME_ALPN_PROXY_DISABLEV6="y")
-    product.succeed("start", "--daemon", f"--{redirect}", env=environment)
+    product.succeed("start", "--daemon", f"--redirect={redirect}",
+                    env=environment)
     during = residue.snapshot(network.server)
     assert not [line for line in during["listeners"] if "[" in line
                 and "21443" in line]
@@ -91,15 +92,15 @@ def test_rule_of_the_users_own(network, product, web, send_visitors):
     assert residue.snapshot(network.server) == before
 
 
-def test_listener_is_out_of_reach_with_bpf(network, product, web):
-    product.start("--bpf")
+def test_listener_is_out_of_reach(network, product, web):
+    product.start("--redirect=steer")
     for address in Network.SERVER.values():
         with pytest.raises(ConnectionRefusedError):
             network.client.connect(address, 21443)
 
 
 def test_worker_has_no_rights(redirect, product, web):
-    product.start(f"--{redirect}")
+    product.start(f"--redirect={redirect}")
     with open(f"/proc/{product.worker()}/status", encoding="ascii") as file:
         status = {name: value.strip() for name, _, value in
                   (line.partition(":") for line in file)}
@@ -111,7 +112,7 @@ def test_worker_has_no_rights(redirect, product, web):
 
 
 def test_modes_of_the_files(redirect, product, web):
-    product.start(f"--{redirect}")
+    product.start(f"--redirect={redirect}")
     assert product.log.stat().st_mode & 0o777 == 0o600
     assert product.pidfile.stat().st_mode & 0o022 == 0
     assert product.pidfile.stat().st_uid == os.geteuid()

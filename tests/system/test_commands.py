@@ -155,6 +155,7 @@ def test_demo(program):
                  env=dict(os.environ, PROGRAM=str(program),
                           BUILD=str(program.parent), PAUSE_VISITS="20"))
     assert re.search(r"^certificate subject  CN=", result.stdout, re.M)
+    assert re.search(r"^visits through proxy 0$", result.stdout, re.M)
     assert re.search(r"^failed visits +0$", result.stdout, re.M)
 
 
@@ -208,7 +209,7 @@ def test_a_look_at_it(product, shell, web):
     shell.run(command("dist/README.md", "acme-alpn-proxy start",
                       {"--daemon": f"--daemon --log-file {product.log}"},
                       " --bpf"))
-    assert "redirect: bpf" in shell.run(
+    assert "redirect: handoff" in shell.run(
         command("dist/README.md", "acme-alpn-proxy status")).stdout
     shell.run(command("dist/README.md", "acme-alpn-proxy stop"))
     assert not product.pids()
@@ -236,7 +237,7 @@ def test_rule_for_a_firewall_of_ones_own(network, product, shell, web):
     assert "(tcp dport 443 accept) but not port 21443" in product.log_text()
     assert "use --bpf" in product.log_text()
     product.start()
-    assert "using BPF" in product.log_text()
+    assert "handoff" in product.log_text()
     network.client.connect(Network.SERVER[4], 443).close()
     product.stop()
     shell.run(command("dist/README.md", "nft add rule"))
@@ -255,7 +256,7 @@ def test_file_for_node_exporter(product, shell, web, tmp_path):
                    {"/var/lib/prometheus/node-exporter": folder})
     for running in (0, 1):
         if running:
-            product.start("--bpf")
+            product.start("--redirect=steer")
         shell.run(line)
         (path,) = folder.iterdir()
         assert path.name == "acme-alpn-proxy.prom"
@@ -283,7 +284,7 @@ def test_logrotate_example(product, web, tmp_path):
     product.log.write_text("a line\n")
     run(*rotate)
     product.log.unlink(missing_ok=True)
-    product.start("--bpf")
+    product.start("--redirect=steer")
     before = product.log.read_text()
     run(*rotate)
     wait_until(product.log.exists, what="a new file")

@@ -70,7 +70,7 @@ def told(program):
         text = re.sub(r"\\e?\n\s*", " ", (ROOT / document).read_text())
         for line in re.findall(
                 rf"^(?:.*[\s`\"=+])?{program} "
-                r"((?:run|renew|start|stop|status|-)[^`\n]*)", text, re.M):
+                r"((?:run|renew|start|stop|status|check|-)[^`\n]*)", text, re.M):
             yield document, line.split(" || ")[0].split(" && ")[0]
 
 
@@ -127,9 +127,19 @@ def test_manual_lists_all_counters():
     assert listed("Cm open_connections") == [
         (f"Cm {name}", text) for name, text in
         counters("proxy/counters.h", "PROXY_COUNTERS")]
-    assert [tag for tag, _ in listed("steered")] == [
+    assert [tag for beginning in ("hellos seen", "steered")
+            for tag, _ in listed(beginning)] == [
         text for _, text in
         counters("redirect/redirect.h", "REDIRECT_COUNTERS")]
+
+
+def test_manual_lists_what_check_tells_of():
+    told_of = set()
+    for source in (ROOT / "src/command").glob("check*.c"):
+        told_of.update(re.findall(r'[.>]topic = "(\w+)"', source.read_text()))
+    assert len(told_of) > 5
+    assert {tag for tag, _ in listed("Cm name")} == {
+        f"Cm {topic}" for topic in told_of}
 
 
 def test_zsh_completion_names_what_help_names(helped, completion):

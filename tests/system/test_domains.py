@@ -57,7 +57,7 @@ def counters(product):
 
 def test_only_the_domains_challenges_reach_the_responder(
         redirect, family, network, product, backends):
-    product.start(f"--{redirect}", "-v",
+    product.start(f"--redirect={redirect}", "-v",
                   *(f"--domain={domain}" for domain in DOMAINS))
     for name, expected in CHALLENGES:
         data = challenge(name)
@@ -75,7 +75,7 @@ def test_only_the_domains_challenges_reach_the_responder(
 
 def test_all_challenges_without_the_option(redirect, network, product,
                                            backends):
-    product.start(f"--{redirect}")
+    product.start(f"--redirect={redirect}")
     for name, _ in CHALLENGES:
         assert ask(network, 4, challenge(name)) == "responder", name
     assert counters(product)["other_domains"] == 0
@@ -85,7 +85,7 @@ def test_all_challenges_without_the_option(redirect, network, product,
 def test_the_log_tells_of_others_on_request(network, product, backends):
     for words, logged in (((), False), (("-v",), True)):
         product.log.unlink(missing_ok=True)
-        product.start("--bpf", "--domain", ADDRESSES[0], *words)
+        product.start("--redirect=steer", "--domain", ADDRESSES[0], *words)
         for name in (b"other.example\n", None):
             assert ask(network, 4, challenge(name)) == "web"
             backends["web"].next()
@@ -103,7 +103,7 @@ def test_the_log_tells_of_others_on_request(network, product, backends):
 
 
 def test_prometheus_has_the_counter(network, product, backends):
-    product.start("--bpf", "--domain", "www.example.test")
+    product.start("--redirect=steer", "--domain", "www.example.test")
     assert ask(network, 4, challenge(b"other.example")) == "web"
     text = product.succeed("status", "--prometheus").stdout
     assert "\nacme_alpn_proxy_other_domains_total 1\n" in text
@@ -117,10 +117,10 @@ def test_certificates_are_for_the_domains_alone(network, product, web,
     """A real CA and client: the web server knows nothing of the challenge."""
     authority = Authority(network, tmp_path, family=4)
     client = Client(network.server, tmp_path, authority)
-    product.start("--bpf", "--domain", "other.example.test")
+    product.start("--redirect=steer", "--domain", "other.example.test")
     assert client.order(web.name).returncode != 0
     product.stop()
-    product.start("--bpf", "--domain", web.name)
+    product.start("--redirect=steer", "--domain", web.name)
     assert client.issue(web.name).names == [web.name]
     product.stop()
     authority.stop()

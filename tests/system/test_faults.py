@@ -99,7 +99,7 @@ def test_closed_standard_descriptors(redirect, network, product, web, prefixed,
                                      clean):
     """Numbers 0 to 2 must not go to the log, the pidfile or a pipe."""
     assert prefixed(CLOSED, "start", "--daemon",
-                    f"--{redirect}").returncode == DONE
+                    f"--redirect={redirect}").returncode == DONE
     assert product.pidfile_locked()
     visit(network, web, through_proxy=True).close()
     assert prefixed(CLOSED, "status").returncode == DONE
@@ -111,7 +111,7 @@ def test_closed_standard_descriptors(redirect, network, product, web, prefixed,
 def test_closed_standard_descriptors_hide_no_failure(network, prefixed):
     with network.server.listen("127.0.0.1", 21443):
         assert prefixed(CLOSED, "start", "--daemon",
-                        "--bpf").returncode == FAILED
+                        "--redirect=steer").returncode == FAILED
 
 
 def test_ignored_child_signal(network, product, web, prefixed):
@@ -126,14 +126,14 @@ def test_limited_file_size(product, web, prefixed):
     """`ulimit -f` of a hook: a line of log too many is no reason to die."""
     product.log.write_bytes(b"x" * 4096)
     result = prefixed(["sh", "-c", 'ulimit -f 8; exec "$@"', "sh"], "start",
-                      "--daemon", "--bpf", "-v")
+                      "--daemon", "--redirect=steer", "-v")
     assert result.returncode == DONE, result.stdout
     product.stop()
 
 
 def test_caller_that_stops_reading(product, web, prefixed):
     """`stop 2>&1 | true`: it must not die of its own message."""
-    product.start("--bpf")
+    product.start("--redirect=steer")
     product.kill_all()
     assert product.pidfile.exists()
     reader, writer = os.pipe()
@@ -151,7 +151,7 @@ def test_caller_killed_while_it_waits(redirect, product, web, wrap_iptables,
         wrap_iptables("sleep 0.3")
         words = ["--iptables"]
     else:
-        words = ["--bpf"]
+        words = ["--redirect=steer"]
     parent = product.popen("start", "--daemon", *words)
     wait_until(product.pidfile_locked, what="a starting instance")
     os.kill(parent.pid, signal.SIGKILL)
@@ -198,7 +198,7 @@ def test_run_is_stopped_while_it_starts(product, web, wrap_iptables, clean,
 
 
 def test_status_that_cannot_be_written(product, web):
-    product.start("--bpf")
+    product.start("--redirect=steer")
     with open("/dev/full", "wb") as full:
         status = product.popen("status", stdout=full, stderr=full)
         assert status.wait(10) == FAILED
@@ -213,7 +213,7 @@ def test_worker_tells_local_time(network, product, web, tmp_path):
     types = struct.pack(">lbB", 9 * 3600, 0, 0) + b"XYZ\0"
     zone.write_bytes(header + types + header + types + b"\nXYZ-9\n")
     product.environment["TZ"] = f":{zone}"
-    product.start("--bpf")
+    product.start("--redirect=steer")
     with network.client.connect(Network.SERVER[4], 443) as challenge:
         challenge.sendall(hello.hello(hello.alpn(hello.ACME)))
         line = wait_until(lambda: [
@@ -232,7 +232,7 @@ def test_first_process_of_a_container(network, product, web, prefixed, clean):
     """As pid 1, with a /proc of its own; stopped from outside of it."""
     start = product.namespace.popen(
         "unshare", "--pid", "--fork", "--kill-child", "--mount-proc",
-        *product.command("start", "--bpf"), env=product.environment)
+        *product.command("start", "--redirect=steer"), env=product.environment)
     product.wait_running()
     visit(network, web, through_proxy=True).close()
     assert product.pidfile.read_text() == "1\n"
@@ -242,13 +242,13 @@ def test_first_process_of_a_container(network, product, web, prefixed, clean):
 
 
 @pytest.mark.parametrize("redirect, missing", [
-    ("bpf", "/proc /dev /run"), ("iptables", "/proc /dev")])
+    ("steer", "/proc /dev /run"), ("iptables", "/proc /dev")])
 def test_missing_file_systems(redirect, missing, network, product, web,
                               prefixed, clean):
     """As in a small chroot. (iptables keeps its lock in /run.)"""
     hide = ["sh", "-ec", f"for folder in {missing}; do "
             'mount -t tmpfs -o ro none $folder; done; exec "$@"', "sh"]
-    result = prefixed(hide, "start", "--daemon", f"--{redirect}")
+    result = prefixed(hide, "start", "--daemon", f"--redirect={redirect}")
     assert result.returncode == DONE, result.stdout
     visit(network, web, through_proxy=True).close()
     result = prefixed(hide, "stop")
@@ -260,12 +260,14 @@ def test_missing_file_systems(redirect, missing, network, product, web,
 def test_users(network, product, web, prefixed):
     """Root is none; a number is one, where nobody has a name."""
     for name in ("root", "0"):
-        result = product.run("start", "--daemon", "--bpf", "--user", name)
+        result = product.run("start", "--daemon", "--redirect=steer", "--user",
+                             name)
         assert result.returncode == FAILED
         assert "--user" in result.stdout
     nameless = ["sh", "-c", 'mount --bind /dev/null /etc/passwd && exec "$@"',
                 "sh"]
-    result = prefixed(nameless, "start", "--daemon", "--bpf", "--user", "4711")
+    result = prefixed(nameless, "start", "--daemon", "--redirect=steer",
+                      "--user", "4711")
     assert result.returncode == DONE, result.stdout
     status = open(f"/proc/{only_worker(product)}/status").read()
     assert "\nUid:\t4711\t4711\t4711\t4711\n" in status
@@ -275,7 +277,7 @@ def test_users(network, product, web, prefixed):
 
 def test_rights_that_cannot_be_given_up(network, product, prefixed, clean):
     result = prefixed(["setpriv", "--bounding-set", "-setuid,-setgid"],
-                      "start", "--daemon", "--bpf")
+                      "start", "--daemon", "--redirect=steer")
     assert result.returncode == FAILED
     assert "CAP_SETUID" in result.stdout + product.log_text()
     assert not product.pids()
@@ -286,7 +288,7 @@ def test_rights_that_cannot_be_given_up(network, product, prefixed, clean):
 def test_few_descriptors(limit, network, product, web, prefixed, clean):
     """It works or says why not; nothing in between."""
     result = prefixed(["prlimit", f"--nofile={limit}"], "start", "--daemon",
-                      "--bpf")
+                      "--redirect=steer")
     if result.returncode == DONE:
         visit(network, web, through_proxy=True).close()
         product.stop()
@@ -301,7 +303,7 @@ def test_few_descriptors(limit, network, product, web, prefixed, clean):
 # Processes that stop, hang and die.
 
 def test_hung_worker_is_replaced(network, product, web, clean):
-    product.start("--bpf")
+    product.start("--redirect=steer")
     hung = only_worker(product)
     os.kill(hung, signal.SIGSTOP)
     # The lease runs out long before the watchdog bites.
@@ -333,7 +335,7 @@ def logged(product, text, times=1):
 def test_worker_that_cannot_be_replaced_at_once(redirect, network, product, web,
                                                 clean, tmp_path):
     """Until it can, visitors go to the web server."""
-    product.start(f"--{redirect}")
+    product.start(f"--redirect={redirect}")
     supervisor = product.supervisor()
     tracer = Tracer(supervisor, tmp_path / "trace", "-e",
                     "inject=socketpair:error=EMFILE:when=1..3")
@@ -378,7 +380,7 @@ def test_pause_is_tried_again_while_no_worker_runs(
 
 def test_worker_that_cannot_be_replaced_at_all(redirect, network, product, web,
                                                clean, tmp_path):
-    start = product.popen("start", f"--{redirect}")
+    start = product.popen("start", f"--redirect={redirect}")
     supervisor = product.wait_running()
     tracer = Tracer(supervisor, tmp_path / "trace", "-f", "-e",
                     "inject=setresuid:error=EPERM")
@@ -501,10 +503,10 @@ def test_shortage_at_the_last_step(network, product, web, wrap_iptables, clean,
 
 def test_start_after_the_repair(redirect, network, product, web, clean):
     """The orphans' port is free again when stop has returned."""
-    product.start(f"--{redirect}")
+    product.start(f"--redirect={redirect}")
     product.kill(product.supervisor())
     product.stop()
-    product.start(f"--{redirect}")
+    product.start(f"--redirect={redirect}")
     visit(network, web, through_proxy=True).close()
     product.stop()
     product.wait_gone()
@@ -547,7 +549,8 @@ def test_log_that_nobody_reads(kind, network, product, web):
     """A halted terminal (Ctrl-S), a stalled ssh: no reason to stall."""
     ours, theirs = os.pipe() if kind == "pipe" else os.openpty()
     product.log = "-"
-    start = product.popen("start", "--bpf", "-v", stdout=theirs, stderr=theirs)
+    start = product.popen("start", "--redirect=steer", "-v", stdout=theirs,
+                          stderr=theirs)
     product.wait_running()
     with contextlib.suppress(BlockingIOError):
         os.set_blocking(theirs, False)
@@ -565,7 +568,7 @@ def test_log_that_nobody_reads(kind, network, product, web):
 
 def test_signal_storm(redirect, network, product, web, clean):
     """More than one is no more than one; the log stays small."""
-    product.start(f"--{redirect}")
+    product.start(f"--redirect={redirect}")
     supervisor = product.supervisor()
     during = visit(network, web, through_proxy=True)
     stop = product.popen("stop")
@@ -592,7 +595,7 @@ def test_clock_that_jumps(redirect, network, product, web, send_visitors,
         Path(__file__).parent / "harness/jumping_clock.c")
     product.environment["LD_PRELOAD"] = str(library)
     visitors = send_visitors(rate=50)
-    product.start(f"--{redirect}", "-v", "--hello-timeout", "1",
+    product.start(f"--redirect={redirect}", "-v", "--hello-timeout", "1",
                   "--drain-timeout", "1")
     worker = only_worker(product)
     silent = network.client.connect(Network.SERVER[4], 443)
@@ -618,7 +621,7 @@ def test_clock_that_jumps(redirect, network, product, web, send_visitors,
 def test_time_namespace(offset, network, product, web, prefixed, clean):
     """A lease is written by one clock and read by the kernel's own."""
     result = prefixed(["unshare", "--time", "--monotonic", offset, "--fork"],
-                      "start", "--daemon", "--bpf")
+                      "start", "--daemon", "--redirect=steer")
     assert result.returncode == DONE, result.stdout
     visit(network, web, through_proxy=True).close()
     worker = only_worker(product)
@@ -639,7 +642,7 @@ def limit_memory(pid, size):
 
 def test_worker_without_memory(network, product, web):
     """It turns away whom it has no room for; the others do not notice."""
-    product.start("--bpf")
+    product.start("--redirect=steer")
     worker = only_worker(product)
     during = visit(network, web, through_proxy=True)
     size = int(open(f"/proc/{worker}/statm").read().split()[0])
@@ -701,7 +704,7 @@ def steal_control_socket(worker):
 
 def test_worker_that_babbles(network, product, web, clean):
     """Whatever it says, it can only harm itself."""
-    product.start("--bpf")
+    product.start("--redirect=steer")
     supervisor, worker = product.supervisor(), only_worker(product)
     with steal_control_socket(worker) as control:
         for message in (b"R", b"C", b"D", b"T", b"\xff", b"\0" * 1000) * 50:
@@ -728,7 +731,7 @@ def test_missing_confinement_is_told_once(network, product, web):
     start = product.namespace.popen(
         "strace", "-f", "-qq", "-o", os.devnull, "-e",
         "inject=landlock_create_ruleset:error=ENOSYS",
-        *product.command("start", "--bpf"), env=product.environment)
+        *product.command("start", "--redirect=steer"), env=product.environment)
     product.wait_running()
     assert set(status_of(product)["confinement"]) == {
         "user", "capabilities", "root", "calls"}
@@ -746,7 +749,7 @@ def test_missing_confinement_is_told_once(network, product, web):
 
 
 def test_full_confinement_needs_no_word(network, product, web):
-    product.start("--bpf")
+    product.start("--redirect=steer")
     everything = {"user", "capabilities", "root", "files", "ports", "calls",
                   "processes"}
     if set(status_of(product)["confinement"]) != everything:

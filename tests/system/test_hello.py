@@ -170,7 +170,8 @@ class Stage:
         self.responder = Recorder(network.server, "responder", 31443)
         self.fallback = Recorder(network.server, "fallback", 443)
         self.product = Product(program, network.server, directory)
-        self.product.start(f"--{redirect}", "--hello-timeout", HELLO_TIMEOUT)
+        self.product.start(f"--redirect={redirect}", "--hello-timeout",
+                           HELLO_TIMEOUT)
 
     def open(self, family, case):
         """Connect and send the case's bytes; returns the connection."""
@@ -220,7 +221,7 @@ def make_stage(program, directory, redirect):
         network.remove()
 
 
-@pytest.fixture(scope="module", params=["bpf", "iptables"])
+@pytest.fixture(scope="module", params=["steer", "iptables"])
 def stage(request, program, tmp_path_factory):
     directory = tmp_path_factory.mktemp("hello")
     with make_stage(program, directory, request.param) as made:

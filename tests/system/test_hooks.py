@@ -104,8 +104,9 @@ def lego(host, authority, version=4):
 
 
 def run_lego(redirect, host, authority, version=4):
-    return {"proxy run": f"proxy --{redirect} --log-file {host.product.log} "
-                         "run", **lego(host, authority, version)}
+    return {"proxy run": f"proxy --redirect={redirect} --log-file "
+                         f"{host.product.log} run",
+            **lego(host, authority, version)}
 
 
 @pytest.fixture
@@ -121,7 +122,7 @@ def lego_certificate(host):
     return host.directory / f"lego/certificates/{NAME}.crt"
 
 
-@pytest.mark.parametrize("document, redirect", [("README.md", "bpf"),
+@pytest.mark.parametrize("document, redirect", [("README.md", "handoff"),
                                                 (RECIPES, "iptables")])
 def test_lego(document, redirect, host, authority, lego5, send_visitors):
     visitors = send_visitors(4, rate=VISITOR_RATE)
@@ -144,7 +145,7 @@ def assert_renewed(host, renew):
 
 
 def test_lego_renews(host, authority, web):
-    changes = run_lego("bpf", host, authority)
+    changes = run_lego("handoff", host, authority)
     host.follow(RECIPES, "acme-alpn-proxy run -- lego --tls", changes,
                 "--accept-tos run")
     assert_renewed(host, lambda: host.follow(
@@ -154,7 +155,7 @@ def test_lego_renews(host, authority, web):
 
 def test_lego_5_renews(host, authority, lego5, web):
     """By the same words; told to, because nothing is due."""
-    changes = run_lego("bpf", host, authority, 5)
+    changes = run_lego("handoff", host, authority, 5)
     beginning = "acme-alpn-proxy run -- lego run"
     host.follow(RECIPES, beginning, changes)
     changes["--accept-tos"] = "--accept-tos --renew-force --no-random-sleep"

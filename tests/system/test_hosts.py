@@ -42,7 +42,8 @@ def accept_only(network, *what):
 def test_firewall_that_accepts_only_https(network, product, responder,
                                           send_visitors):
     accept_only(network, "-p", "tcp", "--dport", 443)
-    assert_served(send_visitors(), responder, network, product, "--bpf")
+    assert_served(send_visitors(), responder, network, product,
+                  "--redirect=steer")
 
 
 def cookies_sent(network):
@@ -56,7 +57,7 @@ def test_syn_cookies_for_everybody(redirect, network, product, responder,
     network.server.sysctl("net.ipv4.tcp_syncookies", 2)
     before = cookies_sent(network)
     assert_served(send_visitors(), responder, network, product,
-                  f"--{redirect}")
+                  f"--redirect={redirect}")
     assert cookies_sent(network) - before > 100
 
 
@@ -74,7 +75,7 @@ def finish_in_flood(visitors):
 def test_flood_of_syns(network, product, responder, flood, send_visitors):
     """Cookies begin when the queue is full, and visitors are among them."""
     network.server.sysctl("net.ipv4.tcp_max_syn_backlog", 128)
-    product.start("--bpf")
+    product.start("--redirect=steer")
     visitors = send_visitors(rate=100)
     visitors.wait_for_more(30, "through_proxy")
     before = cookies_sent(network)
@@ -100,7 +101,7 @@ def test_flood_that_fills_conntrack(network, product, flood, send_visitors):
         "add rule inet t input meta l4proto ipv6-icmp accept; "
         "add rule inet t input iif lo accept; "
         "add rule inet t input tcp dport 443 accept")
-    product.start("--bpf")
+    product.start("--redirect=steer")
     visitors = send_visitors(rate=100)
     visitors.wait_for_more(30, "through_proxy")
     flood.finish(flood.send())
@@ -116,7 +117,7 @@ def test_other_nat_rules(redirect, network, product, responder,
                            "tcp", "--dport", 8080, "-j", "REDIRECT",
                            "--to-port", 80)
     assert_served(send_visitors(), responder, network, product,
-                  f"--{redirect}")
+                  f"--redirect={redirect}")
 
 
 @pytest.mark.parametrize("variant", ["nft", "legacy"])
@@ -208,7 +209,7 @@ def test_past_a_firewall_that_accepts_nothing(network, product, responder,
         "add rule inet strict input ct state established accept")
     visitors = container_host.send_visitors()
     visitors.wait_for_more(30)
-    product.start("--bpf", "--past-firewall")
+    product.start("--redirect=steer", "--past-firewall")
     assert_challenges_reach(responder, network)
     during = [LongVisitor(network.client, address, container_host.web)
               for address in Network.SERVER.values()]
@@ -229,7 +230,7 @@ def test_firewall_that_accepts_nothing_is_told(network, product,
                                                container_host):
     """Nobody is lost without the option, but nothing is won either."""
     accept_only(network, "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED")
-    result = product.run("start", "--daemon", "--bpf")
+    result = product.run("start", "--daemon", "--redirect=steer")
     assert result.returncode == 0
     assert "--past-firewall" in product.log_text()
     visitor = LongVisitor(network.client, Network.SERVER[4],
@@ -268,7 +269,7 @@ def test_traffic_of_containers_is_left_alone(redirect, network, product, web,
 
     visitors = open_visitors()
     assert_direct(visitors)
-    product.start(f"--{redirect}")
+    product.start(f"--redirect={redirect}")
     visitors += open_visitors()
     assert_direct(visitors[:2])
     assert_direct(visitors[2:])
@@ -285,7 +286,7 @@ def test_traffic_of_containers_is_left_alone(redirect, network, product, web,
 def test_container_calls_the_host(redirect, network, product, web):
     """The host's own address, asked for from a container, is redirected."""
     container = network.add_container()
-    product.start(f"--{redirect}")
+    product.start(f"--redirect={redirect}")
     for address in Network.BRIDGE.values():
         LongVisitor.through_the_proxy(container, address, web).close()
 
@@ -316,7 +317,7 @@ def test_traffic_routed_by_a_mark_is_left_alone(network, product, responder):
             connection.sendall(challenge)
             return connection.recv(100)
 
-    product.start("--bpf", "--verbose")
+    product.start("--redirect=steer", "--verbose")
     try:
         route_by_mark(network, elsewhere)
         wait_until(lambda: "asks for a mark" in product.log_text())

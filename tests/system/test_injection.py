@@ -28,7 +28,7 @@ DEATHS, ERRORS_EACH = 8 * TIMES, TIMES
 MAIN = r"rt_sigaction\(SIGCHLD"
 # The pidfile tells that it runs: the last step of a start.
 READY = r"^pwrite64\(.*\\n"
-REDIRECTS = ("bpf", "iptables")
+REDIRECTS = ("steer", "iptables")
 
 # What each call may well fail with.
 ERRORS = {
@@ -74,7 +74,7 @@ def calls(program, tmp_path_factory):
     found = {}
     try:
         for redirect in REDIRECTS:
-            process = ground.start_traced([f"--{redirect}"])
+            process = ground.start_traced([f"--redirect={redirect}"])
             wait_for_start(ground, process)
             ground.stop_and_check()
             process.communicate(timeout=20)
@@ -96,7 +96,7 @@ def wait_for_start(ground, process):
 def death(redirect, moment, in_start):
     def trial(ground):
         process = ground.start_traced(
-            [f"--{redirect}"], "-e",
+            [f"--redirect={redirect}"], "-e",
             f"inject={moment.name}:signal=KILL:when={moment.number}")
         wait_for_start(ground, process)
         ground.visit()
@@ -138,7 +138,7 @@ def check_refusal(ground, process):
 def error_in_start(redirect, moment):
     def trial(ground):
         process = ground.start_traced(
-            [f"--{redirect}"], "-e", f"inject={moment.name}:"
+            [f"--redirect={redirect}"], "-e", f"inject={moment.name}:"
             f"error={ERRORS[moment.name]}:when={moment.number}")
         wait_for_start(ground, process)
         if process.poll() is not None:
@@ -159,7 +159,7 @@ def error_in_stop(redirect, moment):
     """A stop may take longer then, never is it left undone."""
     def trial(ground):
         process = ground.start_traced(
-            [f"--{redirect}"], "-e", f"inject={moment.name}:"
+            [f"--redirect={redirect}"], "-e", f"inject={moment.name}:"
             f"error={ERRORS[moment.name]}:when={moment.number}")
         wait_for_start(ground, process)
         ground.visit()
@@ -213,7 +213,7 @@ def make_it_work(ground):
 
 def error_in_worker(redirect, name, error, when):
     def trial(ground):
-        ground.product.start(f"--{redirect}")
+        ground.product.start(f"--redirect={redirect}")
         worker = ground.product.worker()
         tracer = Tracer(worker, ground.directory / "trace", "-e",
                         f"inject={name}:error={error}:when={when}")
@@ -235,5 +235,5 @@ def test_error_in_the_worker(program, tmp_path):
     """That connection may fail; the others and the loop do not."""
     run_trials(program, tmp_path,
                [(f"worker, {error} of {name} no. {when}",
-                 error_in_worker("bpf", name, error, when))
+                 error_in_worker("steer", name, error, when))
                 for name, error, when in WORKER_ERRORS])

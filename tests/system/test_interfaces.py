@@ -62,7 +62,7 @@ def wait_for_interfaces(product, expected):
 
 @pytest.fixture
 def server(network, product):
-    product.start("--bpf")
+    product.start("--redirect=steer")
     wait_for_interfaces(product, ALWAYS)
     return network.server
 
@@ -147,7 +147,8 @@ def test_moved_and_renamed(network, server, product):
 
 
 def test_only_named_interfaces(network, product):
-    product.start("--bpf", "--interface", "client", "--interface", "eth[0-9]")
+    product.start("--redirect=steer", "--interface", "client", "--interface",
+                  "eth[0-9]")
     wait_for_interfaces(product, {"client"})
     ip(network.server, "link", "add", "eth7", "type", "veth", "peer", "name",
        "other")
@@ -157,7 +158,7 @@ def test_only_named_interfaces(network, product):
 
 
 def test_no_interface_yet(network, product):
-    product.start("--bpf", "--interface", "late*")
+    product.start("--redirect=steer", "--interface", "late*")
     assert "no interface fits yet" in product.log_text()
     wait_for_interfaces(product, set())
     ip(network.server, "link", "add", "late0", "type", "veth", "peer", "name",
@@ -215,7 +216,7 @@ def test_two_instances(network, server, product, program, tmp_path):
     """Each has its ports, its pidfile and its programs."""
     (tmp_path / "second").mkdir()
     second = Product(program, network.server, tmp_path / "second")
-    second.start("--bpf", "--port", "8443", "--listen", "21444")
+    second.start("--redirect=steer", "--port", "8443", "--listen", "21444")
     assert interfaces(second) == ALWAYS
     assert len(links(product)) == 2 * len(ALWAYS)
     product.stop()
@@ -232,7 +233,7 @@ def test_interface_is_not_for_iptables(product):
     refused = product.run("start", "--daemon", "--iptables",
                           "--interface", "eth0")
     assert refused.returncode == 1
-    assert "--iptables does not work here: --interface" in product.log_text()
+    assert "iptables does not work here: --interface" in product.log_text()
     product.start("--interface", "client*")
-    assert "redirect: bpf" in product.succeed("status").stdout
+    assert "redirect: steer" in product.succeed("status").stdout
     product.stop()

@@ -163,3 +163,18 @@ def test_ended_connections_are_forgotten(end, network, product, web,
     wait_until(lambda: not our_rules(network, 4) and
                not our_rules(network, 6), 20, "the hold's end")
     assert remembered(network) == []
+
+
+def test_flushed_table_during_the_drain(network, product, web):
+    """On a host where nothing else tracks connections."""
+    product.start("--iptables")
+    visitor = LongVisitor.through_the_proxy(network.client, Network.SERVER[4],
+                                            web)
+    product.stop()
+    assert len(our_rules(network, 4)) == 1
+    network.server.run("iptables", "-t", "nat", "-F")
+    wait_until(lambda: our_rules(network, 4), 3, "the hold")
+    visitor.visit()
+    visitor.close()
+    product.wait_gone()
+    assert our_rules(network, 4) == []

@@ -29,7 +29,7 @@ def repair(request, redirect, product):
     """The next command after the kill, which leaves all in good order."""
     def run():
         if request.param == "start":
-            product.start(f"--{redirect}")
+            product.start(f"--redirect={redirect}")
             assert product.listening()
         product.stop()
     return run
@@ -53,7 +53,7 @@ def assert_nothing_left(product, clean, objects=()):
 def test_killed_supervisor(redirect, repair, network, product, web,
                            send_visitors, clean):
     visitors = send_visitors()
-    product.start(f"--{redirect}")
+    product.start(f"--redirect={redirect}")
     objects = product.bpf_objects()
     during = long_visitors(network, web)
     visitors.wait_for_more(50, "through_proxy")
@@ -74,7 +74,7 @@ def test_killed_supervisor(redirect, repair, network, product, web,
 def test_killed_supervisor_opens_the_port_by_itself(product, send_visitors,
                                                     clean):
     """Fail-open: with BPF, nothing has to be run for it."""
-    product.start("--bpf")
+    product.start("--redirect=steer")
     objects = product.bpf_objects()
     visitors = send_visitors()
     visitors.wait_for_more(50, "through_proxy")
@@ -93,7 +93,7 @@ def test_killed_worker_is_replaced(redirect, network, product, web,
                                    send_visitors, clean):
     """It takes its own connections along, and nobody else's."""
     before = LongVisitor(network.client, Network.SERVER[4], web)
-    product.start(f"--{redirect}")
+    product.start(f"--redirect={redirect}")
     objects = product.bpf_objects()
     during = long_visitors(network, web)
     visitors = send_visitors(rate=50)
@@ -120,9 +120,9 @@ def test_killed_worker_is_replaced(redirect, network, product, web,
     assert_nothing_left(product, clean, objects)
 
 
-@pytest.mark.parametrize("redirect", ["bpf"])
+@pytest.mark.parametrize("redirect", ["steer"])
 def test_all_killed_at_once_with_bpf(repair, product, send_visitors, clean):
-    product.start("--bpf", "--workers", "2")
+    product.start("--redirect=steer", "--workers", "2")
     objects = product.bpf_objects()
     product.kill_all()
     # The kernel closes a dead process's sockets a moment later.
@@ -154,7 +154,7 @@ def test_all_killed_at_once_with_iptables(repair, network, product,
 
 def test_stopped_worker_opens_the_port(product, send_visitors):
     """A worker that hangs is as good as dead: its lease runs out."""
-    product.start("--bpf")
+    product.start("--redirect=steer")
     worker = product.worker()
     os.kill(worker, signal.SIGSTOP)
     time.sleep(2.5)
@@ -168,7 +168,7 @@ def test_stopped_worker_opens_the_port(product, send_visitors):
 
 def start_duration(product, redirect):
     began = time.monotonic()
-    process = product.popen("start", f"--{redirect}")
+    process = product.popen("start", f"--redirect={redirect}")
     product.wait_running()
     duration = time.monotonic() - began
     process.send_signal(signal.SIGTERM)
@@ -189,7 +189,7 @@ def test_supervisor_killed_while_it_starts(redirect, moments, product,
     duration = start_duration(product, redirect)
     visitors = send_visitors()
     for _ in range(ROUNDS):
-        process = product.popen("start", f"--{redirect}")
+        process = product.popen("start", f"--redirect={redirect}")
         time.sleep(moments.uniform(0, duration * 1.2))
         process.kill()
         process.wait(10)
@@ -202,7 +202,7 @@ def test_supervisor_killed_while_it_starts(redirect, moments, product,
 def test_all_killed_while_they_start(redirect, moments, product, clean):
     duration = start_duration(product, redirect)
     for _ in range(ROUNDS):
-        process = product.popen("start", f"--{redirect}")
+        process = product.popen("start", f"--redirect={redirect}")
         time.sleep(moments.uniform(0, duration * 1.2))
         # It may still be what becomes the program.
         process.kill()
@@ -216,7 +216,7 @@ def test_supervisor_killed_while_it_stops(redirect, moments, product,
                                           send_visitors, clean):
     visitors = send_visitors()
     for _ in range(ROUNDS // 2):
-        product.start(f"--{redirect}")
+        product.start(f"--redirect={redirect}")
         supervisor = product.supervisor()
         os.kill(supervisor, signal.SIGTERM)
         time.sleep(moments.uniform(0, 3.5))
@@ -229,7 +229,7 @@ def test_supervisor_killed_while_it_stops(redirect, moments, product,
 
 
 def test_stop_removes_the_pidfile_of_a_killed_instance(product, clean):
-    product.start("--bpf")
+    product.start("--redirect=steer")
     product.kill_all()
     assert product.pidfile.exists()
     assert not product.pidfile_locked()
@@ -251,9 +251,9 @@ def test_pid_that_was_used_again_is_left_alone(network, product):
 def test_responder_is_reached_after_repair(redirect, network, product, web):
     """The state after a kill and a start is as good as a first start's."""
     responder = Recorder(network.server, "responder", 31443)
-    product.start(f"--{redirect}")
+    product.start(f"--redirect={redirect}")
     product.kill(product.supervisor())
-    product.start(f"--{redirect}")
+    product.start(f"--redirect={redirect}")
     for address in Network.SERVER.values():
         with network.client.connect(address, 443) as connection:
             connection.sendall(hello.hello(hello.alpn(hello.ACME)))

@@ -19,7 +19,7 @@ ROOMS = {
     "hello": "",
     "listen": "base",
     "proxy": "base hello listen",
-    "redirect": "base listen bpf",
+    "redirect": "base hello listen bpf",
     "status": "base redirect proxy",
     "instance": "base redirect status listen",
     "supervisor": "base proxy redirect status instance listen",

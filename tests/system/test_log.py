@@ -76,7 +76,8 @@ CASES = {
 @pytest.mark.parametrize("form, read", [("text", connections_in_text),
                                         ("json", connections_in_json)])
 def test_one_line_a_connection(form, read, network, product, backends):
-    product.start("--bpf", "-v", "--log-format", form, "--hello-timeout",
+    product.start("--redirect=steer", "-v", "--log-format", form,
+                  "--hello-timeout",
                   "0.2")
     sent = {}
     for verdict, data in CASES.items():
@@ -110,7 +111,7 @@ def test_one_line_a_connection(form, read, network, product, backends):
 
 
 def test_line_says_who_ended_it(network, product, backends):
-    product.start("--bpf", "-v", "--drain-timeout", "0.5")
+    product.start("--redirect=steer", "-v", "--drain-timeout", "0.5")
     with network.client.connect(Network.SERVER[4], 443) as visitor:
         visitor.sendall(CASES["other"])
         visitor.recv(100)
@@ -133,7 +134,7 @@ def test_line_says_who_ended_it(network, product, backends):
 
 def test_connections_are_not_logged_unless_asked_for(network, product,
                                                      backends):
-    product.start("--bpf")
+    product.start("--redirect=steer")
     for data in CASES.values():
         if data:
             talk(network, data)
@@ -150,7 +151,7 @@ def test_json_cannot_be_forged(network, product, backends):
              r"\x1b[2J\u0022" + "\\",
              b"a" * 255: "a" * 255, b"\n" * 255: r"\x0a" * 255,
              b'"' * 255: '"' * 255}
-    product.start("--bpf", "-v", "--log-format=json")
+    product.start("--redirect=steer", "-v", "--log-format=json")
     for name in names:
         talk(network, acme_hello(name))
     wait_until(lambda: len(connections_in_json(product)) == len(names),
@@ -180,7 +181,7 @@ def log_files(product):
 def test_rotation(redirect, network, product, web, send_visitors):
     """As logrotate does it, while visitors come: nobody notices, and both
     processes go on in the new file."""
-    product.start(f"--{redirect}", "-v", "--workers", "2")
+    product.start(f"--redirect={redirect}", "-v", "--workers", "2")
     visitors = send_visitors(4, rate=100)
     visitors.wait_for_more(50)
     stays = LongVisitor.through_the_proxy(network.client, Network.SERVER[4],
@@ -221,7 +222,7 @@ def test_rotation(redirect, network, product, web, send_visitors):
 
 
 def test_rotation_that_fails_keeps_the_old_file(network, product, backends):
-    product.start("--bpf", "-v")
+    product.start("--redirect=steer", "-v")
     old = product.log.with_name("proxy.log.1")
     product.log.rename(old)
     product.log.mkdir()
@@ -241,7 +242,8 @@ def test_sigusr1_without_a_file_is_nothing(network, product, backends):
     """Neither for the supervisor nor, sent to all by name, for a worker."""
     log, product.log = product.log, "-"
     with open(log, "wb") as output:
-        start = product.popen("start", "--bpf", stdout=output, stderr=output)
+        start = product.popen("start", "--redirect=steer", stdout=output,
+                              stderr=output)
         supervisor = product.wait_running()
         workers = product.workers()
         for pid in (supervisor, *workers):
@@ -259,8 +261,8 @@ def stream_of(file):
     return f"{status.st_dev}:{status.st_ino}"
 
 
-@pytest.mark.parametrize("words", [["start", "--bpf"],
-                                   ["start", "--bpf", "--daemon"]],
+@pytest.mark.parametrize("words", [["start", "--redirect=steer"],
+                                   ["start", "--redirect=steer", "--daemon"]],
                          ids=["foreground", "daemon"])
 def test_journal_is_logged_to(words, network, product, tmp_path):
     """What systemd does: standard error leads to the journal, and a variable

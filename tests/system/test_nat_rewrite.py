@@ -49,7 +49,7 @@ def assert_no_rules(network):
 @pytest.fixture
 def stayed(redirect, network, product, web):
     """One of each family that came through the proxy."""
-    product.start(f"--{redirect}")
+    product.start(f"--redirect={redirect}")
     visitors = [LongVisitor.through_the_proxy(network.client, address, web)
                 for address in Network.SERVER.values()]
     yield visitors

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """start, stop and status as hooks, people and scripts use them."""
 
-import contextlib
 import os
 import pty
 import random
@@ -16,6 +15,7 @@ import pytest
 from harness import residue
 from harness.namespace import wait_until
 from harness.network import Network
+from harness.terminal import on_a_terminal, read_to_the_end
 from harness.visitors import LongVisitor
 
 NOT_RUNNING = 3
@@ -52,7 +52,7 @@ def test_start_in_the_background_of_a_hook(redirect, network, product, web,
     # Returns when standard output and error have reached their end.
     result = product.namespace.run(
         "sh", "-c", script, "sh", *product.command("start",
-                                                   f"--{redirect}"),
+                                                   f"--redirect={redirect}"),
         env=product.environment, pass_fds=[pipe_write], timeout=10)
     assert result.stdout.endswith("hook done\n")
     os.close(pipe_write)
@@ -81,7 +81,7 @@ def test_default_log_is_under_var_log(network, product, web):
     """On a file system of its own, so that this machine's stays as it is."""
     script = 'mount -t tmpfs none /var/log && exec "$@"'
     process = network.server.popen(
-        "sh", "-c", script, "sh", product.program, "start", "--bpf",
+        "sh", "-c", script, "sh", product.program, "start", "--redirect=steer",
         env=product.environment, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT)
     supervisor = product.wait_running()
@@ -98,7 +98,7 @@ def test_default_log_is_under_var_log(network, product, web):
 def test_terminal_is_logged_to(network, product, web):
     ours, theirs = pty.openpty()
     process = network.server.popen(
-        product.program, "start", "--bpf", env=product.environment,
+        product.program, "start", "--redirect=steer", env=product.environment,
         stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
     product.wait_running()
@@ -109,9 +109,9 @@ def test_terminal_is_logged_to(network, product, web):
 
 
 @pytest.mark.parametrize("name, redirect", [
-    ("SIGINT", "bpf"), ("SIGTERM", "iptables"), ("SIGHUP", "bpf")])
+    ("SIGINT", "steer"), ("SIGTERM", "iptables"), ("SIGHUP", "steer")])
 def test_signals_stop_it(name, redirect, network, product, web, clean):
-    process = product.popen("start", f"--{redirect}")
+    process = product.popen("start", f"--redirect={redirect}")
     product.wait_running()
     visitor = visit_through_proxy(network, web)
     process.send_signal(getattr(signal, name))
@@ -124,7 +124,7 @@ def test_signals_stop_it(name, redirect, network, product, web, clean):
 
 def test_pidfile_tells_when_it_serves(redirect, network, product, web):
     """Empty and locked at first; a pid means that visitors are redirected."""
-    process = product.popen("start", f"--{redirect}")
+    process = product.popen("start", f"--redirect={redirect}")
     wait_until(product.pidfile.exists, what="the pidfile")
     wait_until(product.pidfile_locked, what="the lock")
     supervisor = product.wait_running()
@@ -137,11 +137,11 @@ def test_pidfile_tells_when_it_serves(redirect, network, product, web):
 
 
 def test_second_start_says_so(network, product, web, clean):
-    product.start("--bpf")
+    product.start("--redirect=steer")
     pids = product.pids()
     during = residue.snapshot(network.server)
     for words in (["start"], ["start", "--daemon"],
-                  ["--bpf", "start", "--daemon"]):
+                  ["--redirect=steer", "start", "--daemon"]):
         result = product.succeed(*words, timeout=10)
         assert "already running" in result.stdout
         assert str(product.supervisor()) in result.stdout
@@ -153,7 +153,7 @@ def test_second_start_says_so(network, product, web, clean):
 
 def test_starts_at_the_same_time_make_one_instance(redirect, network, product,
                                                    web, clean):
-    starts = [product.popen("start", "--daemon", f"--{redirect}",
+    starts = [product.popen("start", "--daemon", f"--redirect={redirect}",
                             stdout=subprocess.DEVNULL,
                             stderr=subprocess.DEVNULL) for _ in range(5)]
     assert [start.wait(30) for start in starts] == [0] * 5
@@ -175,7 +175,7 @@ def test_start_racing_stop(redirect, product, web, send_visitors, clean):
     moments = random.Random(seed)
     visitors = send_visitors(rate=100)
     for _ in range(4):
-        start = product.popen("start", "--daemon", f"--{redirect}",
+        start = product.popen("start", "--daemon", f"--redirect={redirect}",
                               stdout=subprocess.DEVNULL,
                               stderr=subprocess.DEVNULL)
         time.sleep(moments.uniform(0, 0.2))
@@ -195,7 +195,7 @@ def test_starts_and_stops_of_several_shells(redirect, product, web,
     visitors = send_visitors(rate=50)
     loop = f"""
         for ((i = 0; i < {RACES // SHELLS}; i++)); do
-            "$@" start --daemon --{redirect}
+            "$@" start --daemon --redirect={redirect}
             sleep 0.$((RANDOM % 4))
             "$@" stop || exit 3
         done"""
@@ -211,7 +211,7 @@ def test_starts_and_stops_of_several_shells(redirect, product, web,
 
 
 def test_stops_at_the_same_time(product, clean):
-    product.start("--bpf")
+    product.start("--redirect=steer")
     stops = [product.popen("stop", stdout=subprocess.DEVNULL,
                            stderr=subprocess.DEVNULL) for _ in range(5)]
     assert [stop.wait(30) for stop in stops] == [0] * 5
@@ -219,12 +219,12 @@ def test_stops_at_the_same_time(product, clean):
 
 
 def test_start_during_a_drain(redirect, network, product, web, clean):
-    product.start(f"--{redirect}")
+    product.start(f"--redirect={redirect}")
     first = product.supervisor()
     old = visit_through_proxy(network, web)
     product.stop()
     assert first in product.pids()
-    product.start(f"--{redirect}")
+    product.start(f"--redirect={redirect}")
     assert product.supervisor() != first
     new = visit_through_proxy(network, web)
     for visitor in (old, new):
@@ -241,7 +241,7 @@ def test_start_during_a_drain(redirect, network, product, web, clean):
 
 
 def test_drain_ends_with_its_timeout(network, product, web, clean):
-    product.start("--bpf", "--drain-timeout", "2")
+    product.start("--redirect=steer", "--drain-timeout", "2")
     visitor = visit_through_proxy(network, web)
     product.stop()
     visitor.visit()
@@ -253,7 +253,7 @@ def test_drain_ends_with_its_timeout(network, product, web, clean):
 
 
 def test_stop_waits_no_longer_than_told(network, product, web, clean):
-    product.start("--bpf")
+    product.start("--redirect=steer")
     visitor = visit_through_proxy(network, web)
     result = product.run("stop", "--wait=1")
     assert result.returncode == 1
@@ -279,39 +279,23 @@ def test_stop_waits_until_the_last_has_gone(network, product, web, clean):
     assert_nothing_left(product, clean)
 
 
-def on_a_terminal(product, *words):
-    """Runs it with a terminal; the process, and our end of the terminal."""
-    ours, theirs = pty.openpty()
-    process = product.popen(*words, stdin=theirs, stdout=theirs,
-                            stderr=theirs)
-    os.close(theirs)
-    return process, ours
-
-
-def read_to_the_end(terminal):
-    text = b""
-    # EIO: the last process has closed its end.
-    with contextlib.suppress(OSError):
-        while (chunk := os.read(terminal, 4096)):
-            text += chunk
-    os.close(terminal)
-    return text.decode()
-
-
 def test_stop_shows_its_progress_on_a_terminal(redirect, network, product, web,
                                                clean):
-    product.start(f"--{redirect}", "--drain-timeout", "60")
+    product.start(f"--redirect={redirect}", "--drain-timeout", "60")
     visitors = [visit_through_proxy(network, web) for _ in range(2)]
     stop, terminal = on_a_terminal(product, "stop", "--wait")
     wait_until(lambda: not product.pidfile.exists(), what="end of redirect")
     # Another may start meanwhile, and has a status of its own.
-    product.start(f"--{redirect}")
+    product.start(f"--redirect={redirect}")
     visitors.pop().close()
     time.sleep(2.5)
     assert stop.poll() is None
     visitors.pop().close()
     assert stop.wait(20) == 0
     text = read_to_the_end(terminal)
+    grace = re.findall(r"\rwaiting for handshakes that are under way, seconds "
+                       r"left: (\d)\x1b\[K", text)
+    assert grace[0] == "3" and len(grace) >= 4, text
     shown = [tuple(map(int, pair)) for pair in re.findall(
         r"\rconnections left: (\d+), seconds left: (\d+)\x1b\[K", text)]
     assert len(shown) >= 2, text + product.log_text()
@@ -325,7 +309,7 @@ def test_stop_shows_its_progress_on_a_terminal(redirect, network, product, web,
 
 
 def test_progress_counts_down_to_what_stop_was_told(network, product, web):
-    product.start("--bpf")
+    product.start("--redirect=steer")
     visitor = visit_through_proxy(network, web)
     stop, terminal = on_a_terminal(product, "stop", "--wait=2.5")
     assert stop.wait(20) == 1
@@ -338,7 +322,7 @@ def test_progress_counts_down_to_what_stop_was_told(network, product, web):
 
 def test_status(product, web):
     assert product.run("status").returncode == NOT_RUNNING
-    product.start("--bpf")
+    product.start("--redirect=steer")
     result = product.succeed("status")
     assert str(product.supervisor()) in result.stdout
     product.stop()
@@ -356,7 +340,8 @@ def test_options_before_and_after_the_operation(product, web, clean):
 def test_other_ports_and_names(redirect, network, product, web, clean):
     """Two ports of one's own, and backends by name and by IPv6 address."""
     backend = network.server.listen("::1", 8443)
-    product.start(f"--{redirect}", "--port", "8080", "--listen", "18080",
+    product.start(f"--redirect={redirect}", "--port", "8080", "--listen",
+                  "18080",
                   "-fallback", "[::1]:8443", "-alpn", "localhost:31443")
     with network.client.connect(Network.SERVER[4], 8080) as visitor:
         visitor.sendall(b"hello\n")
@@ -367,14 +352,15 @@ def test_other_ports_and_names(redirect, network, product, web, clean):
     visitor.visit()
     assert not visitor.through_proxy
     visitor.close()
-    product.succeed("stop", f"--{redirect}", "--port", "8080", "--listen",
+    product.succeed("stop", f"--redirect={redirect}", "--port", "8080",
+                    "--listen",
                     "18080")
     backend.close()
     assert_nothing_left(product, clean)
 
 
 def test_chosen_interface_only(network, product, web, clean):
-    product.start("--bpf", "--interface", "auth*")
+    product.start("--redirect=steer", "--interface", "auth*")
     visitor = LongVisitor(network.authority, Network.SERVER_FOR_AUTHORITY[4],
                           web)
     visitor.visit()

@@ -3,15 +3,19 @@
 
 import contextlib
 import json
+import re
 import socket
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from harness import hello
 from harness.namespace import wait_until
+from harness.network import Network
+from harness.visitors import LongVisitor
 from harness.worker_load import (assert_at_rest, descriptors,
                                  many_descriptors, processor_seconds,
                                  resident_kib)
@@ -26,6 +30,10 @@ FALLBACK_PORT = 9443
 RESPONDER_PORT = 31443
 ACME_HELLO = hello.hello(hello.alpn(hello.ACME))
 CHUNK = 1 << 16
+CAP_SYS_RESOURCE = 24
+# Who may raise the hard limit does so.
+WITHOUT_MORE = ["setpriv", "--bounding-set=-sys_resource",
+                "--inh-caps=-sys_resource"]
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +78,7 @@ def start(product):
     """Call it for an instance with its listener alone."""
     def run(*words, limit=10 * DESCRIPTORS):
         result = product.namespace.run(
-            "prlimit", f"--nofile={limit}", *product.command(
+            "prlimit", f"--nofile={limit}", *WITHOUT_MORE, *product.command(
                 "start", "--daemon", "--no-redirect", "-fallback",
                 f"127.0.0.1:{FALLBACK_PORT}", *words),
             env=product.environment)
@@ -173,6 +181,49 @@ def test_rests_while_descriptors_are_wanting(network, product, backend, load,
         one.close()
     assert load("visits", 50, 300)["failed"] == 0
     end(product, live)
+
+
+def visitors_that_stay(network, web, count):
+    """TLS connections that are kept alive; the peers that were seen."""
+    with contextlib.ExitStack() as stack:
+        peers = []
+        for _ in range(count):
+            visitor = LongVisitor(network.client, Network.SERVER[4], web)
+            stack.callback(visitor.close)
+            visitor.visit()
+            peers.append(visitor.peer)
+        return peers
+
+
+def test_steering_lets_pass_who_finds_no_room(network, product, web):
+    result = product.namespace.run(
+        "prlimit", "--nofile=600", *WITHOUT_MORE,
+        *product.command("start", "--daemon", "--redirect", "steer"),
+        env=product.environment)
+    assert result.returncode == 0
+    peers = visitors_that_stay(network, web, 400)
+    # Each takes two descriptors; some of the room is for handshakes.
+    assert 100 < peers.count(Network.CLIENT[4]) < 300
+    wait_empty(product)
+    LongVisitor.through_the_proxy(network.client, Network.SERVER[4],
+                                  web).close()
+
+
+def may_raise_limits():
+    status = Path("/proc/self/status").read_text()
+    effective = int(re.search(r"^CapEff:\s*(\w+)$", status, re.M)[1], 16)
+    return effective & 1 << CAP_SYS_RESOURCE
+
+
+@pytest.mark.skipif(not may_raise_limits(), reason="needs CAP_SYS_RESOURCE")
+def test_the_hard_limit_of_descriptors_is_raised(network, product, web):
+    result = product.namespace.run(
+        "prlimit", "--nofile=600", *product.command(
+            "start", "--daemon", "--redirect", "iptables"),
+        env=product.environment)
+    assert result.returncode == 0
+    peers = visitors_that_stay(network, web, 400)
+    assert all(peer.startswith("127.") for peer in peers)
 
 
 def test_backend_that_is_slow(network, product, backend, load, start,

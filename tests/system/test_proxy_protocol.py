@@ -81,7 +81,8 @@ def record_validation(responder, connection):
 
 def test_backends_learn_of_the_client(redirect, family, version, network,
                                       product, web, responder):
-    product.start(f"--{redirect}", "-fallback", FALLBACK, "--proxy-protocol",
+    product.start(f"--redirect={redirect}", "-fallback", FALLBACK,
+                  "--proxy-protocol",
                   version, "--alpn-proxy-protocol", version)
     address = Network.SERVER[family]
     visitor = LongVisitor(network.client, address, web)
@@ -106,7 +107,7 @@ def test_balancers_header_is_for_the_web_server(redirect, version, network,
     fallback = Recorder(network.server, "fallback", 443)
     visit = hello.hello(hello.alpn(b"h2"))
     for wanted in ((), ("--alpn-proxy-protocol", "v1")):
-        product.start(f"--{redirect}", *wanted)
+        product.start(f"--redirect={redirect}", *wanted)
         for data, backend, expected in (
                 (VALIDATION, responder,
                  before + VALIDATION if wanted else VALIDATION),
@@ -129,7 +130,8 @@ def test_manual_gives_the_web_server_the_visitors_address(
     web = serve(network, tmp_path, settings=settings)
     for through_proxy in (False, True):
         if through_proxy:
-            product.start("--bpf", "-fallback", FALLBACK, "--proxy-protocol",
+            product.start("--redirect=steer", "-fallback", FALLBACK,
+                      "--proxy-protocol",
                           "v2")
         visitor = LongVisitor(network.client, Network.SERVER[family], web)
         visitor.visit()
@@ -143,7 +145,8 @@ def test_certificate_is_issued_while_the_web_server_gets_headers(
         redirect, network, product, web, send_visitors, authority, tmp_path):
     """lego's responder does not understand a header, and gets none."""
     visitors = send_visitors()
-    product.start(f"--{redirect}", "-fallback", FALLBACK, "--proxy-protocol",
+    product.start(f"--redirect={redirect}", "-fallback", FALLBACK,
+                  "--proxy-protocol",
                   "v2")
     visitors.wait_for_more(100, "through_proxy")
     issued = Client(network.server, tmp_path, authority).issue(web.name)
@@ -206,7 +209,8 @@ def haproxy(network, directory, port):
 def test_haproxy_understands(family, version, network, product, tmp_path):
     behind = Recorder(network.server, "behind", 9443)
     with haproxy(network, tmp_path, 9443):
-        product.start("--bpf", "-fallback", FALLBACK, "--proxy-protocol",
+        product.start("--redirect=steer", "-fallback", FALLBACK,
+                      "--proxy-protocol",
                       version)
         address = Network.SERVER[family]
         with network.client.connect(address, 443) as connection:

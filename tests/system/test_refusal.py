@@ -2,13 +2,16 @@
 """What cannot work is refused: one clear message, and nothing was changed."""
 
 import contextlib
+import json
 import os
+import re
 import shlex
 import shutil
 
 import pytest
 
 from harness import hello, residue
+from harness.namespace import wait_until
 from harness.network import Network
 from harness.visitors import LongVisitor
 from harness.webserver import WebServer
@@ -68,7 +71,7 @@ NO_IP6TABLES = without_files("ip6tables.*")
                          ids=["nobody", "no-capabilities"])
 @pytest.mark.parametrize("operation", ["start", "stop"])
 def test_without_rights(redirect, operation, rights, refuse, product):
-    output = refuse(operation, f"--{redirect}", prefix=rights)
+    output = refuse(operation, f"--redirect={redirect}", prefix=rights)
     assert "root" in output and "CAP_NET_ADMIN" in output
     assert not product.pidfile.exists()
 
@@ -77,7 +80,7 @@ def test_without_rights(redirect, operation, rights, refuse, product):
 def test_taken_port(redirect, address, network, before, product):
     with network.server.listen(address, 21443):
         taken = residue.snapshot(network.server)
-        result = product.run("start", "--daemon", f"--{redirect}")
+        result = product.run("start", "--daemon", f"--redirect={redirect}")
         assert result.returncode == FAILED
         assert "21443" in result.stdout and "in use" in result.stdout
         assert not product.pids()
@@ -111,13 +114,14 @@ def test_unknown_host(refuse, product):
 
 
 def test_unknown_user(redirect, refuse):
-    output = refuse("start", f"--{redirect}", "--user", "no-such-user")
+    output = refuse("start", f"--redirect={redirect}", "--user",
+                    "no-such-user")
     assert "no-such-user" in output
 
 
 def test_no_web_server_behind_the_fallback(redirect, network, product):
     """A visitor is turned away at once, and the log says why."""
-    product.run("start", "--daemon", f"--{redirect}")
+    product.run("start", "--daemon", f"--redirect={redirect}")
     for address in Network.SERVER.values():
         with network.client.connect(address, 443) as visitor:
             visitor.sendall(b"GET / HTTP/1.0\r\n\r\n")
@@ -143,7 +147,7 @@ def test_fallback_that_is_not_where_the_web_server_is(
     """Else every visitor would be turned away from now on."""
     before = residue.snapshot(network.server)
     visitor = LongVisitor(network.client, Network.SERVER[4], outer_web)
-    result = product.run("start", "--daemon", f"--{redirect}",
+    result = product.run("start", "--daemon", f"--redirect={redirect}",
                          *(["-fallback", fallback] if fallback else []))
     assert result.returncode == FAILED
     (line,) = result.stdout.splitlines()
@@ -157,7 +161,7 @@ def test_fallback_that_is_not_where_the_web_server_is(
 def test_web_server_at_its_outer_address(redirect, network, product,
                                          outer_web):
     address = Network.SERVER[4]
-    product.start(f"--{redirect}", "-fallback", f"{address}:443")
+    product.start(f"--redirect={redirect}", "-fallback", f"{address}:443")
     supervisor = product.supervisor()
     for visited in Network.SERVER.values():
         with contextlib.closing(LongVisitor(network.client, visited,
@@ -165,7 +169,7 @@ def test_web_server_at_its_outer_address(redirect, network, product,
             visitor.visit()
             assert visitor.peer == address
     # One more is not asked where it would lead.
-    assert "already running" in product.start(f"--{redirect}").stdout
+    assert "already running" in product.start(f"--redirect={redirect}").stdout
     assert product.supervisor() == supervisor
 
 
@@ -175,7 +179,7 @@ def test_web_server_without_the_right_to_low_ports(redirect, product,
     result = product.namespace.run(
         "setpriv", "--bounding-set=-net_bind_service",
         "--inh-caps=-net_bind_service",
-        *product.command("start", "--daemon", f"--{redirect}"),
+        *product.command("start", "--daemon", f"--redirect={redirect}"),
         env=product.environment, check=False)
     assert result.returncode == FAILED
     assert "-fallback" in result.stdout
@@ -188,7 +192,7 @@ def test_proxy_alone_does_not_ask_for_the_web_server(product, outer_web):
 def test_no_responder_yet(redirect, network, product, web):
     """It is started later by the ACME client; the log tells who was early."""
 
-    product.start(f"--{redirect}")
+    product.start(f"--redirect={redirect}")
     for address in Network.SERVER.values():
         with network.client.connect(address, 443) as challenge:
             challenge.sendall(hello.hello(hello.alpn(hello.ACME)))
@@ -242,38 +246,88 @@ def test_one_family_fails(name, table, broken_tool, product, web):
     assert residue.snapshot(product.namespace) == before
 
 
-def test_bpf_where_iptables_is_missing(network, product, web, send_visitors):
+def assert_in_place(product, redirect):
+    report = json.loads(product.succeed("status", "--json").stdout)
+    assert (report["redirect"], report["mode"]) == (redirect, redirect)
+
+
+def start_behind(prefix, product, *words):
+    return product.namespace.run(
+        *prefix, *product.command("start", "--daemon", *words),
+        env=product.environment, timeout=30)
+
+
+FORBID_BPF = ["strace", "-f", "-qq", "-o", os.devnull, "-e", "trace=bpf", "-e",
+              "inject=bpf:error=EPERM"]
+HIDE_BTF = ["sh", "-c", 'mount -t tmpfs none /sys/kernel/btf && exec "$@"',
+            "sh"]
+
+
+def test_the_best_is_the_default(network, product, web):
+    product.start()
+    assert_in_place(product, "handoff")
+    assert "visitors are left alone" in product.log_text()
+    assert "does not work here" not in product.log_text()
+    product.stop()
+
+
+def test_bpf_where_iptables_is_missing(product, send_visitors):
     """Without a choice on the command line, and it says so."""
-    process = network.server.popen(
-        *NO_IPTABLES, *product.command("start", "--daemon"),
-        env=product.environment)
-    process.wait(20)
-    assert product.bpf_objects()
-    assert "using BPF" in product.log_text()
+    start_behind(NO_IPTABLES, product)
+    assert_in_place(product, "handoff")
     visitors = send_visitors(4)
-    visitors.wait_for_more(50, "through_proxy")
+    visitors.wait_for_more(50, "own_address")
     product.stop()
     visitors.finish_without_failures()
 
 
-def test_iptables_is_the_default(product, web):
+@pytest.mark.parametrize("words", [[], ["--bpf"]], ids=["default", "bpf"])
+def test_steering_where_type_information_is_missing(words, network, product,
+                                                    web):
+    start_behind(HIDE_BTF, product, *words)
+    assert_in_place(product, "steer")
+    (line,) = re.findall("handoff does not work here: (.*)",
+                         product.log_text())
+    assert "BTF" in line
+    LongVisitor.through_the_proxy(network.client, Network.SERVER[4],
+                                  web).close()
+    product.stop()
+
+
+def test_iptables_where_bpf_is_forbidden(network, product, web):
+    # strace stays as long as what it looks at.
+    process = product.namespace.popen(*FORBID_BPF, *product.command("start"),
+                                      env=product.environment)
+    wait_until(lambda: product.run("status").returncode == 0, 20, "a start")
+    assert_in_place(product, "iptables")
+    told = re.findall("(.*) does not work here: ", product.log_text())
+    assert [line.split()[-1] for line in told] == ["handoff", "steer"]
+    LongVisitor.through_the_proxy(network.client, Network.SERVER[4],
+                                  web).close()
+    product.stop()
+    process.wait(20)
+
+
+def test_a_rule_of_the_users_own_means_iptables(product, web):
+    product.environment["ACME_ALPN_PROXY_RULESPEC"] = (
+        "-p tcp --dport 443 --syn -j REDIRECT --to-port 21443")
     product.start()
     assert not product.bpf_objects()
-    assert "iptables" in product.log_text()
+    assert_in_place(product, "iptables")
+    product.stop()
 
 
-def test_bpf_is_forbidden(refuse, product):
+@pytest.mark.parametrize("redirect", ["handoff", "steer"])
+def test_bpf_is_forbidden(redirect, refuse, product):
     """As in a container whose seccomp filter knows no bpf()."""
-    output = refuse("start", "--bpf", prefix=[
-        "strace", "-f", "-qq", "-o", os.devnull, "-e", "trace=bpf", "-e",
-        "inject=bpf:error=EPERM"])
+    output = refuse("start", f"--redirect={redirect}", prefix=FORBID_BPF)
     assert "bpf" in output.lower()
     assert not product.pidfile.exists()
 
 
 def test_past_the_firewall_without_conntrack(refuse, product):
     """Its kfuncs are out of reach without this capability."""
-    output = refuse("start", "--bpf", "--past-firewall", prefix=[
+    output = refuse("start", "--redirect=steer", "--past-firewall", prefix=[
         "setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"])
     assert "--past-firewall" in output and "CAP_SYS_ADMIN" in output
     assert not product.pidfile.exists()
@@ -282,10 +336,9 @@ def test_past_the_firewall_without_conntrack(refuse, product):
 def test_kernel_type_information_is_missing(network, product, web):
     """No BTF: it works all the same, or is refused with the reason."""
     before = residue.snapshot(network.server)
-    hide = ["sh", "-c", 'mount -t tmpfs none /sys/kernel/btf && exec "$@"',
-            "sh"]
-    result = network.server.run(*hide, *product.command(
-        "start", "--bpf", "--daemon"), env=product.environment, check=False)
+    result = network.server.run(*HIDE_BTF, *product.command(
+        "start", "--redirect=steer", "--daemon"), env=product.environment,
+        check=False)
     if result.returncode == DONE:
         visitor = LongVisitor(network.client, Network.SERVER[4], web)
         visitor.visit()
@@ -319,7 +372,7 @@ def folder(tmp_path):
 
 
 def test_log_on_a_read_only_disk(redirect, folder, read_only, refuse):
-    output = refuse("start", f"--{redirect}", prefix=read_only,
+    output = refuse("start", f"--redirect={redirect}", prefix=read_only,
                     log=folder / "log")
     assert str(folder / "log") in output and "--log-file" in output
 
@@ -335,7 +388,7 @@ def test_log_that_is_no_file(kind, redirect, folder, refuse, tmp_path):
         log.symlink_to(target)
     else:
         log = log / "log"
-    assert str(log) in refuse("start", f"--{redirect}", log=log)
+    assert str(log) in refuse("start", f"--redirect={redirect}", log=log)
     if kind == "link":
         assert target.read_text() == "precious\n"
 
@@ -344,7 +397,8 @@ def test_full_disk_for_the_log(redirect, network, product, web):
     """No reason to turn anybody away."""
     product.log = "/dev/full"
     result = product.namespace.run(*product.command(
-        "start", "--daemon", f"--{redirect}"), env=product.environment)
+        "start", "--daemon", f"--redirect={redirect}"),
+        env=product.environment)
     assert result.returncode == DONE
     LongVisitor.through_the_proxy(network.client, Network.SERVER[4],
                                   web).close()
@@ -373,7 +427,7 @@ def test_unusable_pidfile(kind, redirect, folder, read_only, refuse, product,
         (folder / "pid").symlink_to(target)
     else:
         (folder / "pid").write_text("precious\n")
-    output = refuse("start", f"--{redirect}", prefix=prefix)
+    output = refuse("start", f"--redirect={redirect}", prefix=prefix)
     assert str(folder / "pid") in output
     assert target.read_text() == "precious\n"
     if kind == "other-text":

@@ -35,7 +35,7 @@ def test_nobody_notices_start_and_stop(redirect, conntrack, rounds, network,
         visitor.visit()
 
     for _ in range(rounds):
-        product.start(f"--{redirect}")
+        product.start(f"--redirect={redirect}")
         during = [LongVisitor.through_the_proxy(
             network.client, Network.SERVER[family], web)
             for family in FAMILIES]
@@ -68,7 +68,7 @@ def test_port_used_again(redirect, network, product, web):
     one that does not: what the kernel remembers of the first must not catch
     the second when the next start comes.
     """
-    product.start(f"--{redirect}")
+    product.start(f"--redirect={redirect}")
     first = [LongVisitor.through_the_proxy(network.client,
                                            Network.SERVER[family], web)
              for family in FAMILIES]
@@ -82,7 +82,7 @@ def test_port_used_again(redirect, network, product, web):
               for family, visitor in zip(FAMILIES, first)]
     for visitor in second:
         visitor.visit()
-    product.start(f"--{redirect}")
+    product.start(f"--redirect={redirect}")
     for visitor in second:
         visitor.visit()
     product.stop()

@@ -13,6 +13,7 @@ import pytest
 from harness import residue
 from harness.namespace import wait_until
 from harness.network import Network
+from harness.terminal import on_a_terminal, read_to_the_end
 from harness.visitors import LongVisitor
 
 FAILED = 1
@@ -31,7 +32,7 @@ def assert_nothing_left(product, clean):
 
 def test_command_runs_while_the_redirect_is_in_place(redirect, product, clean):
     """Its words and its output are its own, and so is its exit code."""
-    result = product.run(f"--{redirect}", "run", "--", "sh", "-c",
+    result = product.run(f"--redirect={redirect}", "run", "--", "sh", "-c",
                          'test -s "$ACME_ALPN_PROXY_PIDFILE" && echo "$1"; '
                          "exit 7", "sh", "--bpf two  words", timeout=30)
     assert result.returncode == 7
@@ -42,7 +43,8 @@ def test_command_runs_while_the_redirect_is_in_place(redirect, product, clean):
 def test_command_is_not_run_without_the_redirect(product, clean, tmp_path):
     witness = tmp_path / "witness"
     taken = product.namespace.listen("127.0.0.1", 21443)
-    result = product.run("--bpf", "run", "--", "touch", str(witness))
+    result = product.run("--redirect=steer", "run", "--", "touch",
+                         str(witness))
     taken.close()
     assert result.returncode == FAILED
     assert "port 21443" in result.stdout
@@ -51,7 +53,8 @@ def test_command_is_not_run_without_the_redirect(product, clean, tmp_path):
 
 
 def test_command_that_does_not_exist(product, clean):
-    result = product.run("--bpf", "run", "--", "no-such-program", timeout=30)
+    result = product.run("--redirect=steer", "run", "--", "no-such-program",
+                         timeout=30)
     assert result.returncode == FAILED
     assert "cannot run no-such-program" in result.stdout
     assert_nothing_left(product, clean)
@@ -60,7 +63,7 @@ def test_command_that_does_not_exist(product, clean):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT],
                          ids=["term", "int"])
 def test_signal_goes_to_the_command_and_all_is_undone(number, product, clean):
-    process = product.popen("--bpf", "run", "--", "sleep", "60")
+    process = product.popen("--redirect=steer", "run", "--", "sleep", "60")
     product.wait_running()
     wait_until(lambda: product.namespace.run(
         "pgrep", "-P", str(process.pid), "sleep", check=False).stdout,
@@ -86,7 +89,7 @@ def test_keys_at_the_terminal_reach_the_command_once(product, clean):
     pid, terminal = pty.fork()
     if pid == 0:
         words = product.namespace.command(*product.command(
-            "--bpf", "run", "--", sys.executable, "-c", COUNT_KEYS))
+            "--redirect=steer", "run", "--", sys.executable, "-c", COUNT_KEYS))
         os.execvpe(words[0], words, product.environment)
     text = b""
     while b"waits" not in text:
@@ -104,10 +107,30 @@ def test_keys_at_the_terminal_reach_the_command_once(product, clean):
     assert_nothing_left(product, clean)
 
 
+def test_what_is_waited_for_is_shown_on_a_terminal(network, web, product,
+                                                   clean):
+    """Handshakes under way at the end, and with --wait visitors."""
+    process, terminal = on_a_terminal(product, "--redirect", "steer", "run",
+                                      "--wait", "--", "sleep", "1")
+    product.wait_running()
+    visitor = LongVisitor.through_the_proxy(network.client, Network.SERVER[4],
+                                            web)
+    wait_until(lambda: not product.pidfile.exists(), what="end of redirect")
+    time.sleep(1.5)
+    visitor.close()
+    assert process.wait(20) == 0
+    text = read_to_the_end(terminal)
+    assert "waiting for handshakes that are under way, seconds left: 3" in text
+    assert "\rconnections left: 1, seconds left: " in text
+    assert text.endswith("\r\x1b[K")
+    assert_nothing_left(product, clean)
+
+
 def test_killed_runner_leaves_what_the_next_one_ends(redirect, network, product,
                                                      web, clean):
     """The command goes on, and so do visitors; as the hooks' README says."""
-    process = product.popen(f"--{redirect}", "run", "--", "sleep", "60")
+    process = product.popen(f"--redirect={redirect}", "run", "--", "sleep",
+                            "60")
     supervisor = product.wait_running()
     command = wait_until(lambda: product.namespace.run(
         "pgrep", "-P", str(process.pid), "sleep", check=False).stdout,
@@ -118,7 +141,8 @@ def test_killed_runner_leaves_what_the_next_one_ends(redirect, network, product,
     visitor = LongVisitor.through_the_proxy(network.client, Network.SERVER[4],
                                             web)
     # One that finds it running leaves it running.
-    assert product.run(f"--{redirect}", "run", "--", "true").returncode == 0
+    assert product.run(f"--redirect={redirect}", "run", "--",
+                       "true").returncode == 0
     assert product.supervisor() == supervisor
     product.stop()
     visitor.visit()
@@ -128,9 +152,9 @@ def test_killed_runner_leaves_what_the_next_one_ends(redirect, network, product,
 
 
 def test_instance_that_ran_before_goes_on(product, clean):
-    product.start("--bpf")
+    product.start("--redirect=steer")
     supervisor = product.supervisor()
-    result = product.run("--bpf", "run", "--", "true", timeout=30)
+    result = product.run("--redirect=steer", "run", "--", "true", timeout=30)
     assert result.returncode == 0
     assert product.supervisor() == supervisor
     product.stop()
@@ -143,7 +167,8 @@ def test_two_at_once(redirect, delay, product, clean, tmp_path):
     processes = []
     for number in range(2):
         processes.append(product.popen(
-            "--log-file", tmp_path / f"{number}.log", f"--{redirect}", "run",
+            "--log-file", tmp_path / f"{number}.log",
+            f"--redirect={redirect}", "run",
             "--", "sh", "-c",
             'touch "$0.runs"; while ! [ -e "$0.end" ]; do sleep 0.05; done',
             tmp_path / str(number)))

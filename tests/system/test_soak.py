@@ -235,7 +235,7 @@ def test_soak(network, product, web, send_visitors):
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
     responder = Responder(network.server)
-    product.start("--bpf", "--hello-timeout", str(HELLO_TIMEOUT))
+    product.start("--redirect=steer", "--hello-timeout", str(HELLO_TIMEOUT))
     worker = product.worker()
     idle = descriptors(worker)
     visitors = send_visitors(rate=RATE)

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -15,6 +16,7 @@ from harness.faults import Tracer
 from harness.namespace import wait_until
 from harness.network import Network
 from harness.recorder import Recorder
+from harness.terminal import on_a_terminal, read_to_the_end
 from harness.visitors import LongVisitor
 
 NOT_RUNNING = 3
@@ -26,7 +28,7 @@ CONFINEMENT = {"user", "capabilities", "root", "calls"}
 @pytest.fixture
 def visited(redirect, network, product, web):
     """An instance that has relayed one visitor of each kind."""
-    product.start(f"--{redirect}")
+    product.start(f"--redirect={redirect}")
     responder = Recorder(network.server, "responder", 31443)
     visitor = LongVisitor(network.client, Network.SERVER[4], web)
     visitor.visit()
@@ -56,7 +58,7 @@ def test_json_counts_what_was_relayed(redirect, visited, product):
     assert report["bytes_from_clients"] > 200
     assert report["bytes_to_clients"] > 200
     assert report["fallback_unreachable"] == 0
-    if redirect == "bpf":
+    if redirect == "steer":
         assert sum(interface["steered"]
                    for interface in report["interfaces"]) == 2
         assert all(interface["attached_by"] in ("tcx", "clsact")
@@ -98,7 +100,7 @@ def test_prometheus_text_is_well_formed(redirect, visited, product):
     assert samples["acme_alpn_proxy_up"] == 1
     assert samples["acme_alpn_proxy_accepted_total"] == 2
     assert samples["acme_alpn_proxy_to_alpn_total"] == 1
-    if redirect == "bpf":
+    if redirect == "steer":
         assert sum(value for series, value in samples.items()
                    if 'verdict="steered"' in series) == 2
 
@@ -109,7 +111,7 @@ def test_names_of_interfaces_are_quoted(name, escaped, network, product, web):
     """Whoever makes interfaces may call them so."""
     network.server.run("ip", "link", "add", "name", os.fsdecode(name), "type",
                        "bridge")
-    product.start("--bpf", "--interface", "*[\"c]*")
+    product.start("--redirect=steer", "--interface", "*[\"c]*")
     text = product.succeed("status", "--prometheus").stdout
     (packets,) = [family for family in text_string_to_metric_families(text)
                   if family.name == "acme_alpn_proxy_packets"]
@@ -126,6 +128,86 @@ def test_text_names_what_matters(redirect, visited, product):
     assert f"running as {product.supervisor()} since " in text
     assert f"redirect: {redirect}, port 443 to port 21443 on IPv4 IPv6" in text
     assert re.search(r"^ +1 to the ACME responder$", text, re.MULTILINE)
+
+
+def test_table_is_for_terminals(redirect, visited, product):
+    process, terminal = on_a_terminal(product, "status")
+    assert process.wait(20) == 0
+    lines = read_to_the_end(terminal).splitlines()
+    assert re.fullmatch(rf"running as {product.supervisor()} since "
+                        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d, \d+ s", lines[0])
+    mode = json.loads(product.succeed("status", "--json").stdout)["mode"]
+    assert (f"  redirect          {mode}, port 443 to 21443, "
+            "IPv4 and IPv6") in lines
+    assert "  challenges go to  127.0.0.1:31443" in lines
+    assert "  visitors go to    " + (
+        "the web server, as ever" if mode == "handoff"
+        else "127.0.0.1:443") in lines
+    numbers = dict(reversed(line.split(maxsplit=1)) for line in lines
+                   if re.match(r" +\d+  ", line))
+    assert numbers["visitors passed"] == "1"
+    assert numbers["challenges taken"] == "1"
+    assert "connections open now" in numbers
+    # Of what did not happen nothing is said.
+    assert "closed, the web server unreachable" not in numbers
+    heading = [line for line in lines if line.startswith("  interface ")]
+    rows = [re.split(r"  +", line.strip()) for line in lines
+            if " tcx " in line or " clsact " in line]
+    if redirect == "iptables":
+        assert not heading and not rows
+        return
+    # One for each wire; with what happened, and it alone.
+    titles = re.split(r"  +", heading[0].strip())
+    assert titles[:2] == ["interface", "by"]
+    assert all(len(row) == len(titles) for row in rows)
+    assert {"client", "authority"} <= {row[0] for row in rows}
+    taken = "challenges taken" if mode == "handoff" else "steered"
+    assert sum(int(row[titles.index(taken)]) for row in rows) == (
+        1 if mode == "handoff" else 2)
+    assert "damaged" not in titles and "not taken: damaged" not in titles
+
+
+def test_watch_on_a_terminal_redraws(redirect, visited, product):
+    process, terminal = on_a_terminal(product, "status", "--watch")
+    time.sleep(2.5)
+    product.stop()
+    time.sleep(1.5)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == -signal.SIGINT
+    pictures = read_to_the_end(terminal).split("\x1b[H\x1b[J")
+    assert pictures[0] == ""
+    assert sum("challenges taken" in picture for picture in pictures) >= 3
+    assert pictures[1].startswith("running as ")
+    # It waits for the next one.
+    assert pictures[-1] == "not running\r\n"
+
+
+@pytest.mark.parametrize("options", [[], ["--json"], ["--prometheus"]])
+def test_watch_without_a_terminal_reports_each_second(options, visited,
+                                                      product):
+    process = product.popen("status", "--watch", *options, text=True,
+                            stdout=subprocess.PIPE)
+    time.sleep(2.5)
+    process.send_signal(signal.SIGINT)
+    text = process.communicate(timeout=20)[0]
+    if options == ["--json"]:
+        reports = [json.loads(line) for line in text.splitlines()]
+        assert all(report["to_alpn"] == 1 for report in reports)
+    else:
+        reports = text.rstrip("\n").split("\n\n")
+        assert product.succeed("status", *options).stdout.split("\n")[0] in (
+            reports[0])
+    assert 2 <= len(reports) <= 4
+    assert "\x1b" not in text
+
+
+def test_watch_ends_when_nobody_reads(product, web):
+    product.start("--bpf")
+    process = product.popen("status", "--watch", stdout=subprocess.PIPE)
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(20) == 1
+    product.stop()
 
 
 @pytest.mark.parametrize("options, alpn, fallback", [
@@ -161,19 +243,19 @@ def test_not_running(product):
 
 def test_socket_is_private_and_goes_with_the_redirect(product, web):
     socket = product.pidfile.with_suffix(".sock")
-    product.start("--bpf")
+    product.start("--redirect=steer")
     assert socket.stat().st_mode & 0o777 == 0o600
     product.kill(product.supervisor())
     # The stale one neither answers nor is in the way.
     assert product.run("status").returncode == NOT_RUNNING
-    product.start("--bpf")
+    product.start("--redirect=steer")
     assert product.run("status").returncode == 0
     product.stop()
     assert not socket.exists()
 
 
 def test_those_who_asked_leave_nothing_open(product, web):
-    product.start("--bpf")
+    product.start("--redirect=steer")
     folder = f"/proc/{product.supervisor()}/fd"
     before = len(os.listdir(folder))
     for _ in range(3):
@@ -185,7 +267,7 @@ def test_those_who_asked_leave_nothing_open(product, web):
 
 def test_supervisor_without_a_descriptor_to_answer_with(product, web, tmp_path):
     """It tries now and then, and has time for all else."""
-    product.start("--bpf")
+    product.start("--redirect=steer")
     trace = tmp_path / "trace"
     tracer = Tracer(product.supervisor(), trace, "-e",
                     "inject=accept4:error=EMFILE")
@@ -200,7 +282,7 @@ def test_supervisor_without_a_descriptor_to_answer_with(product, web, tmp_path):
 
 def test_supervisor_that_is_stopped_does_not_hang_status(product, web):
     """Neither those who wait in its queue nor those who do not fit there."""
-    product.start("--bpf")
+    product.start("--redirect=steer")
     supervisor = product.supervisor()
     os.kill(supervisor, signal.SIGSTOP)
     askers = [product.popen("status", stdout=subprocess.PIPE,

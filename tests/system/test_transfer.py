@@ -135,7 +135,7 @@ def backends(network):
 
 
 def test_200_parallel_transfers(redirect, family, network, product, backends):
-    product.start(f"--{redirect}")
+    product.start(f"--redirect={redirect}")
     failures = []
 
     def transfer(number):
@@ -166,7 +166,7 @@ def test_200_parallel_transfers(redirect, family, network, product, backends):
 def meet(redirect, family, network, product):
     """Call it for both ends of one connection through the program."""
     listener = network.server.listen("127.0.0.1", 443)
-    product.start(f"--{redirect}")
+    product.start(f"--redirect={redirect}")
     opened = [listener]
 
     def connect(first=WEB_HELLO, receive_buffer=None):

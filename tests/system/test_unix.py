@@ -51,7 +51,8 @@ def test_web_server_and_responder_on_paths(redirect, family, network, product,
     responder = Recorder(network.server, "responder",
                          path=folder / "responder")
     web = serve(network, tmp_path, path)
-    product.start(f"--{redirect}", "-fallback", f"unix:{path}", "-alpn",
+    product.start(f"--redirect={redirect}", "-fallback", f"unix:{path}",
+                  "-alpn",
                   f"unix:{folder}/responder", "--alpn-proxy-protocol", "v1")
     visit(network, family, web)
     confinement = status(product)["confinement"]
@@ -90,7 +91,8 @@ def test_no_visitor_is_turned_away(redirect, folder, product, web,
                                    send_visitors):
     visitors = send_visitors()
     visitors.wait_for_more(100)
-    product.start(f"--{redirect}", "-fallback", f"unix:{folder}/socket")
+    product.start(f"--redirect={redirect}", "-fallback",
+                  f"unix:{folder}/socket")
     visitors.wait_for_more(200)
     assert status(product)["to_fallback"] > 100
     product.stop()
@@ -100,7 +102,7 @@ def test_no_visitor_is_turned_away(redirect, folder, product, web,
 
 def test_abstract_name(redirect, network, product):
     fallback = Recorder(network.server, "fallback", path="\0acme-fallback")
-    product.start(f"--{redirect}", "-fallback", "unix:@acme-fallback")
+    product.start(f"--redirect={redirect}", "-fallback", "unix:@acme-fallback")
     with network.client.connect(Network.SERVER[4], 443) as connection:
         connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
         assert connection.recv(100) == fallback.greeting
@@ -122,7 +124,8 @@ def test_missing_permission_is_told(redirect, network, product, folder,
                                     protected):
     fallback = Recorder(network.server, "fallback", path=folder / "socket")
     (folder / protected).chmod(0o700)
-    product.start(f"--{redirect}", "-fallback", f"unix:{folder}/socket")
+    product.start(f"--redirect={redirect}", "-fallback",
+                  f"unix:{folder}/socket")
     refused(network)
     wait_until(lambda: "cannot connect to fallback unix:" in
                product.log_text(), what="a line in the log")

@@ -50,7 +50,7 @@ def wait_for_another(product, gone):
 
 def placement(redirect, product):
     """Another value after any moment in which the redirect was away."""
-    if redirect == "bpf":
+    if redirect == "steer":
         return sum(interface["not_steering"]
                    for interface in status(product)["interfaces"])
     listing = product.namespace.run("nft", "-a", "list", "ruleset").stdout
@@ -77,7 +77,7 @@ def long_visitors(network, web, product):
 
 
 def test_all_take_part(redirect, product, send_visitors, clean):
-    product.start(f"--{redirect}", *WORKERS)
+    product.start(f"--redirect={redirect}", *WORKERS)
     visitors = send_visitors(rate=RATE)
     wait_for_all(product)
     report = status(product)
@@ -94,7 +94,7 @@ def test_all_take_part(redirect, product, send_visitors, clean):
 
 
 def test_status_sums_up(network, product, web):
-    product.start("--bpf", *WORKERS)
+    product.start("--redirect=steer", *WORKERS)
     visitors = long_visitors(network, web, product)
     report = status(product)
     for key in ("accepted", "open_connections"):
@@ -113,7 +113,7 @@ def test_status_sums_up(network, product, web):
 
 
 def test_counters_are_out_of_reach_of_other_workers(product, web):
-    product.start("--bpf", *WORKERS)
+    product.start("--redirect=steer", *WORKERS)
     killed = product.workers()[0]
     product.kill(killed)
     wait_for_another(product, killed)
@@ -142,7 +142,7 @@ def take_away(product, pid, signal_number):
                          ids=["killed", "stopped"])
 def test_one_goes_and_the_others_go_on(how, redirect, network, product, web,
                                        send_visitors, clean):
-    product.start(f"--{redirect}", *WORKERS)
+    product.start(f"--redirect={redirect}", *WORKERS)
     visitors = send_visitors(rate=RATE)
     wait_for_all(product)
     before = placement(redirect, product)
@@ -166,7 +166,7 @@ def test_one_goes_and_the_others_go_on(how, redirect, network, product, web,
 def test_all_gone_at_once(redirect, network, product, web, send_visitors,
                           clean):
     """Nobody is left to take over: new flows go to the web server at once."""
-    product.start(f"--{redirect}", *WORKERS)
+    product.start(f"--redirect={redirect}", *WORKERS)
     for pid in product.workers():
         os.kill(pid, signal.SIGKILL)
     wait_until(lambda: product.log_text().count("replaced") == COUNT,
@@ -181,7 +181,7 @@ def test_all_gone_at_once(redirect, network, product, web, send_visitors,
 
 def test_one_that_dies_again_and_again(product, network, web):
     """It is given up, and the others are not."""
-    product.start("--bpf", "--workers", "2")
+    product.start("--redirect=steer", "--workers", "2")
     (stays, dies) = product.workers()
     for _ in range(RESPAWN_LIMIT):
         product.kill(dies)
@@ -202,7 +202,7 @@ def test_one_that_dies_again_and_again(product, network, web):
 
 
 def test_stop_drains_all(redirect, network, product, web, clean):
-    product.start(f"--{redirect}", *WORKERS)
+    product.start(f"--redirect={redirect}", *WORKERS)
     visitors = long_visitors(network, web, product)
     product.stop()
     assert not product.listening()
@@ -224,7 +224,7 @@ def test_killed_supervisor(redirect, network, product, web, send_visitors,
                            clean):
     """All its workers are found, and none loses a connection."""
     visitors = send_visitors(rate=RATE)
-    product.start(f"--{redirect}", *WORKERS)
+    product.start(f"--redirect={redirect}", *WORKERS)
     during = long_visitors(network, web, product)
     product.kill(product.supervisor())
     visitors.wait_for_more(100)
@@ -242,7 +242,7 @@ def test_killed_supervisor(redirect, network, product, web, send_visitors,
 def test_connections_are_limited_in_all(network, product, web):
     """--max-connections is for all workers together."""
     most = COUNT * 2 + 1
-    product.start("--bpf", *WORKERS, "--max-connections", str(most))
+    product.start("--redirect=steer", *WORKERS, "--max-connections", str(most))
     crowd = [network.client.connect(Network.SERVER[4], 443)
              for _ in range(4 * most)]
     wait_until(lambda: status(product)["open_connections"] == most,
@@ -262,15 +262,16 @@ def test_connections_are_limited_in_all(network, product, web):
 
 
 def test_no_more_workers_than_connections(product, web):
-    product.start("--bpf", "--workers", "8", "--max-connections", "2")
+    product.start("--redirect=steer", "--workers", "8", "--max-connections",
+                  "2")
     assert len(product.workers()) == 2
     product.stop()
 
 
 def test_as_many_as_cores(product, web):
-    product.start("--bpf", "--workers", "auto")
+    product.start("--redirect=steer", "--workers", "auto")
     assert len(product.workers()) == len(os.sched_getaffinity(0))
     product.stop()
-    result = product.run("start", "--bpf", "--workers", "0")
+    result = product.run("start", "--redirect=steer", "--workers", "0")
     assert result.returncode == 2
     assert "--workers 0: a number from 1 to 64, or auto" in result.stdout

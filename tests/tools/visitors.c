@@ -11,6 +11,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <getopt.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
@@ -78,8 +79,10 @@ struct visitors {
 	uint64_t started_ns;
 	atomic_bool ended;
 	atomic_uint_least64_t outcomes[OUTCOME_COUNT];
-	/* Pages whose X-Peer header says that the server saw 127.0.0.1. */
+	/* Pages whose X-Peer header says that the server saw 127.x.y.z, and
+	 * those where it is the visitor's own address. */
 	atomic_uint_least64_t through_proxy;
+	atomic_uint_least64_t own_address;
 	/* A lost SYN shows here, however fast the retry was. */
 	atomic_uint_least64_t handshake_retransmissions;
 	atomic_uint_least64_t slowest_ns;
@@ -98,6 +101,7 @@ struct visit {
 	const char *step;
 	int error;
 	bool through_proxy;
+	bool own_address;
 	/* When each step was done; 0 for those that were not. */
 	uint64_t began_ns;
 	uint64_t connected_ns;
@@ -227,6 +231,23 @@ static enum outcome shake_hands(const struct visitors *visitors,
 	return check_certificate(visitors, visit);
 }
 
+/* Whom the server saw, by @response, which is terminated. */
+static void check_peer(struct visit *visit, const char *response)
+{
+	struct sockaddr_storage local;
+	socklen_t length = sizeof(local);
+	char address[INET6_ADDRSTRLEN];
+	char line[INET6_ADDRSTRLEN + 16];
+
+	visit->through_proxy = strstr(response, "\r\nX-Peer: 127.");
+	if (getsockname(visit->fd, (struct sockaddr *)&local, &length) < 0 ||
+	    getnameinfo((struct sockaddr *)&local, length, address,
+			sizeof(address), NULL, 0, NI_NUMERICHOST))
+		return;
+	snprintf(line, sizeof(line), "\r\nX-Peer: %s\r\n", address);
+	visit->own_address = strstr(response, line);
+}
+
 /* @response is terminated. */
 static enum outcome check_page(const struct visitors *visitors,
 			       struct visit *visit, const char *response,
@@ -239,7 +260,7 @@ static enum outcome check_page(const struct visitors *visitors,
 	if (!head_end)
 		return OUTCOME_CUT_SHORT;
 	page = head_end + strlen("\r\n\r\n");
-	visit->through_proxy = strstr(response, "\r\nX-Peer: 127.0.0.1\r\n");
+	check_peer(visit, response);
 	size -= (size_t)(page - response);
 	if (size < visitors->page_size)
 		return OUTCOME_CUT_SHORT;
@@ -341,6 +362,8 @@ static void visit_once(struct visitors *visitors)
 	atomic_fetch_add(&visitors->outcomes[outcome], 1);
 	if (outcome == OUTCOME_OK && visit.through_proxy)
 		atomic_fetch_add(&visitors->through_proxy, 1);
+	if (outcome == OUTCOME_OK && visit.own_address)
+		atomic_fetch_add(&visitors->own_address, 1);
 }
 
 static void *run_thread(void *argument)
@@ -373,9 +396,11 @@ static void print_totals(struct visitors *visitors)
 		printf("\"%s\": %llu, ", outcome_names[i],
 		       (unsigned long long)count);
 	}
-	printf("\"visits\": %llu, \"through_proxy\": %llu, ",
+	printf("\"visits\": %llu, \"through_proxy\": %llu, "
+	       "\"own_address\": %llu, ",
 	       (unsigned long long)visits,
-	       (unsigned long long)atomic_load(&visitors->through_proxy));
+	       (unsigned long long)atomic_load(&visitors->through_proxy),
+	       (unsigned long long)atomic_load(&visitors->own_address));
 	printf("\"handshake_retransmissions\": %llu, ",
 	       (unsigned long long)atomic_load(
 		       &visitors->handshake_retransmissions));

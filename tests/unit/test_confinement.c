@@ -67,6 +67,7 @@ static struct {
 	/* What the next worker may connect to as well. */
 	bool unix_paths;
 	bool unix_names;
+	bool own_sources;
 	/* A file of the worker's user, under @root. */
 	char file[32];
 	/* Another process of the same user. */
@@ -145,6 +146,7 @@ static unsigned int confine_like_a_worker(void)
 		.port_count = 1,
 		.unix_paths = world.unix_paths,
 		.unix_names = world.unix_names,
+		.own_sources = world.own_sources,
 	};
 	int bits = confine(&settings);
 
@@ -672,6 +674,49 @@ static void can_use_sockets_of_this_host(void **state)
 	world.unix_names = false;
 }
 
+/* An address to connect from, and no port to be reached at. */
+static int choose_a_source(void)
+{
+	struct sockaddr_in source = loopback(0);
+	struct sockaddr_in6 other = { .sin6_family = AF_INET6 };
+	const int on = 1;
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	source.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 0x10000);
+	if (setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on,
+		       sizeof(on)) < 0)
+		return 1;
+	if (!refused(setsockopt(fd, IPPROTO_IP, IP_TOS, &on, sizeof(on))))
+		return 2;
+	if (!refused(bind(fd, (const struct sockaddr *)&other, sizeof(other))))
+		return 3;
+	if (bind(fd, (const struct sockaddr *)&source, sizeof(source)) < 0)
+		return 4;
+	if (!refused(listen(fd, 1)))
+		return 5;
+	source = loopback(world.backend_port);
+	if (connect(fd, (const struct sockaddr *)&source, sizeof(source)) < 0 ||
+	    accept4(world.backend, NULL, NULL, SOCK_CLOEXEC) < 0)
+		return 6;
+	if (!(world.in_force & CONFINED_PORTS))
+		return 0;
+	fd = socket(AF_INET, SOCK_STREAM, 0);
+	source = loopback(4711);
+	return refused(bind(fd, (const struct sockaddr *)&source,
+			    sizeof(source)))
+		       ? 0
+		       : 7;
+}
+
+static void can_choose_a_source(void **state)
+{
+	(void)state;
+	world.own_sources = true;
+	expect_good(choose_a_source);
+	expect_good(relays);
+	world.own_sources = false;
+}
+
 /* The value of @field in /proc/PID/status. */
 static void read_status(pid_t pid, const char *field, char value[static 256])
 {
@@ -829,6 +874,7 @@ int main(void)
 		cmocka_unit_test(holds_nothing),
 		cmocka_unit_test(can_do_its_work),
 		cmocka_unit_test(can_use_sockets_of_this_host),
+		cmocka_unit_test(can_choose_a_source),
 		cmocka_unit_test(cannot_open_files),
 		cmocka_unit_test(cannot_leave_its_root),
 		cmocka_unit_test(cannot_start_programs),

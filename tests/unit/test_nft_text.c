@@ -159,10 +159,39 @@ static void test_firewalls_that_may_accept_it(void **state)
 		assert_false(drops_redirected("drop", rules[i], rule));
 }
 
+static void test_rules_that_untrack(void **state)
+{
+	static const char *const rules[] = {
+		"-A PREROUTING -p tcp -m tcp --dport 443 -j CT --notrack",
+		"-A PREROUTING -p tcp -m tcp --dport 443 -j NOTRACK",
+		"\t\ttcp dport { 80, 443 } notrack",
+	};
+	static const char *const others[] = {
+		"-A PREROUTING -p udp -m udp --dport 443 -j CT --notrack",
+		"-A OUTPUT -p tcp -m tcp --sport 443 -j CT --notrack",
+		"-A PREROUTING -i lo -j NOTRACK",
+		"\t\ttcp dport 443 accept",
+	};
+	char rule[RULE_TEXT_SIZE];
+	char text[128];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rules); i++) {
+		snprintf(text, sizeof(text), "*raw\n%s\nCOMMIT\n", rules[i]);
+		assert_true(nft_text_find_untracking(text, 443, rule));
+		assert_string_equal(rule, rules[i] + strspn(rules[i], "\t"));
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+		snprintf(text, sizeof(text), "%s\n", others[i]);
+		assert_false(nft_text_find_untracking(text, 443, rule));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rules_that_publish),
+		cmocka_unit_test(test_rules_that_untrack),
 		cmocka_unit_test(test_rules_that_may_publish),
 		cmocka_unit_test(test_rules_that_do_not),
 		cmocka_unit_test(test_firewalls_that_drop_what_is_redirected),

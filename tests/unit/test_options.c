@@ -36,7 +36,7 @@ static const char *full_environment(const char *name)
 static int parse(const char *line)
 {
 	static char buffer[1024];
-	char *argv[64] = { NULL };
+	char *argv[OPTIONS_MAX_NAMES + 8] = { NULL };
 	char name[] = "acme-alpn-proxy";
 	int argc = 0;
 
@@ -217,6 +217,42 @@ static void takes_one_of_several_words(void **state)
 	assert_int_equal(options.log_format, LOG_FORMAT_TEXT);
 }
 
+static void check_takes_names(void **state)
+{
+	(void)state;
+	assert_int_equal(parse("--bpf check www.example.org -domain=a.test "
+			       "2001:db8::1 start"),
+			 0);
+	assert_int_equal(options.operation, OPERATION_CHECK);
+	assert_int_equal(options.redirect, REDIRECT_BPF);
+	assert_int_equal(options.name_count, 3);
+	assert_string_equal(options.names[0], "www.example.org");
+	assert_string_equal(options.names[1], "2001:db8::1");
+	/* A host may be called so. */
+	assert_string_equal(options.names[2], "start");
+	assert_int_equal(options.domains.count, 1);
+	assert_false(options.serve);
+	assert_int_equal(parse("check a.test --serve --json --wait=5"), 0);
+	assert_true(options.serve);
+	assert_int_equal(options.wait_ms, 5000);
+	assert_int_equal(parse("check --help"), 0);
+	assert_int_equal(options.operation, OPERATION_HELP);
+}
+
+static void takes_no_more_names_than_it_has_room_for(void **state)
+{
+	char line[16 + 3 * (OPTIONS_MAX_NAMES + 1)] = "check";
+
+	(void)state;
+	for (size_t i = 0; i < OPTIONS_MAX_NAMES; i++)
+		strcat(line, " a");
+	assert_int_equal(parse(line), 0);
+	assert_int_equal(options.name_count, OPTIONS_MAX_NAMES);
+	strcat(line, " b");
+	assert_int_equal(parse(line), -EINVAL);
+	assert_non_null(strstr(error, "100"));
+}
+
 static void refuses_what_another_operation_is_for(void **state)
 {
 	static const char *const bad[][2] = {
@@ -224,6 +260,8 @@ static void refuses_what_another_operation_is_for(void **state)
 		{ "--alpn a:1 status", "status does not take --alpn" },
 		{ "stop --json", "stop does not take --json" },
 		{ "start --wait", "start does not take --wait" },
+		{ "check --watch a.test", "check does not take --watch" },
+		{ "status --serve", "status does not take --serve" },
 		{ "run --prometheus -- true",
 		  "run does not take --prometheus" },
 	};
@@ -307,6 +345,12 @@ static void refuses_with_one_line_that_names_the_fault(void **state)
 		{ "run --", "command" },
 		{ "start -- true", "run" },
 		{ "status --json --prometheus", "exclude" },
+		{ "check", "NAME" },
+		{ "check --serve", "NAME" },
+		{ "check a.test b.test;c", "b.test;c" },
+		{ "check --serve a.test b.test", "one NAME" },
+		{ "check --wait=3 a.test", "--serve" },
+		{ "a.test check", "a.test" },
 	};
 
 	(void)state;
@@ -328,7 +372,7 @@ static void help_names_every_option(void **state)
 		"\nRedirect:\n  --redirect",
 		"\nServing:\n  --daemon",
 		"\nLog:\n  --log-file",
-		"\nWith stop and status:\n  --wait",
+		"\nWith stop, status and check:\n  --wait",
 		"\nAbout:\n  -h, --help",
 	};
 	char *text = NULL;
@@ -363,6 +407,8 @@ int main(void)
 		cmocka_unit_test(takes_a_version_of_the_proxy_protocol),
 		cmocka_unit_test(takes_one_of_several_words),
 		cmocka_unit_test(collects_domains),
+		cmocka_unit_test(check_takes_names),
+		cmocka_unit_test(takes_no_more_names_than_it_has_room_for),
 		cmocka_unit_test(refuses_what_another_operation_is_for),
 		cmocka_unit_test(help_and_version_need_no_operation),
 		cmocka_unit_test(run_takes_the_words_behind_two_dashes),

@@ -25,6 +25,7 @@
 #include "base/log.h"
 #include "base/log_limit.h"
 #include "hello/domain_list.h"
+#include "listen/listening.h"
 #include "redirect/bpf/attachments.h"
 #include "redirect/bpf/features.h"
 #include "redirect/bpf/handoff.h"
@@ -33,6 +34,7 @@
 #include "redirect/bpf/selftest.h"
 #include "redirect/bpf/targets.h"
 #include "redirect/redirect.h"
+#include "redirect/served.h"
 
 /* The supervisor renews it twice in this time. */
 #define SUPERVISED_NS (1200 * NS_PER_MS)
@@ -199,6 +201,8 @@ static int open_redirect(const struct redirect_config *config,
 	self->config.hand_over = self->handoff.hand_over = config->hand_over;
 	self->config.hand_over_context = self->handoff.hand_over_context =
 		config->hand_over_context;
+	self->config.prove = config->prove;
+	self->config.prove_context = config->prove_context;
 	self->config.lease_fd = self->handoff.program.lease_fd;
 	err = attachments_open(&self->attachments);
 	if (err)
@@ -280,6 +284,22 @@ static int hand_off_again(struct handoff_redirect *self)
 	return err ? err : apply_switch(self);
 }
 
+/* Nobody who is served today may be turned away tomorrow. */
+static int may_proxy_visitors(const struct handoff_redirect *self, char *why,
+			      size_t size)
+{
+	struct served served;
+	int err = self->config.prove(self->config.prove_context);
+
+	if (!err || !served_find(self->config.service_port, &served))
+		return 0;
+	snprintf(
+		why, size,
+		"the fallback takes no visitors: %s; the port is served %.160s",
+		error_text(err), served.by);
+	return err;
+}
+
 /* Let steering stand in, if it can; if not, leave things as they are. */
 static void stand_in(struct handoff_redirect *self, enum stand_in reason)
 {
@@ -288,7 +308,9 @@ static void stand_in(struct handoff_redirect *self, enum stand_in reason)
 
 	if (self->steer || self->alone)
 		return;
-	err = begin_steering(self, why, sizeof(why));
+	err = may_proxy_visitors(self, why, sizeof(why));
+	if (!err)
+		err = begin_steering(self, why, sizeof(why));
 	if (!err) {
 		self->stand_in = reason;
 		log_warning("%s: steering connections to the proxy instead",
@@ -569,6 +591,18 @@ static void state(const struct redirect *redirect, struct redirect_state *state)
 	state->move_worst_ns = total.worst_ns;
 }
 
+static bool proxies_visitors(const struct redirect *redirect)
+{
+	return from_redirect(redirect)->steer;
+}
+
+static uint64_t led(struct redirect *redirect)
+{
+	const struct handoff_redirect *self = from_redirect(redirect);
+
+	return self->steer ? redirect_steer.led(self->steer) : 0;
+}
+
 static bool needs_grace(const struct redirect *redirect)
 {
 	return from_redirect(redirect)->steer;
@@ -641,5 +675,7 @@ const struct redirect_ops redirect_handoff = {
 	.renew = renew,
 	.state = state,
 	.needs_grace = needs_grace,
+	.proxies_visitors = proxies_visitors,
+	.led = led,
 	.interfaces = interfaces,
 };

@@ -14,7 +14,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "listen/listener.h"
+#include "listen/listening.h"
 #include "redirect/rules/rule_check.h"
 
 /* Whether namespaces are still there is to be found out by looking alone. */

@@ -46,3 +46,17 @@ size_t report_interfaces(const struct attachments *attachments,
 	}
 	return attached;
 }
+
+uint64_t report_steered(const struct attachments *attachments)
+{
+	uint64_t packets[STEER_VERDICTS];
+	uint64_t steered = 0;
+
+	for (size_t i = 0; i < attachments->count; i++) {
+		program_read(attachments->program,
+			     attachments->items[i].interface.ifindex, packets,
+			     STEER_VERDICTS);
+		steered += packets[STEER_STEERED];
+	}
+	return steered;
+}

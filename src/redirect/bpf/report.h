@@ -26,4 +26,7 @@ size_t report_interfaces(const struct attachments *attachments,
 			 report_reader reader, struct redirect_interface *items,
 			 size_t most);
 
+/* SYNs steered so far, on all interfaces. */
+uint64_t report_steered(const struct attachments *attachments);
+
 #endif

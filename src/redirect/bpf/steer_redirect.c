@@ -263,6 +263,17 @@ static size_t interfaces(const struct redirect *redirect,
 				 read_counts, items, most);
 }
 
+static bool proxies_visitors(const struct redirect *redirect)
+{
+	(void)redirect;
+	return true;
+}
+
+static uint64_t led(struct redirect *redirect)
+{
+	return report_steered(&from_redirect(redirect)->attachments);
+}
+
 static int remove_leftovers(const struct redirect_config *config)
 {
 	program_log_libbpf();
@@ -272,6 +283,7 @@ static int remove_leftovers(const struct redirect_config *config)
 const struct redirect_ops redirect_steer = {
 	.name = "steer",
 	.scope = LISTENER_STEERED,
+	.proxies_visitors = proxies_visitors,
 	.probe = probe,
 	.open = open_redirect,
 	.attach = attach,
@@ -281,6 +293,7 @@ const struct redirect_ops redirect_steer = {
 	.event_fd = event_fd,
 	.handle_event = handle_event,
 	.lease = lease,
+	.led = led,
 	.interfaces = interfaces,
 	.remove_leftovers = remove_leftovers,
 };

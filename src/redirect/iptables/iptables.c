@@ -188,12 +188,16 @@ static int iptables_handle_event(struct redirect *redirect)
 
 	if (self->watch_fd >= 0 && netlink_drain(self->watch_fd) > 0)
 		self->rules_changed = true;
-	if (!self->rules_changed || now < self->next_look_ns || !self->in_place)
+	if (!self->rules_changed || now < self->next_look_ns)
 		return 0;
 	self->rules_changed = false;
 	self->next_look_ns = now + NS_PER_S;
-	for (size_t i = 0; i < self->family_count; i++)
-		nat_family_put_back(&self->families[i]);
+	for (size_t i = 0; i < self->family_count; i++) {
+		if (self->in_place)
+			nat_family_put_back(&self->families[i]);
+		else
+			nat_family_keep_hold(&self->families[i]);
+	}
 	return 0;
 }
 
@@ -260,6 +264,25 @@ static int iptables_event_fd(const struct redirect *redirect)
 	return ((const struct iptables_redirect *)redirect)->watch_fd;
 }
 
+static bool iptables_proxies_visitors(const struct redirect *redirect)
+{
+	(void)redirect;
+	return true;
+}
+
+static uint64_t iptables_led(struct redirect *redirect)
+{
+	struct iptables_redirect *self = from_redirect(redirect);
+	uint64_t packets, total = 0;
+
+	for (size_t i = 0; i < self->family_count; i++)
+		if (!xtables_count_redirected(&self->families[i].xtables,
+					      self->config->listen_port,
+					      &packets))
+			total += packets;
+	return total;
+}
+
 static int iptables_worker_fd(const struct redirect *redirect)
 {
 	return ((const struct iptables_redirect *)redirect)->hold.worker_socket;
@@ -268,6 +291,7 @@ static int iptables_worker_fd(const struct redirect *redirect)
 const struct redirect_ops redirect_iptables = {
 	.name = "iptables",
 	.scope = LISTENER_ANY,
+	.proxies_visitors = iptables_proxies_visitors,
 	.probe = iptables_probe,
 	.open = iptables_open,
 	.attach = iptables_attach,
@@ -277,5 +301,6 @@ const struct redirect_ops redirect_iptables = {
 	.event_fd = iptables_event_fd,
 	.handle_event = iptables_handle_event,
 	.worker_fd = iptables_worker_fd,
+	.led = iptables_led,
 	.remove_leftovers = iptables_remove_leftovers,
 };

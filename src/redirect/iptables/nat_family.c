@@ -92,6 +92,17 @@ void nat_family_put_back(struct nat_family *family)
 		nat_family_take_back(family);
 }
 
+void nat_family_keep_hold(struct nat_family *family)
+{
+	if (!family->was_attached ||
+	    xtables_has(&family->xtables, family->hold) != 0)
+		return;
+	log_warning("%s: somebody else has removed the rule that open "
+		    "connections need: putting it back",
+		    family->xtables.name);
+	add_hold(family);
+}
+
 int nat_family_pause(struct nat_family *family)
 {
 	struct xtables *xtables = &family->xtables;

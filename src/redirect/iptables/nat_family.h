@@ -46,6 +46,8 @@ int nat_family_attach(struct nat_family *family);
 void nat_family_take_back(struct nat_family *family);
 /* Attach again if somebody else has removed the redirect. */
 void nat_family_put_back(struct nat_family *family);
+/* While paused: put the hold back if somebody else has removed it. */
+void nat_family_keep_hold(struct nat_family *family);
 int nat_family_pause(struct nat_family *family);
 /* Remove the hold, if connections may have been redirected. */
 void nat_family_close(struct nat_family *family, uint16_t listen_port);

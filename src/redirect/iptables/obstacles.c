@@ -6,8 +6,11 @@
 
 #include "base/log.h"
 #include "base/memory.h"
+#include "redirect/iptables/ways.h"
 #include "redirect/rules/input_firewall.h"
+#include "redirect/rules/nft_text.h"
 #include "redirect/rules/published.h"
+#include "redirect/rules/rule_check.h"
 
 /*
  * Container engines publish a port by a DNAT rule, and theirs come first: ours
@@ -68,6 +71,48 @@ static int check_firewall(const struct redirect_config *config,
 	return -EACCES;
 }
 
+/*
+ * NAT sees what is tracked, and no other connection. A firewall that answers
+ * SYNs by itself (SYNPROXY) has the same rule in front.
+ */
+static bool find_untracking(uint16_t port, const struct redirect_config *config,
+			    char rule[static RULE_TEXT_SIZE])
+{
+	static const sa_family_t families[] = { AF_INET, AF_INET6 };
+	cleanup_free char *ruleset = rule_check_list_nft();
+	bool found = ruleset && nft_text_find_untracking(ruleset, port, rule);
+
+	for (size_t i = 0; i < (config->ipv6 ? 2 : 1) && !found; i++) {
+		cleanup_free char *rules = NULL;
+		struct xtables xtables;
+
+		if (xtables_open(&xtables, families[i], "raw", &rules) == 0)
+			found = nft_text_find_untracking(rules, port, rule);
+		xtables_release(&xtables);
+	}
+	return found;
+}
+
+/* What a rule of the user's own does is the user's to know. */
+static int probe_ways(const struct redirect_config *config, char *reason,
+		      size_t size)
+{
+	char rule[RULE_TEXT_SIZE];
+
+	if (find_untracking(config->service_port, config, rule)) {
+		snprintf(reason, size,
+			 "connections to port %u are not tracked (%.100s), so "
+			 "that a NAT rule never sees them: use --bpf",
+			 config->service_port, rule);
+		return -EOPNOTSUPP;
+	}
+	if (ways_obstacle(config->service_port, rule, sizeof(rule)) > 0) {
+		snprintf(reason, size, "%.200s: use --bpf", rule);
+		return -EOPNOTSUPP;
+	}
+	return 0;
+}
+
 int obstacles_probe(const struct redirect_config *config, char *reason,
 		    size_t size)
 {
@@ -79,10 +124,11 @@ int obstacles_probe(const struct redirect_config *config, char *reason,
 			 "own with -i (ACME_ALPN_PROXY_RULESPEC)");
 		return -EOPNOTSUPP;
 	}
-	if (config->rulespec ||
-	    !input_firewall_of_nft_drops_redirected(config->service_port,
-						    config->listen_port, rule))
+	if (config->rulespec)
 		return 0;
+	if (!input_firewall_of_nft_drops_redirected(config->service_port,
+						    config->listen_port, rule))
+		return probe_ways(config, reason, size);
 	snprintf(reason, size,
 		 "the firewall accepts port %u (%s) but not port %u, where the "
 		 "redirect leads: use --bpf, or accept the latter with ct "

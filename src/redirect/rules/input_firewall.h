@@ -7,20 +7,12 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
-#include "redirect/rules/rule_table.h"
+#include "redirect/host.h"
 
 /*
- * Do the rules that iptables and, if @ipv6, ip6tables list drop new connections
- * to @port? Returns 1 with the rule or policy that drops them in @rule, 0 if
- * not or not for certain, or -ENOMEM.
- */
-int input_firewall_drops(uint16_t port, bool ipv6,
-			 char rule[static RULE_TEXT_SIZE]);
-
-/*
- * Do they accept new connections to @service_port but drop them once they are
+ * Do the rules accept new connections to @service_port but drop them once they are
  * redirected to @listen_port? @rules is the dump of @family's filter table.
- * Returns as above.
+ * Returns as input_firewall_drops().
  */
 int input_firewall_drops_redirected(sa_family_t family, const char *rules,
 				    uint16_t service_port, uint16_t listen_port,

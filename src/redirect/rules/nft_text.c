@@ -47,6 +47,7 @@ struct line {
 	/* Of this program. */
 	bool ours;
 	bool changes_destination;
+	bool untracks;
 	bool accepts;
 	/* What it does is told by another chain or map. */
 	bool leads_on;
@@ -78,6 +79,7 @@ static void read_word(struct line *line, const char *word, bool negated)
 {
 	line->ours |= is(word, "acme-alpn-proxy");
 	line->changes_destination |= is(word, "dnat") || is(word, "redirect");
+	line->untracks |= is(word, "notrack") || is(word, "--notrack");
 	line->accepts |= is(word, "accept");
 	line->leads_on |= is(word, "jump") || is(word, "goto") ||
 			  is(word, "vmap");
@@ -142,20 +144,40 @@ bool nft_text_publishes(const char *text, uint16_t port)
 	return line.changes_destination && line.covers_port && !line.ours;
 }
 
-bool nft_text_find_publishing(char *ruleset, uint16_t port,
-			      char rule[static RULE_TEXT_SIZE])
+static bool untracks(const char *text, uint16_t port)
+{
+	const struct line line = read_line(text, port);
+
+	return line.untracks && line.covers_port && !line.not_for_new;
+}
+
+static bool find_line(char *ruleset, uint16_t port,
+		      bool (*is_it)(const char *text, uint16_t port),
+		      char rule[static RULE_TEXT_SIZE])
 {
 	char *rest = ruleset;
 	char *line;
 
 	while ((line = strsep(&rest, "\n"))) {
-		if (nft_text_publishes(line, port)) {
+		if (is_it(line, port)) {
 			line += strspn(line, " \t");
 			snprintf(rule, RULE_TEXT_SIZE, "%s", line);
 			return true;
 		}
 	}
 	return false;
+}
+
+bool nft_text_find_publishing(char *ruleset, uint16_t port,
+			      char rule[static RULE_TEXT_SIZE])
+{
+	return find_line(ruleset, port, nft_text_publishes, rule);
+}
+
+bool nft_text_find_untracking(char *ruleset, uint16_t port,
+			      char rule[static RULE_TEXT_SIZE])
+{
+	return find_line(ruleset, port, untracks, rule);
 }
 
 /* A chain that is being read. */

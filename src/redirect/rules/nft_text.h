@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "redirect/rules/rule_table.h"
+#include "redirect/host.h"
 
 /*
  * Does this line, also one of `iptables-save`, change the destination of
@@ -17,6 +17,11 @@ bool nft_text_publishes(const char *text, uint16_t port);
 
 /* The first such line of @ruleset, which is taken apart, in @rule. */
 bool nft_text_find_publishing(char *ruleset, uint16_t port,
+			      char rule[static RULE_TEXT_SIZE]);
+
+/* The same for a line, also one of `iptables -S`, that keeps connections to
+ * @port from being tracked. */
+bool nft_text_find_untracking(char *ruleset, uint16_t port,
 			      char rule[static RULE_TEXT_SIZE]);
 
 /*

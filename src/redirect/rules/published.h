@@ -7,21 +7,14 @@
 #ifndef REDIRECT_RULES_PUBLISHED_H
 #define REDIRECT_RULES_PUBLISHED_H
 
-#include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
 
-#include "redirect/rules/rule_table.h"
+#include "redirect/host.h"
 
 /*
- * Ask nft, iptables and ip6tables; what is not installed has nothing to say.
- * Returns true if there is such a rule, with its text in @rule.
- */
-bool published_find(uint16_t port, char rule[static RULE_TEXT_SIZE]);
-
-/*
- * The same of @rules, the dump of @family's nat table, where a REDIRECT to
- * @listen_port is our own and does not count. Returns 1 with the rule in @rule,
+ * As published_find() of @rules, the dump of @family's nat table, where a
+ * REDIRECT to @listen_port is our own and does not count. Returns 1 with the rule in @rule,
  * 0 if there is none, or -ENOMEM.
  */
 int published_in_dump(sa_family_t family, const char *rules,

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <sys/socket.h>
 
+#include "redirect/host.h"
 #include "redirect/rules/rule_table.h"
 
 struct rule_check {

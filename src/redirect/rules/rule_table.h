@@ -17,9 +17,6 @@
 
 #include "redirect/rules/nat_targets.h"
 
-/* Enough for a rule's text in a message; longer ones are cut. */
-#define RULE_TEXT_SIZE 256
-
 /* An address of this host. */
 struct rule_address {
 	/* AF_INET or AF_INET6 */

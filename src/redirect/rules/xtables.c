@@ -161,6 +161,36 @@ int xtables_has(struct xtables *xtables, const struct rulespec *rule)
 	return status < 0 ? status : status == 0;
 }
 
+/* Of "... -c PACKETS BYTES -j REDIRECT --to-ports PORT". */
+static uint64_t redirected_by(const char *rule, uint16_t port)
+{
+	const char *target = strstr(rule, " --to-ports ");
+	const char *count = strstr(rule, " -c ");
+
+	if (!target || !count || strtoul(target + 12, NULL, 10) != port)
+		return 0;
+	return strtoull(count + 4, NULL, 10);
+}
+
+int xtables_count_redirected(struct xtables *xtables, uint16_t port,
+			     uint64_t *packets)
+{
+	char verbose[] = "-v";
+	char *words[] = { verbose, NULL };
+	const struct rulespec options = { .words = words, .count = 1 };
+	cleanup_free char *rules = NULL;
+	char *rest, *rule;
+	int status = run(xtables, "nat", "-S", "PREROUTING", &options, &rules);
+
+	*packets = 0;
+	if (status)
+		return status < 0 ? status : -EIO;
+	rest = rules;
+	while ((rule = strsep(&rest, "\n")))
+		*packets += redirected_by(rule, port);
+	return 0;
+}
+
 int xtables_append(struct xtables *xtables, const struct rulespec *rule)
 {
 	int status = run_rule(xtables, "-A", rule);

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/socket.h>
 
 #include "redirect/rules/rulespec.h"
@@ -45,6 +46,12 @@ int xtables_open(struct xtables *xtables, sa_family_t family, const char *table,
 
 /* Is the rule in the nat table's PREROUTING? 1, 0, or negative errno. */
 int xtables_has(struct xtables *xtables, const struct rulespec *rule);
+/*
+ * Packets that rules of the nat table's PREROUTING have redirected to @port.
+ * 0 or negative errno.
+ */
+int xtables_count_redirected(struct xtables *xtables, uint16_t port,
+			     uint64_t *packets);
 int xtables_append(struct xtables *xtables, const struct rulespec *rule);
 
 /*

@@ -104,8 +104,11 @@ class Namespace:
             raise
         return connection
 
-    def listen(self, address, port, backlog=1024):
+    def listen(self, address, port, backlog=1024, device=None):
         listener = self.socket(family_of(address))
+        if device:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE,
+                                device.encode())
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if listener.family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)

@@ -14,18 +14,27 @@ class Recording:
     peer: str
 
 
+def _is_whole(data):
+    """Anything but the beginning of a TLS record."""
+    return data and (data[0] != 0x16 or len(data) > 5 and
+                     len(data) >= 5 + int.from_bytes(data[3:5], "big"))
+
+
 class Recorder:
     """
     Greets each connection with its name, then listens to the end: at a port
-    of @address, or at the socket that has @path.
+    of @address, or at the socket that has @path. @listens_first, as a TLS
+    server does: it has nothing to say before a whole hello is there. With
+    @device it takes what comes by that one alone.
     """
 
     def __init__(self, namespace, name, port=None, address="127.0.0.1",
-                 path=None):
+                 path=None, listens_first=False, device=None):
         self.greeting = name.encode() + b"\n"
+        self._listens_first = listens_first
         self._recordings = queue.Queue()
         self._listener = (namespace.listen_on_path(path) if path
-                          else namespace.listen(address, port))
+                          else namespace.listen(address, port, device=device))
         threading.Thread(target=self._serve, daemon=True).start()
 
     def _serve(self):
@@ -43,6 +52,11 @@ class Recorder:
         ended_by = "end"
         with connection:
             try:
+                while self._listens_first and not _is_whole(data):
+                    chunk = connection.recv(65536)
+                    if not chunk:
+                        break
+                    data += chunk
                 connection.sendall(self.greeting)
                 while (chunk := connection.recv(65536)):
                     data += chunk

@@ -1,13 +1,19 @@
 # SPDX-License-Identifier: MIT
 """What of a program is left in a namespace: its traces, to be compared."""
 
+import ctypes
 import json
+import os
 import re
+import socket
+import struct
 
 from .namespace import run, wait_until
 
 FIREWALLS = ("iptables-nft", "ip6tables-nft", "iptables-legacy",
              "ip6tables-legacy")
+BPF = {"x86_64": 321, "aarch64": 280}
+BPF_PROG_QUERY, TCX_INGRESS = 16, 46
 
 
 def _rules(namespace):
@@ -48,12 +54,29 @@ def _xdp_and_tc(namespace):
     return namespace.run("bpftool", "-j", "net", "show").stdout
 
 
+def tcx_programs(namespace):
+    """How many are attached to each device by tcx, which bpftool does not
+    tell before release 7.3."""
+    found = {}
+    libc = ctypes.CDLL(None, use_errno=True)
+    with namespace.entered():
+        for index, name in socket.if_nameindex():
+            attributes = ctypes.create_string_buffer(struct.pack(
+                "=IIIIQI20x", index, TCX_INGRESS, 0, 0, 0, 0))
+            if libc.syscall(BPF[os.uname().machine], BPF_PROG_QUERY,
+                            attributes, len(attributes.raw) - 1):
+                raise OSError(ctypes.get_errno(), "BPF_PROG_QUERY")
+            found[name] = struct.unpack("=IIIIQI", attributes.raw[:28])[5]
+    return {name: count for name, count in found.items() if count}
+
+
 def snapshot(namespace):
     """Everything that a redirect could leave in @namespace's network."""
     return {
         "rules": _rules(namespace),
         "filters": _filters(namespace),
         "programs": _xdp_and_tc(namespace),
+        "tcx": tcx_programs(namespace),
         "listeners": sorted(re.findall(
             r"(\S+:\d+)\s+\S+\s*$",
             namespace.run("ss", "-Htln").stdout, re.MULTILINE)),

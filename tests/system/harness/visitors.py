@@ -93,11 +93,12 @@ class Crowd:
 class LongVisitor:
     """One TLS connection that stays open and asks for the page on demand."""
 
-    def __init__(self, namespace, address, web, port=443, source_port=0):
+    def __init__(self, namespace, address, web, port=443, source_port=0,
+                 timeout=10.0):
         context = ssl.create_default_context(cafile=str(web.certificate.path))
         self._web = web
         self._socket = context.wrap_socket(
-            namespace.connect(address, port, source_port=source_port),
+            namespace.connect(address, port, timeout, source_port),
             server_hostname=web.name)
         self._file = self._socket.makefile("rb")
         self.port = self._socket.getsockname()[1]
@@ -148,7 +149,7 @@ class LongVisitor:
 
     @property
     def through_proxy(self):
-        return self.peer == "127.0.0.1"
+        return self.peer.startswith("127.")
 
     def close(self):
         self._file.close()

@@ -77,8 +77,9 @@ class Site:
 class WebServer(Site):
     """nginx in @namespace."""
 
-    def __init__(self, namespace, directory, *site, **options):
+    def __init__(self, namespace, directory, *site, port=443, **options):
         super().__init__(directory, *site, **options)
+        self._port = port
         self._log = open(self.directory / "nginx.output", "wb")
         self._process = namespace.popen("nginx", "-c", self.configuration,
                                         stdout=self._log, stderr=self._log)
@@ -88,7 +89,7 @@ class WebServer(Site):
         if self._process.poll() is not None:
             raise AssertionError("nginx: " +
                                  (self.directory / "nginx.output").read_text())
-        return namespace.listening(443)
+        return namespace.listening(self._port)
 
     def stop(self):
         self._process.send_signal(signal.SIGTERM)

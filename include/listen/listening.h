@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/* Who listens in this network namespace, as the kernel lists it for everybody:
+ * unlike a bind() to a low port, that needs no rights. */
+#ifndef LISTEN_LISTENING_H
+#define LISTEN_LISTENING_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdbool.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+
+struct listening {
+	/* AF_INET or AF_INET6; 16 bytes of which the first 4 or all count, zeros
+	 * for all addresses, which an IPv6 socket may mean of IPv4 as well. */
+	sa_family_t family;
+	uint8_t address[16];
+	/* Of the socket, as in "socket:[123]". */
+	unsigned long inode;
+};
+
+/*
+ * The sockets that listen on TCP @port: the first @most are filled into @found,
+ * which may be NULL if that is 0. Returns how many there are.
+ */
+size_t listening_find(uint16_t port, struct listening *found, size_t most);
+
+/* Does anybody, at whatever address? False if /proc does not tell. */
+bool listeners_serve(uint16_t port);
+
+/* Does it get what is sent to @address? */
+bool listening_takes(const struct listening *listening,
+		     const struct sockaddr *address);
+
+/*
+ * The name of the process that has the socket open, cut to @size, and as the
+ * result its pid; 0 if it is another user's, or of another pid namespace, or
+ * gone.
+ */
+pid_t listening_process(const struct listening *listening, char *name,
+			size_t size);
+
+#endif

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/* What this host makes of new connections from outside, before any redirect of
+ * ours. */
+#ifndef REDIRECT_HOST_H
+#define REDIRECT_HOST_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+/* Enough for a rule's text in a message; longer ones are cut. */
+#define RULE_TEXT_SIZE 256
+
+/*
+ * Is @address this host's: that of an interface, or made its own by a route of
+ * type local? 1, 0, or negative errno.
+ */
+int host_has_address(const struct sockaddr *address);
+
+/*
+ * Is @port published to somewhere else by NAT? Asks nft, iptables and
+ * ip6tables; what is not installed has nothing to say. Returns true if there is
+ * such a rule, with its text in @rule.
+ */
+bool published_find(uint16_t port, char rule[static RULE_TEXT_SIZE]);
+
+/*
+ * Do the rules that iptables and, if @ipv6, ip6tables list drop new connections
+ * to @port? Returns 1 with the rule or policy that drops them in @rule, 0 if
+ * not or not for certain, or -ENOMEM.
+ */
+int input_firewall_drops(uint16_t port, bool ipv6,
+			 char rule[static RULE_TEXT_SIZE]);
+
+#endif

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/* What a CA meets that validates a name. */
+#ifndef COMMAND_CHECK_NAME_H
+#define COMMAND_CHECK_NAME_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "command/finding.h"
+#include "command/options.h"
+#include "redirect/host.h"
+
+struct check {
+	struct findings findings;
+	const struct options *options;
+	/* The rule by which NAT publishes the service port, or "". */
+	char published[RULE_TEXT_SIZE];
+};
+
+void check_name(struct check *check, const char *name);
+
+/* "nginx (process 412)" */
+#define LISTENER_TEXT_SIZE 64
+
+/*
+ * Does somebody of this host listen on @port for what is sent to @address? If
+ * so, @text tells who; "a process that only root can see" if need be.
+ */
+bool check_listener(uint16_t port, const struct sockaddr *address,
+		    char text[static LISTENER_TEXT_SIZE]);
+
+#endif

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: MIT
+#include "listen/listening.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+
+/* Each word of the address is printed as a number of this machine. */
+static bool parse_address(const char *text, struct listening *listening)
+{
+	const size_t words = listening->family == AF_INET ? 1 : 4;
+	uint32_t word;
+
+	if (strlen(text) != words * 8)
+		return false;
+	for (size_t i = 0; i < words; i++, text += 8) {
+		char digits[9] = "";
+
+		memcpy(digits, text, 8);
+		word = (uint32_t)strtoul(digits, NULL, 16);
+		memcpy(listening->address + i * 4, &word, sizeof(word));
+	}
+	return true;
+}
+
+/*
+ * "  0: 0100007F:01BB 00000000:0000 0A 00000000:00000000 00:00000000 00000000
+ *  0 0 4711 ...". Returns whether it is an entry, with its state.
+ */
+static bool parse_entry(const char *line, struct listening *listening,
+			unsigned int *port, unsigned int *state)
+{
+	char address[33];
+
+	return sscanf(line,
+		      " %*u: %32[0-9A-F]:%4x %*[0-9A-F:] %2x %*s %*s %*s %*u "
+		      "%*u %lu",
+		      address, port, state, &listening->inode) == 4 &&
+	       parse_address(address, listening);
+}
+
+/* In the kernel's list those that listen come first. */
+static void find_in(const char *path, sa_family_t family, uint16_t port,
+		    struct listening *found, size_t most, size_t *count)
+{
+	FILE *file = fopen(path, "re");
+	unsigned int state = TCP_LISTEN;
+	char line[256];
+
+	if (!file)
+		return;
+	while (state == TCP_LISTEN && fgets(line, sizeof(line), file)) {
+		struct listening listening = { .family = family };
+		unsigned int local_port;
+
+		/* Not the heading. */
+		if (!parse_entry(line, &listening, &local_port, &state) ||
+		    state != TCP_LISTEN || local_port != port)
+			continue;
+		if (*count < most)
+			found[*count] = listening;
+		++*count;
+	}
+	fclose(file);
+}
+
+size_t listening_find(uint16_t port, struct listening *found, size_t most)
+{
+	size_t count = 0;
+
+	find_in("/proc/thread-self/net/tcp", AF_INET, port, found, most,
+		&count);
+	find_in("/proc/thread-self/net/tcp6", AF_INET6, port, found, most,
+		&count);
+	return count;
+}
+
+bool listeners_serve(uint16_t port)
+{
+	return listening_find(port, NULL, 0) > 0;
+}
+
+bool listening_takes(const struct listening *listening,
+		     const struct sockaddr *address)
+{
+	static const uint8_t any[16];
+	const void *bytes =
+		address->sa_family == AF_INET
+			? (const void *)&(
+				  (const struct sockaddr_in *)(const void *)
+					  address)
+				  ->sin_addr
+			: &((const struct sockaddr_in6 *)(const void *)address)
+				   ->sin6_addr;
+	const size_t size = address->sa_family == AF_INET ? 4 : 16;
+
+	if (memcmp(listening->address, any, sizeof(any)) == 0)
+		return listening->family == address->sa_family ||
+		       listening->family == AF_INET6;
+	return listening->family == address->sa_family &&
+	       memcmp(listening->address, bytes, size) == 0;
+}
+
+/* Does a descriptor in the folder @process of /proc lead to @target? */
+static bool has_open(int proc, const char *process, const char *target)
+{
+	char path[300];
+	char link[64];
+	bool found = false;
+	DIR *descriptors;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/fd", process);
+	fd = openat(proc, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	descriptors = fd < 0 ? NULL : fdopendir(fd);
+	if (!descriptors) {
+		close_fd_at(&fd);
+		return false;
+	}
+	for (struct dirent *entry; !found && (entry = readdir(descriptors));) {
+		ssize_t length =
+			readlinkat(fd, entry->d_name, link, sizeof(link) - 1);
+
+		link[length > 0 ? length : 0] = '\0';
+		found = strcmp(link, target) == 0;
+	}
+	closedir(descriptors);
+	return found;
+}
+
+static void read_name(int proc, const char *process, char *name, size_t size)
+{
+	cleanup_fd int fd = -1;
+	ssize_t length;
+	char path[300];
+
+	snprintf(path, sizeof(path), "%s/comm", process);
+	fd = openat(proc, path, O_RDONLY | O_CLOEXEC);
+	length = fd < 0 ? 0 : read(fd, name, size - 1);
+	name[length > 0 ? length : 0] = '\0';
+	name[strcspn(name, "\n")] = '\0';
+}
+
+pid_t listening_process(const struct listening *listening, char *name,
+			size_t size)
+{
+	DIR *processes = opendir("/proc");
+	char target[64];
+	pid_t pid = 0;
+
+	if (!processes)
+		return 0;
+	snprintf(target, sizeof(target), "socket:[%lu]", listening->inode);
+	for (struct dirent *entry; !pid && (entry = readdir(processes));) {
+		if (*entry->d_name < '1' || *entry->d_name > '9' ||
+		    !has_open(dirfd(processes), entry->d_name, target))
+			continue;
+		pid = atoi(entry->d_name);
+		read_name(dirfd(processes), entry->d_name, name, size);
+	}
+	closedir(processes);
+	return pid;
+}

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+#include "proxy/backend_socket.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+
+/* 2^64 divided by the golden ratio spreads a number over all its bits. */
+#define SPREAD 0x9e3779b97f4a7c15ull
+
+/* Of an IPv6 visitor the network, of which it has all addresses. */
+static uint64_t number_of(const struct sockaddr *visitor)
+{
+	const struct sockaddr_in *ipv4 = (const void *)visitor;
+	const struct sockaddr_in6 *ipv6 = (const void *)visitor;
+	uint64_t number = 0;
+
+	if (visitor->sa_family == AF_INET)
+		memcpy(&number, &ipv4->sin_addr, sizeof(ipv4->sin_addr));
+	else
+		memcpy(&number, &ipv6->sin6_addr, sizeof(number));
+	return number;
+}
+
+/* The second byte is neither that of 127.0.0.1, which web servers may trust,
+ * nor that of the broadcast address. */
+static in_addr_t source_for(const struct sockaddr *visitor)
+{
+	const uint64_t digest = number_of(visitor) * SPREAD;
+	const uint32_t second = 1 + (uint32_t)(digest >> 56) % 254;
+
+	return htonl((uint32_t)IN_LOOPBACKNET << 24 | second << 16 |
+		     (uint32_t)(digest >> 40 & 0xffff));
+}
+
+/* The port is found by connect(), which needs it to be free for its
+ * destination alone. */
+static void take_source(int fd, const struct sockaddr *visitor)
+{
+	const struct sockaddr_in source = {
+		.sin_family = AF_INET,
+		.sin_addr.s_addr = source_for(visitor),
+	};
+	const int on = 1;
+
+	if (setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on,
+		       sizeof(on)) == 0)
+		bind(fd, (const struct sockaddr *)&source, sizeof(source));
+}
+
+int backend_socket_open(const struct endpoint *endpoint,
+			const struct sockaddr *visitor)
+{
+	int fd = socket(endpoint->address.ss_family,
+			SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -errno;
+	if (visitor && endpoint_is_ipv4_loopback(endpoint))
+		take_source(fd, visitor);
+	return fd;
+}

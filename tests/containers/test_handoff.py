@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: MIT
+"""Port 443 of the host belongs to a container: challenges are taken there."""
+
+import contextlib
+import json
+import os
+
+import pytest
+
+from conftest import ENGINES, IPV6_ENGINES
+from harness import hello
+from harness.challenge import assert_challenges_reach
+from harness.namespace import wait_until
+from harness.network import Network
+from harness.visitors import Crowd, LongVisitor, Visitors
+from harness.webserver import WebServer
+
+RATE = 30
+# Of challenges, in each family.
+ROUNDS = 3
+# That of a change, and what a busy machine adds.
+SOON = 1.5
+
+all_engines = pytest.mark.parametrize("engine_name", ENGINES)
+
+
+@pytest.fixture
+def container(engine, site):
+    made = engine.run_container(site)
+    yield made
+    made.remove()
+
+
+@pytest.fixture
+def send_visitors(visitors_tool, network, site, tmp_path):
+    """They accept no certificate but the container's."""
+    def send():
+        return Crowd([Visitors(visitors_tool, network.client, address, site,
+                               tmp_path, rate=RATE)
+                      for address in Network.SERVER.values()])
+    return send
+
+
+def open_visitors(network, site):
+    opened = [LongVisitor(network.client, address, site)
+              for address in Network.SERVER.values()]
+    for visitor in opened:
+        visitor.visit()
+    return opened
+
+
+def peers(visitors):
+    """Whom the container sees."""
+    return [visitor.peer for visitor in visitors]
+
+
+def report(product):
+    return json.loads(product.succeed("status", "--json").stdout)
+
+
+def assert_challenges_pass(responder, network, site):
+    """An acme-tls/1 hello is the container's, too, while nothing runs."""
+    challenge = hello.hello(hello.alpn(hello.ACME))
+    for address in Network.SERVER_FOR_AUTHORITY.values():
+        with network.authority.connect(address, 443) as connection:
+            connection.sendall(challenge)
+            assert connection.recv(100)[:1] == b"\x15"
+    assert responder.idle
+
+
+def assert_no_visitor_came(product, challenges):
+    """To the worker, ever."""
+    product.wait_gone()
+    assert (f"done: {challenges} connections, {challenges} to the ACME "
+            "responder, 0 to the web server") in product.log_text()
+
+
+def assert_served(network, product, responder, site, visitors, *options):
+    """All of the redirect's life, before the eyes of all kinds of visitors."""
+    stayed = open_visitors(network, site)
+    seen = peers(stayed)
+    visitors.wait_for_more(20)
+    assert_challenges_pass(responder, network, site)
+    product.start("--bpf", *options)
+    for _ in range(ROUNDS):
+        assert_challenges_reach(responder, network)
+    visitors.wait_for_more(40)
+    stayed += open_visitors(network, site)
+    assert peers(stayed[2:]) == seen
+    assert report(product)["mode"] == "handoff"
+    product.stop()
+    assert_challenges_pass(responder, network, site)
+    visitors.wait_for_more(20)
+    for visitor in stayed:
+        visitor.visit()
+        visitor.close()
+    visitors.finish_without_failures()
+    assert_no_visitor_came(product, ROUNDS * len(Network.SERVER))
+
+
+@all_engines
+def test_published_port(container, network, product, responder, site,
+                        send_visitors):
+    assert_served(network, product, responder, site, send_visitors())
+
+
+@pytest.mark.parametrize("engine_name", ["docker", "podman"])
+def test_host_network(engine, network, product, responder, site,
+                      send_visitors):
+    container = engine.run_container(site, "--network", "host")
+    assert_served(network, product, responder, site, send_visitors())
+    container.remove()
+
+
+def challenges_reach(responder, network):
+    try:
+        assert_challenges_reach(responder, network)
+        return True
+    except (AssertionError, OSError):
+        return False
+
+
+@all_engines
+def test_engine_that_starts_after_us(engine, network, product, responder,
+                                     site, send_visitors):
+    """While nobody listens steering stands in; not for a moment longer."""
+    product.start("--bpf")
+    assert_challenges_reach(responder, network)
+    assert report(product)["mode"] == "steer"
+    container = engine.run_container(site)
+    wait_until(lambda: report(product)["mode"] == "handoff", 10)
+    visitors = send_visitors()
+    visitors.wait_for_more(40)
+    before = report(product)["to_fallback"]
+    assert_challenges_reach(responder, network)
+    visitors.wait_for_more(20)
+    assert report(product)["to_fallback"] == before
+    product.stop()
+    visitors.wait_for_more(20)
+    visitors.finish_without_failures()
+    container.remove()
+
+
+@all_engines
+def test_container_that_is_replaced(engine, network, product, responder,
+                                    site):
+    """By one that has another address, perhaps; its network goes with it."""
+    container = engine.run_container(site)
+    product.start("--bpf")
+    for _ in range(3):
+        assert_challenges_reach(responder, network)
+        inode = container.inode
+        container.remove()
+        engine.remove_containers()
+        wait_until(lambda: inode not in held_networks(product), SOON,
+                   "a network that nobody holds")
+        container = engine.run_container(site)
+        wait_until(lambda: challenges_reach(responder, network), SOON)
+        for visitor in open_visitors(network, site):
+            visitor.close()
+        assert report(product)["mode"] == "handoff"
+    container.remove()
+    product.stop()
+    product.wait_gone()
+    assert " 0 to the web server" in product.log_text()
+
+
+def held_networks(product):
+    """Of those that the supervisor has a descriptor of."""
+    held = []
+    for entry in os.scandir(f"/proc/{product.supervisor()}/fd"):
+        with contextlib.suppress(OSError):
+            held.append(os.stat(entry.path).st_ino)
+    return held
+
+
+@all_engines
+def test_container_calls_outside(container, families, network, product,
+                                 tmp_path):
+    """A container's own https is never ours, whatever its destination."""
+    outside = WebServer(network.authority, tmp_path, "outside.example.test")
+
+    def open_visitors():
+        return [LongVisitor(container, Network.AUTHORITY[family], outside)
+                for family in families]
+
+    before = open_visitors()
+    product.start("--bpf")
+    during = open_visitors()
+    product.stop()
+    # As the outside sees them, and not from 127.0.0.1.
+    for visitor in before + during:
+        visitor.visit()
+        assert visitor.peer in Network.SERVER_FOR_AUTHORITY.values()
+        visitor.close()
+    product.wait_gone()
+    assert "done: 0 connections" in product.log_text()
+    outside.stop()
+
+
+@all_engines
+def test_container_calls_the_host(container, engine, families, network,
+                                  product, site):
+    """By an address of the host's own, and so the published port."""
+    caller = engine.run_container(site, *engine.NETWORK)
+
+    def open_visitors():
+        return [LongVisitor(caller, Network.SERVER[family], site)
+                for family in families]
+
+    visitors = open_visitors()
+    product.start("--bpf")
+    visitors += open_visitors()
+    product.stop()
+    for visitor in visitors + open_visitors():
+        visitor.visit()
+        visitor.close()
+    product.wait_gone()
+    caller.remove()
+
+
+@pytest.mark.parametrize("engine_name", IPV6_ENGINES)
+def test_strict_firewall(container, network, product, responder, site,
+                         send_visitors):
+    """
+    Whatever is forwarded to a container does not pass the INPUT rules, so
+    they need not accept the port.
+    """
+    for command in ("iptables", "ip6tables"):
+        for rule in (("-A", "INPUT", "-i", "lo", "-j", "ACCEPT"),
+                     ("-A", "INPUT", "-m", "conntrack", "--ctstate",
+                      "ESTABLISHED,RELATED", "-j", "ACCEPT"),
+                     ("-P", "INPUT", "DROP")):
+            network.server.run(command, *rule)
+    # Without neighbour discovery there is no IPv6.
+    network.server.run("ip6tables", "-A", "INPUT", "-p", "icmpv6", "-j",
+                       "ACCEPT")
+    assert_served(network, product, responder, site, send_visitors())

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: MIT
+"""
+Firewalls that nobody foresaw, and web servers that stop: where visitors are not
+served, the redirect is paused, and they are served as without it.
+"""
+
+import contextlib
+import json
+import time
+
+import pytest
+
+from harness.challenge import assert_challenges_reach
+from harness.namespace import wait_until
+from harness.network import Network
+from harness.visitors import LongVisitor
+from harness.webserver import WebServer
+from test_hosts import ContainerHost
+
+
+@pytest.fixture(params=["steer", "iptables"])
+def redirect(request):
+    """Those that proxy visitors."""
+    return request.param
+
+
+def paused(product):
+    """Why, or nothing."""
+    report = json.loads(product.run("status", "--json", stderr=None).stdout)
+    return report["why"] if report["mode"] == "paused" else ""
+
+
+def try_to_visit(network, web, timeout=0.5):
+    """The visitor's peer, or None."""
+    with contextlib.suppress(OSError):
+        visitor = LongVisitor(network.client, Network.SERVER[4], web,
+                              timeout=timeout)
+        try:
+            visitor.visit()
+            return visitor.peer
+        finally:
+            visitor.close()
+    return None
+
+
+def wait_for_a_direct_visit(network, web, peer="192.0.2.2", timeout=4.0):
+    """Visitors come one after the other; most of them may not be hurt."""
+    began = time.monotonic()
+    wait_until(lambda: try_to_visit(network, web) == peer, timeout,
+               "a visit past the proxy")
+    return time.monotonic() - began
+
+
+@pytest.fixture
+def served(redirect, network, product, web):
+    """The redirect is in place, and a visitor came through."""
+    product.start("--redirect", redirect)
+    LongVisitor.through_the_proxy(network.client, Network.SERVER[4],
+                                  web).close()
+    assert paused(product) == ""
+
+
+def test_firewall_that_drops_what_is_redirected(network, product, web):
+    product.start("--iptables")
+    LongVisitor.through_the_proxy(network.client, Network.SERVER[4],
+                                  web).close()
+    network.server.run("iptables", "-A", "INPUT", "-p", "tcp", "--dport",
+                       21443, "-j", "DROP")
+    wait_for_a_direct_visit(network, web)
+    assert "never arrive" in paused(product)
+    assert "never arrive" in product.log_text()
+    assert "redirect: paused" in product.run("status").stdout
+    for _ in range(5):
+        assert try_to_visit(network, web) == "192.0.2.2"
+
+
+def test_firewall_that_drops_what_is_steered(network, product, visitors_tool,
+                                             tmp_path):
+    """What is forwarded to a container does not pass its INPUT rules."""
+    host = ContainerHost(network, visitors_tool, tmp_path)
+    try:
+        product.start("--redirect", "steer")
+        visitor = LongVisitor(network.client, Network.SERVER[4], host.web)
+        visitor.visit()
+        assert visitor.peer == Network.BRIDGE[4]
+        visitor.close()
+        network.server.run("nft", "add table inet t; add chain inet t input "
+                           "{ type filter hook input priority 0; }; add rule "
+                           "inet t input iifname client tcp dport 443 tcp "
+                           "flags syn / syn,ack drop")
+        wait_for_a_direct_visit(network, host.web)
+        assert "never arrive" in paused(product)
+    finally:
+        host.stop()
+
+
+def test_set_that_fills(served, redirect, network, product, web):
+    """It lets in so many connections from loopback, and then no more."""
+    network.server.run(
+        "nft", "add table inet t; add chain inet t input "
+        "{ type filter hook input priority 0; }; add rule inet t input iif lo "
+        "tcp dport 443 tcp flags syn / syn,ack limit rate over 1/hour burst 3 "
+        "packets drop")
+    for _ in range(3):
+        assert try_to_visit(network, web)
+    wait_for_a_direct_visit(network, web)
+    assert "takes no visitors any more" in paused(product)
+
+
+def test_limit_of_connections_that_resets(served, redirect, network, product,
+                                          web):
+    network.server.run("iptables", "-A", "INPUT", "-i", "lo", "-p", "tcp",
+                       "--dport", 443, "--syn", "-j", "REJECT",
+                       "--reject-with", "tcp-reset")
+    # The first finds out.
+    assert wait_for_a_direct_visit(network, web) < 1.0
+    assert "takes no visitors any more" in paused(product)
+
+
+def test_web_server_that_stops_and_comes_back(served, redirect, network,
+                                              product, responder, web,
+                                              tmp_path):
+    web.stop()
+    assert try_to_visit(network, web) is None
+    wait_until(lambda: paused(product), 1.0, "a pause")
+    with contextlib.suppress(ConnectionRefusedError):
+        network.client.connect(Network.SERVER[4], 443).close()
+        pytest.fail("the port is not as it would be without the proxy")
+    again = WebServer(network.server, tmp_path, "again.example.test")
+    try:
+        wait_until(lambda: paused(product) == "", 2.0, "an end of the pause")
+        assert_challenges_reach(responder, network)
+        LongVisitor.through_the_proxy(network.client, Network.SERVER[4],
+                                      again).close()
+    finally:
+        again.stop()
+
+
+def test_no_web_server_at_all(redirect, network, product, responder):
+    """Nobody was ever served: challenges are all that there is."""
+    product.start("--redirect", redirect)
+    for _ in range(10):
+        with contextlib.suppress(OSError):
+            with network.client.connect(Network.SERVER[4], 443) as visitor:
+                visitor.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                visitor.recv(1)
+    time.sleep(1)
+    assert paused(product) == ""
+    assert_challenges_reach(responder, network)

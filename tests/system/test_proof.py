@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: MIT
+"""
+Before a redirect that proxies visitors is in place, it is proved that they can
+be served: else start fails, and says who serves the port and what would do.
+"""
+
+import socket
+
+import pytest
+
+from harness import residue
+from harness.network import Network
+from harness.recorder import Recorder
+from harness.visitors import LongVisitor
+from harness.webserver import WebServer
+
+SO_BINDTODEVICE = 25
+
+
+@pytest.fixture(params=["steer", "iptables"])
+def redirect(request):
+    """Those that proxy visitors."""
+    return request.param
+
+
+def assert_refused(product, *options, says=()):
+    before = residue.snapshot(product.namespace)
+    result = product.run("start", "--daemon", *options)
+    assert result.returncode == 1, result.stdout
+    (line,) = result.stdout.splitlines()
+    for words in says:
+        assert words in line
+    assert not product.pids() and not product.pidfile.exists()
+    assert residue.snapshot(product.namespace) == before
+
+
+def assert_visit(network, web, address=Network.SERVER[4]):
+    visitor = LongVisitor(network.client, address, web)
+    visitor.visit()
+    visitor.close()
+
+
+@pytest.fixture
+def web_on_8443(network, tmp_path):
+    made = WebServer(network.server, tmp_path, port=8443,
+                     listen=("0.0.0.0:8443", "[::]:8443"))
+    yield made
+    made.stop()
+
+
+def redirect_by_iptables(network):
+    network.server.run("iptables", "-t", "nat", "-A", "PREROUTING", "-p",
+                       "tcp", "--dport", 443, "-j", "REDIRECT", "--to-ports",
+                       8443)
+
+
+def redirect_by_nft(network):
+    """Behind the rule of ours, were it in place."""
+    network.server.run(
+        "nft", "add table ip web; add chain ip web prerouting "
+        "{ type nat hook prerouting priority dstnat + 10; }; "
+        "add rule ip web prerouting tcp dport 443 redirect to :8443")
+
+
+@pytest.mark.parametrize("redirect, rule", [
+    ("steer", redirect_by_iptables), ("steer", redirect_by_nft),
+    ("iptables", redirect_by_nft)])
+def test_web_server_behind_a_redirect(redirect, rule, network, product,
+                                      web_on_8443):
+    rule(network)
+    assert_visit(network, web_on_8443)
+    assert_refused(product, "--redirect", redirect,
+                   says=["NAT rule", "use -fallback 127.0.0.1:8443"])
+    assert_visit(network, web_on_8443)
+    product.start("--redirect", redirect, "-fallback", "127.0.0.1:8443")
+    LongVisitor.through_the_proxy(network.client, Network.SERVER[4],
+                                  web_on_8443).close()
+
+
+@pytest.mark.parametrize("rule", [
+    "iptables -t nat -A PREROUTING -p tcp --dport 443 -j DNAT "
+    "--to-destination 172.17.0.2:443",
+    "nft add table ip web; add chain ip web prerouting { type nat hook "
+    "prerouting priority dstnat; }; add rule ip web prerouting tcp dport 443 "
+    "dnat to 172.17.0.2"], ids=["iptables", "nft"])
+def test_web_server_of_a_guest(rule, network, product, tmp_path):
+    """As a virtual machine or a container without a forwarder has it."""
+    guest = network.add_container()
+    web = WebServer(guest, tmp_path)
+    network.server.run(*(["nft", rule[4:]] if rule.startswith("nft")
+                         else rule.split()))
+    try:
+        assert_visit(network, web)
+        assert_refused(product, "--redirect", "steer", says=["172.17.0.2:443"])
+        product.start("--redirect", "steer", "-fallback", "172.17.0.2:443")
+        visitor = LongVisitor(network.client, Network.SERVER[4], web)
+        visitor.visit()
+        assert visitor.peer == Network.BRIDGE[4]
+        visitor.close()
+    finally:
+        web.stop()
+
+
+def test_web_server_bound_to_a_device(redirect, network, product):
+    """No address of this host's own leads to it."""
+    listener = network.server.socket()
+    listener.setsockopt(socket.SOL_SOCKET, SO_BINDTODEVICE, b"client\0")
+    listener.bind(("0.0.0.0", 443))
+    listener.listen()
+    try:
+        assert_refused(product, "--redirect", redirect,
+                       says=["somebody listens", "handoff"])
+        network.client.connect(Network.SERVER[4], 443).close()
+    finally:
+        listener.close()
+
+
+def test_forwarder_that_accepts_and_turns_away(redirect, network, product):
+    """What a container engine's does while no container is there."""
+    listener = network.server.listen("0.0.0.0", 443)
+    refusing = Refusing(listener)
+    try:
+        assert_refused(product, "--redirect", redirect, says=["reset"])
+    finally:
+        refusing.stop()
+
+
+class Refusing:
+    def __init__(self, listener):
+        import threading
+        self._listener = listener
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self):
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            connection.close()
+
+    def stop(self):
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join(10)
+
+
+INPUT_FROM_LISTED = [
+    "-A INPUT -p tcp --dport 443 -s 192.0.2.0/24 -j ACCEPT",
+    "-A INPUT -p tcp --dport 443 -j DROP"]
+OUTPUT_ANSWERS_ALONE = [
+    "-A OUTPUT -p tcp --sport 443 -m conntrack --ctstate ESTABLISHED "
+    "-j ACCEPT",
+    "-A OUTPUT -p icmp -j ACCEPT", "-P OUTPUT DROP"]
+
+
+@pytest.mark.parametrize("rules", [INPUT_FROM_LISTED, OUTPUT_ANSWERS_ALONE],
+                         ids=["input", "output"])
+def test_firewall_that_keeps_the_proxy_from_the_web_server(
+        rules, redirect, network, product, web):
+    for rule in rules:
+        network.server.run("iptables", *rule.split())
+    assert_visit(network, web)
+    assert_refused(product, "--redirect", redirect, says=["timed out", "handoff"])
+    assert_visit(network, web)
+
+
+def test_firewall_that_knows_one_address_of_loopback(redirect, network,
+                                                     product, web):
+    """Visitors come from an address each, unless that is not let in."""
+    for rule in (["-A", "INPUT", "-s", "127.0.0.1", "-j", "ACCEPT"],
+                 ["-A", "INPUT", "-s", "127.0.0.0/8", "-j", "DROP"]):
+        network.server.run("iptables", *rule)
+    product.start("--redirect", redirect)
+    visitor = LongVisitor.through_the_proxy(network.client,
+                                            Network.SERVER[4], web)
+    assert visitor.peer == "127.0.0.1"
+    visitor.close()
+    # A worker that takes another one's place knows it, too.
+    product.kill(product.worker())
+    visitor = LongVisitor.through_the_proxy(network.client,
+                                            Network.SERVER[4], web)
+    assert visitor.peer == "127.0.0.1"
+    visitor.close()
+
+
+def test_a_proof_leaves_nothing_behind(redirect, network, product):
+    """A connection without a word, and none of the proxy alone."""
+    web = Recorder(network.server, "web", 443, "0.0.0.0")
+    try:
+        product.start("--redirect", redirect)
+        recording = web.next()
+        assert recording.data == b"" and recording.ended_by == "end"
+        product.stop()
+        product.wait_gone()
+        product.start("--no-redirect")
+        assert web.idle
+    finally:
+        web.stop()

@@ -8,45 +8,17 @@ import os
 import pytest
 
 from conftest import ENGINES, IPV6_ENGINES
-from harness import hello
 from harness.challenge import assert_challenges_reach
 from harness.namespace import wait_until
 from harness.network import Network
-from harness.visitors import Crowd, LongVisitor, Visitors
-from harness.webserver import WebServer
+from visits import assert_challenges_pass, open_visitors
 
-RATE = 30
 # Of challenges, in each family.
 ROUNDS = 3
 # That of a change, and what a busy machine adds.
 SOON = 1.5
 
 all_engines = pytest.mark.parametrize("engine_name", ENGINES)
-
-
-@pytest.fixture
-def container(engine, site):
-    made = engine.run_container(site)
-    yield made
-    made.remove()
-
-
-@pytest.fixture
-def send_visitors(visitors_tool, network, site, tmp_path):
-    """They accept no certificate but the container's."""
-    def send():
-        return Crowd([Visitors(visitors_tool, network.client, address, site,
-                               tmp_path, rate=RATE)
-                      for address in Network.SERVER.values()])
-    return send
-
-
-def open_visitors(network, site):
-    opened = [LongVisitor(network.client, address, site)
-              for address in Network.SERVER.values()]
-    for visitor in opened:
-        visitor.visit()
-    return opened
 
 
 def peers(visitors):
@@ -56,16 +28,6 @@ def peers(visitors):
 
 def report(product):
     return json.loads(product.succeed("status", "--json").stdout)
-
-
-def assert_challenges_pass(responder, network, site):
-    """An acme-tls/1 hello is the container's, too, while nothing runs."""
-    challenge = hello.hello(hello.alpn(hello.ACME))
-    for address in Network.SERVER_FOR_AUTHORITY.values():
-        with network.authority.connect(address, 443) as connection:
-            connection.sendall(challenge)
-            assert connection.recv(100)[:1] == b"\x15"
-    assert responder.idle
 
 
 def assert_no_visitor_came(product, challenges):
@@ -172,51 +134,6 @@ def held_networks(product):
         with contextlib.suppress(OSError):
             held.append(os.stat(entry.path).st_ino)
     return held
-
-
-@all_engines
-def test_container_calls_outside(container, families, network, product,
-                                 tmp_path):
-    """A container's own https is never ours, whatever its destination."""
-    outside = WebServer(network.authority, tmp_path, "outside.example.test")
-
-    def open_visitors():
-        return [LongVisitor(container, Network.AUTHORITY[family], outside)
-                for family in families]
-
-    before = open_visitors()
-    product.start("--bpf")
-    during = open_visitors()
-    product.stop()
-    # As the outside sees them, and not from 127.0.0.1.
-    for visitor in before + during:
-        visitor.visit()
-        assert visitor.peer in Network.SERVER_FOR_AUTHORITY.values()
-        visitor.close()
-    product.wait_gone()
-    assert "done: 0 connections" in product.log_text()
-    outside.stop()
-
-
-@all_engines
-def test_container_calls_the_host(container, engine, families, network,
-                                  product, site):
-    """By an address of the host's own, and so the published port."""
-    caller = engine.run_container(site, *engine.NETWORK)
-
-    def open_visitors():
-        return [LongVisitor(caller, Network.SERVER[family], site)
-                for family in families]
-
-    visitors = open_visitors()
-    product.start("--bpf")
-    visitors += open_visitors()
-    product.stop()
-    for visitor in visitors + open_visitors():
-        visitor.visit()
-        visitor.close()
-    product.wait_gone()
-    caller.remove()
 
 
 @pytest.mark.parametrize("engine_name", IPV6_ENGINES)

@@ -6,41 +6,15 @@ import json
 import pytest
 
 from conftest import ENGINES, IPV6_ENGINES
-from harness import hello
 from harness.challenge import assert_challenges_reach
 from harness.namespace import wait_until
 from harness.network import Network
-from harness.visitors import Crowd, LongVisitor, Visitors
+from harness.visitors import LongVisitor
 from harness.webserver import WebServer
-
-RATE = 30
+from visits import assert_challenges_pass, open_visitors
 
 all_engines = pytest.mark.parametrize("engine_name", ENGINES)
-
-
-@pytest.fixture
-def container(engine, site):
-    made = engine.run_container(site)
-    yield made
-    made.remove()
-
-
-@pytest.fixture
-def send_visitors(visitors_tool, network, site, tmp_path):
-    """They accept no certificate but the container's."""
-    def send():
-        return Crowd([Visitors(visitors_tool, network.client, address, site,
-                               tmp_path, rate=RATE)
-                      for address in Network.SERVER.values()])
-    return send
-
-
-def open_visitors(network, site):
-    opened = [LongVisitor(network.client, address, site)
-              for address in Network.SERVER.values()]
-    for visitor in opened:
-        visitor.visit()
-    return opened
+all_redirects = pytest.mark.parametrize("redirect", ["handoff", "steer"])
 
 
 def relayed(product):
@@ -51,16 +25,6 @@ def relayed(product):
 def wait_for_relayed(product, count):
     goal = relayed(product) + count
     wait_until(lambda: relayed(product) >= goal, 20, f"{count} more relayed")
-
-
-def assert_challenges_pass(responder, network, site):
-    """An acme-tls/1 hello is the container's, too, while nothing runs."""
-    challenge = hello.hello(hello.alpn(hello.ACME))
-    for address in Network.SERVER_FOR_AUTHORITY.values():
-        with network.authority.connect(address, 443) as connection:
-            connection.sendall(challenge)
-            assert connection.recv(100)[:1] == b"\x15"
-    assert responder.idle
 
 
 def assert_served(network, product, responder, site, visitors, *options):
@@ -112,8 +76,9 @@ def test_engine_that_starts_after_us(engine, network, product, responder,
     container.remove()
 
 
+@all_redirects
 @all_engines
-def test_container_calls_outside(container, families, network, product,
+def test_container_calls_outside(redirect, container, families, network, product,
                                  tmp_path):
     """A container's own https is never ours, whatever its destination."""
     outside = WebServer(network.authority, tmp_path, "outside.example.test")
@@ -123,7 +88,7 @@ def test_container_calls_outside(container, families, network, product,
                 for family in families]
 
     before = open_visitors()
-    product.start("--redirect=steer")
+    product.start(f"--redirect={redirect}")
     during = open_visitors()
     product.stop()
     # As the outside sees them, and not from 127.0.0.1.
@@ -136,8 +101,9 @@ def test_container_calls_outside(container, families, network, product,
     outside.stop()
 
 
+@all_redirects
 @all_engines
-def test_container_calls_the_host(container, engine, families, network,
+def test_container_calls_the_host(redirect, container, engine, families, network,
                                   product, site):
     """By an address of the host's own, and so the published port."""
     caller = engine.run_container(site, *engine.NETWORK)
@@ -147,7 +113,7 @@ def test_container_calls_the_host(container, engine, families, network,
                 for family in families]
 
     visitors = open_visitors()
-    product.start("--redirect=steer")
+    product.start(f"--redirect={redirect}")
     visitors += open_visitors()
     product.stop()
     for visitor in visitors + open_visitors():

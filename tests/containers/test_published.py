@@ -78,8 +78,8 @@ def test_engine_that_starts_after_us(engine, network, product, responder,
 
 @all_redirects
 @all_engines
-def test_container_calls_outside(redirect, container, families, network, product,
-                                 tmp_path):
+def test_container_calls_outside(redirect, container, families, network,
+                                 product, tmp_path):
     """A container's own https is never ours, whatever its destination."""
     outside = WebServer(network.authority, tmp_path, "outside.example.test")
 
@@ -103,8 +103,8 @@ def test_container_calls_outside(redirect, container, families, network, product
 
 @all_redirects
 @all_engines
-def test_container_calls_the_host(redirect, container, engine, families, network,
-                                  product, site):
+def test_container_calls_the_host(redirect, container, engine, families,
+                                  network, product, site):
     """By an address of the host's own, and so the published port."""
     caller = engine.run_container(site, *engine.NETWORK)
 

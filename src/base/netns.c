@@ -22,6 +22,7 @@ int netns_identify(const char *path, struct netns_id *id)
 {
 	struct stat own, status;
 
+	*id = (struct netns_id){ .device = 0 };
 	if (stat(OWN, &own) < 0 || stat(path, &status) < 0)
 		return -errno;
 	/* All namespaces are on one device of the kernel's. */

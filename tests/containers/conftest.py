@@ -16,6 +16,8 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "system")]
 
 from engines import (Docker, Podman, RootlessPodman,  # noqa: E402
                      Unavailable, make_image)
+from harness.network import Network  # noqa: E402
+from harness.visitors import Crowd, Visitors  # noqa: E402
 from harness.webserver import Site  # noqa: E402
 
 pytest_plugins = ("harness.fixtures",)
@@ -31,6 +33,8 @@ ENGINES = {
     "podman": lambda *where: Podman(*where),
     "rootless-podman": lambda *where: RootlessPodman(*where),
 }
+# Of visitors, to each address.
+RATE = 30
 # Where containers have IPv6 addresses.
 IPV6_ENGINES = ("docker-ipv6", "docker-without-proxy", "podman")
 
@@ -69,3 +73,20 @@ def families(engine_name):
 @pytest.fixture
 def site(tmp_path):
     return Site(tmp_path, "container.example.test")
+
+
+@pytest.fixture
+def container(engine, site):
+    made = engine.run_container(site)
+    yield made
+    made.remove()
+
+
+@pytest.fixture
+def send_visitors(visitors_tool, network, site, tmp_path):
+    """They accept no certificate but the container's."""
+    def send():
+        return Crowd([Visitors(visitors_tool, network.client, address, site,
+                               tmp_path, rate=RATE)
+                      for address in Network.SERVER.values()])
+    return send

@@ -1,93 +1,41 @@
 # SPDX-License-Identifier: MIT
 """Port 443 of the host belongs to a container."""
 
-import contextlib
 import json
-import os
 
 import pytest
 
 from conftest import ENGINES, IPV6_ENGINES
-from harness import hello
 from harness.challenge import assert_challenges_reach
 from harness.namespace import wait_until
 from harness.network import Network
-from harness.visitors import Crowd, LongVisitor, Visitors
+from harness.visitors import LongVisitor
 from harness.webserver import WebServer
-
-RATE = 30
-# Of challenges, in each family.
-ROUNDS = 3
-# That of a change, and what a busy machine adds.
-SOON = 1.5
+from visits import assert_challenges_pass, open_visitors
 
 all_engines = pytest.mark.parametrize("engine_name", ENGINES)
+all_redirects = pytest.mark.parametrize("redirect", ["handoff", "steer"])
 
 
-@pytest.fixture
-def container(engine, site):
-    made = engine.run_container(site)
-    yield made
-    made.remove()
+def relayed(product):
+    """How many connections went through the proxy to the web server."""
+    return json.loads(product.succeed("status", "--json").stdout)["to_fallback"]
 
 
-@pytest.fixture
-def send_visitors(visitors_tool, network, site, tmp_path):
-    """They accept no certificate but the container's."""
-    def send():
-        return Crowd([Visitors(visitors_tool, network.client, address, site,
-                               tmp_path, rate=RATE)
-                      for address in Network.SERVER.values()])
-    return send
-
-
-def open_visitors(network, site):
-    opened = [LongVisitor(network.client, address, site)
-              for address in Network.SERVER.values()]
-    for visitor in opened:
-        visitor.visit()
-    return opened
-
-
-def peers(visitors):
-    """Whom the container sees."""
-    return [visitor.peer for visitor in visitors]
-
-
-def report(product):
-    return json.loads(product.succeed("status", "--json").stdout)
-
-
-def assert_challenges_pass(responder, network, site):
-    """An acme-tls/1 hello is the container's, too, while nothing runs."""
-    challenge = hello.hello(hello.alpn(hello.ACME))
-    for address in Network.SERVER_FOR_AUTHORITY.values():
-        with network.authority.connect(address, 443) as connection:
-            connection.sendall(challenge)
-            assert connection.recv(100)[:1] == b"\x15"
-    assert responder.idle
-
-
-def assert_no_visitor_came(product, challenges):
-    """To the worker, ever."""
-    product.wait_gone()
-    assert (f"done: {challenges} connections, {challenges} to the ACME "
-            "responder, 0 to the web server") in product.log_text()
+def wait_for_relayed(product, count):
+    goal = relayed(product) + count
+    wait_until(lambda: relayed(product) >= goal, 20, f"{count} more relayed")
 
 
 def assert_served(network, product, responder, site, visitors, *options):
     """All of the redirect's life, before the eyes of all kinds of visitors."""
     stayed = open_visitors(network, site)
-    seen = peers(stayed)
     visitors.wait_for_more(20)
     assert_challenges_pass(responder, network, site)
-    product.start("--bpf", *options)
-    for _ in range(ROUNDS):
-        assert_challenges_reach(responder, network)
-    visitors.wait_for_more(40)
+    product.start("--redirect=steer", *options)
+    wait_for_relayed(product, 40)
+    assert_challenges_reach(responder, network)
     stayed += open_visitors(network, site)
-    assert peers(stayed[2:]) == seen
-    assert report(product)["mode"] == "handoff"
     product.stop()
     assert_challenges_pass(responder, network, site)
     visitors.wait_for_more(20)
@@ -95,7 +43,7 @@ def assert_served(network, product, responder, site, visitors, *options):
         visitor.visit()
         visitor.close()
     visitors.finish_without_failures()
-    assert_no_visitor_came(product, ROUNDS * len(Network.SERVER))
+    product.wait_gone()
 
 
 @all_engines
@@ -112,71 +60,26 @@ def test_host_network(engine, network, product, responder, site,
     container.remove()
 
 
-def challenges_reach(responder, network):
-    try:
-        assert_challenges_reach(responder, network)
-        return True
-    except (AssertionError, OSError):
-        return False
-
-
 @all_engines
 def test_engine_that_starts_after_us(engine, network, product, responder,
                                      site, send_visitors):
-    """While nobody listens steering stands in; not for a moment longer."""
-    product.start("--bpf")
+    """Its rules come while new connections are steered already."""
+    product.start("--redirect=steer")
     assert_challenges_reach(responder, network)
-    assert report(product)["mode"] == "steer"
     container = engine.run_container(site)
-    wait_until(lambda: report(product)["mode"] == "handoff", 10)
     visitors = send_visitors()
-    visitors.wait_for_more(40)
-    before = report(product)["to_fallback"]
+    wait_for_relayed(product, 40)
     assert_challenges_reach(responder, network)
-    visitors.wait_for_more(20)
-    assert report(product)["to_fallback"] == before
     product.stop()
     visitors.wait_for_more(20)
     visitors.finish_without_failures()
     container.remove()
 
 
+@all_redirects
 @all_engines
-def test_container_that_is_replaced(engine, network, product, responder,
-                                    site):
-    """By one that has another address, perhaps; its network goes with it."""
-    container = engine.run_container(site)
-    product.start("--bpf")
-    for _ in range(3):
-        assert_challenges_reach(responder, network)
-        inode = container.inode
-        container.remove()
-        engine.remove_containers()
-        wait_until(lambda: inode not in held_networks(product), SOON,
-                   "a network that nobody holds")
-        container = engine.run_container(site)
-        wait_until(lambda: challenges_reach(responder, network), SOON)
-        for visitor in open_visitors(network, site):
-            visitor.close()
-        assert report(product)["mode"] == "handoff"
-    container.remove()
-    product.stop()
-    product.wait_gone()
-    assert " 0 to the web server" in product.log_text()
-
-
-def held_networks(product):
-    """Of those that the supervisor has a descriptor of."""
-    held = []
-    for entry in os.scandir(f"/proc/{product.supervisor()}/fd"):
-        with contextlib.suppress(OSError):
-            held.append(os.stat(entry.path).st_ino)
-    return held
-
-
-@all_engines
-def test_container_calls_outside(container, families, network, product,
-                                 tmp_path):
+def test_container_calls_outside(redirect, container, families, network,
+                                 product, tmp_path):
     """A container's own https is never ours, whatever its destination."""
     outside = WebServer(network.authority, tmp_path, "outside.example.test")
 
@@ -185,7 +88,7 @@ def test_container_calls_outside(container, families, network, product,
                 for family in families]
 
     before = open_visitors()
-    product.start("--redirect=steer")
+    product.start(f"--redirect={redirect}")
     during = open_visitors()
     product.stop()
     # As the outside sees them, and not from 127.0.0.1.
@@ -198,9 +101,10 @@ def test_container_calls_outside(container, families, network, product,
     outside.stop()
 
 
+@all_redirects
 @all_engines
-def test_container_calls_the_host(container, engine, families, network,
-                                  product, site):
+def test_container_calls_the_host(redirect, container, engine, families,
+                                  network, product, site):
     """By an address of the host's own, and so the published port."""
     caller = engine.run_container(site, *engine.NETWORK)
 
@@ -209,7 +113,7 @@ def test_container_calls_the_host(container, engine, families, network,
                 for family in families]
 
     visitors = open_visitors()
-    product.start("--redirect=steer")
+    product.start(f"--redirect={redirect}")
     visitors += open_visitors()
     product.stop()
     for visitor in visitors + open_visitors():
@@ -224,7 +128,7 @@ def test_strict_firewall(container, network, product, responder, site,
                          send_visitors):
     """
     Whatever is forwarded to a container does not pass the INPUT rules, so
-    they need not accept the port.
+    they need not accept the port; what is steered does.
     """
     for command in ("iptables", "ip6tables"):
         for rule in (("-A", "INPUT", "-i", "lo", "-j", "ACCEPT"),
@@ -235,4 +139,5 @@ def test_strict_firewall(container, network, product, responder, site,
     # Without neighbour discovery there is no IPv6.
     network.server.run("ip6tables", "-A", "INPUT", "-p", "icmpv6", "-j",
                        "ACCEPT")
-    assert_served(network, product, responder, site, send_visitors())
+    assert_served(network, product, responder, site, send_visitors(),
+                  "--past-firewall")

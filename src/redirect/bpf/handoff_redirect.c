@@ -43,7 +43,7 @@
 /* Handshakes that steering has begun have this long to end. */
 #define GRACE_NS (3 * NS_PER_S)
 /* How often conntrack is asked while nobody is known to serve. */
-#define ASK_INTERVAL_NS (10 * NS_PER_S)
+#define ASK_INTERVAL_NS NS_PER_S
 /* A container that restarts, or is replaced, is waited for. */
 #define VACANT_NS (10 * NS_PER_S)
 

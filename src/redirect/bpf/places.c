@@ -21,8 +21,6 @@
 #define SEARCH_INTERVAL_NS (NS_PER_S / 2)
 /* A container's rules may be there before its address. */
 #define TELL_AFTER_NS (2 * NS_PER_S)
-/* Containers behind one port of one host, more than that anybody has. */
-#define PLACES_MOST 64
 
 /* Those that are looked for, and what was found out. */
 struct search {
@@ -92,10 +90,6 @@ void places_close(struct places *self)
 {
 	for (size_t i = self->count; i-- > 0;)
 		drop(self, i, "detached");
-	if (self->count)
-		return;
-	free(self->items);
-	self->items = NULL;
 }
 
 static int switch_one(const struct places *self, const struct place *place)
@@ -168,16 +162,11 @@ static void tell(const struct place *place)
 static int add(struct places *self, const char *path, const struct netns_id *id,
 	       uint16_t port)
 {
-	struct place **grown;
 	struct place *place;
 	int err;
 
 	if (self->count == PLACES_MOST)
 		return -E2BIG;
-	grown = reallocarray(self->items, self->count + 1, sizeof(*grown));
-	if (!grown)
-		return -ENOMEM;
-	self->items = grown;
 	place = calloc(1, sizeof(*place));
 	if (!place)
 		return -ENOMEM;
@@ -196,7 +185,7 @@ static int add(struct places *self, const char *path, const struct netns_id *id,
 		free(place);
 		return err;
 	}
-	grown[self->count++] = place;
+	self->items[self->count++] = place;
 	tell(place);
 	return 0;
 }

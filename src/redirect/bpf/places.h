@@ -22,6 +22,9 @@
 #include "redirect/bpf/targets.h"
 #include "redirect/redirect.h"
 
+/* Containers behind one port of one host: more than anybody has. */
+#define PLACES_MOST 64
+
 /* One port of one namespace. */
 struct place {
 	const struct places *places;
@@ -44,7 +47,7 @@ struct places {
 	int epoll_fd;
 	/* As the programs are switched now. */
 	struct program_switch program_switch;
-	struct place **items;
+	struct place *items[PLACES_MOST];
 	size_t count;
 	uint32_t round;
 	uint64_t searched_ns;

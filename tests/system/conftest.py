@@ -26,6 +26,8 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.fixture(params=["steer", "iptables"])
 def redirect(request):
+    """One by which visitors come through the proxy; a test for which that makes
+    no difference has all of REDIRECTS for this name."""
     return request.param
 
 

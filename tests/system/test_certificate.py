@@ -4,6 +4,8 @@
 import pytest
 
 from harness.acme import Authority, Client
+from harness.product import REDIRECTS
+from harness.visitors import assert_went_by, way_of
 
 
 @pytest.fixture
@@ -18,21 +20,22 @@ def client(network, tmp_path, authority):
     return Client(network.server, tmp_path, authority)
 
 
+@pytest.mark.parametrize("redirect", REDIRECTS)
 def test_certificate_is_issued_while_visitors_are_served(
         redirect, family, product, web, client, send_visitors):
     visitors = send_visitors(family)
     visitors.wait_for_more(100)
     product.start(f"--redirect={redirect}")
-    visitors.wait_for_more(100, "through_proxy")
+    visitors.wait_for_more(100, way_of(redirect))
     issued = client.issue(web.name)
-    visitors.wait_for_more(100, "through_proxy")
+    visitors.wait_for_more(100, way_of(redirect))
     product.stop()
     visitors.wait_for_more(100)
     totals = visitors.finish_without_failures()
 
     assert issued.names == [web.name]
     assert "Pebble" in issued.issuer
-    assert totals["through_proxy"] < totals["ok"]
+    assert_went_by(redirect, totals)
 
 
 @pytest.mark.parametrize("family", [4], ids=["v4"])

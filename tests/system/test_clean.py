@@ -7,6 +7,8 @@ import pytest
 
 from harness import residue
 from harness.network import Network
+from harness.product import REDIRECTS
+from harness.visitors import way_of
 
 # Another program's filter, in classic BPF: matches each packet, lets it pass.
 MATCH_ALL = "1,6 0 0 4294967295,"
@@ -28,15 +30,16 @@ def others(network):
                    "classid", "1:1")
 
 
+@pytest.mark.parametrize("redirect", REDIRECTS)
 def test_nothing_is_left_after_stop(redirect, others, network, product, web,
                                     send_visitors):
     before = residue.snapshot(network.server)
     product.start(f"--redirect={redirect}")
     assert residue.snapshot(network.server) != before
     objects = product.bpf_objects()
-    assert bool(objects) == (redirect == "steer")
+    assert bool(objects) == (redirect != "iptables")
     visitors = send_visitors()
-    visitors.wait_for_more(50, "through_proxy")
+    visitors.wait_for_more(50, way_of(redirect))
     product.stop("--wait=20")
     visitors.finish_without_failures()
     product.wait_gone()
@@ -45,6 +48,7 @@ def test_nothing_is_left_after_stop(redirect, others, network, product, web,
     residue.wait_bpf_objects_gone(objects)
 
 
+@pytest.mark.parametrize("redirect", REDIRECTS)
 def test_others_are_untouched_while_running(redirect, others, network,
                                             product, web):
     """All that was there before is there still, if not alone."""
@@ -59,6 +63,7 @@ def test_others_are_untouched_while_running(redirect, others, network,
     assert before["sysctls"] == during["sysctls"]
 
 
+@pytest.mark.parametrize("redirect", REDIRECTS)
 def test_ipv6_is_left_alone_on_request(redirect, network, product, web):
     before = residue.snapshot(network.server)
     environment = dict(product.environment, ACME_ALPN_PROXY_DISABLEV6="y")
@@ -99,6 +104,7 @@ def test_listener_is_out_of_reach(network, product, web):
             network.client.connect(address, 21443)
 
 
+@pytest.mark.parametrize("redirect", REDIRECTS)
 def test_worker_has_no_rights(redirect, product, web):
     product.start(f"--redirect={redirect}")
     with open(f"/proc/{product.worker()}/status", encoding="ascii") as file:

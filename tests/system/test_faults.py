@@ -21,6 +21,7 @@ from harness import hello, residue
 from harness.faults import Tracer
 from harness.namespace import run, wait_until
 from harness.network import Network
+from harness.product import REDIRECTS
 from harness.visitors import LongVisitor
 from harness.worker_load import processor_seconds
 
@@ -144,15 +145,13 @@ def test_caller_that_stops_reading(product, web, prefixed):
     assert not product.pidfile.exists()
 
 
+@pytest.mark.parametrize("redirect", REDIRECTS)
 def test_caller_killed_while_it_waits(redirect, product, web, wrap_iptables,
                                       clean):
     """Who would take the redirect away again?"""
     if redirect == "iptables":
         wrap_iptables("sleep 0.3")
-        words = ["--iptables"]
-    else:
-        words = ["--redirect=steer"]
-    parent = product.popen("start", "--daemon", *words)
+    parent = product.popen("start", "--daemon", f"--redirect={redirect}")
     wait_until(product.pidfile_locked, what="a starting instance")
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()
@@ -378,6 +377,7 @@ def test_pause_is_tried_again_while_no_worker_runs(
     assert residue.snapshot(network.server) == clean
 
 
+@pytest.mark.parametrize("redirect", REDIRECTS)
 def test_worker_that_cannot_be_replaced_at_all(redirect, network, product, web,
                                                clean, tmp_path):
     start = product.popen("start", f"--redirect={redirect}")

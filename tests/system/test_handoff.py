@@ -218,6 +218,24 @@ def test_attacker_with_challenges(network, product, responder, send_visitors):
     finish_untouched(visitors)
 
 
+@pytest.mark.parametrize("name", ["www.example.test", "*.example.test"])
+def test_challenges_for_other_names_stay(name, network, product, responder,
+                                         site):
+    """The web server may answer challenges of its own, and is not proxied."""
+    other = hello.record(hello.message(hello.body([
+        hello.server_name(b"www.other.test"), *hello.common_extensions(),
+        hello.alpn(hello.ACME)])))
+    nameless = hello.record(hello.message(hello.body([
+        *hello.common_extensions(), hello.alpn(hello.ACME)])))
+    product.start("--domain", name)
+    assert ask(network.authority) == responder.greeting
+    for data in (other, nameless):
+        assert ask(network.authority, data=data) == site.greeting
+    assert (counted(product, "taken"), counted(product, "other_name")) == (1, 2)
+    assert report(product)["accepted"] == 1
+    product.stop()
+
+
 # ---- What a visitor's packets look like
 
 

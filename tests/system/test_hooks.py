@@ -13,6 +13,7 @@ from harness.acme import Authority, Issued
 from harness.documents import blocks, command
 from harness.network import Network
 from harness.namespace import run, wait_until
+from harness.visitors import assert_went_by
 
 RECIPES = "hooks/README.md"
 # Where the documents say that the hooks are installed.
@@ -84,9 +85,15 @@ class Host:
                    what="the end of the responder")
 
     def challenges_answered(self):
-        """By the responder behind the proxy, in all runs so far."""
-        return sum(map(int, re.findall(r"(\d+) to the ACME responder",
-                                       self.product.log_text())))
+        """By the responder behind the proxy, in all runs so far; nothing else
+        came to it, by handoff."""
+        log = self.product.log_text()
+        answered = sum(map(int, re.findall(r"(\d+) to the ACME responder",
+                                           log)))
+        if "ready: handoff" in log:
+            assert answered == sum(map(int, re.findall(
+                r"done: (\d+) connections", log)))
+        return answered
 
 
 def assert_issued(path, names):
@@ -129,7 +136,7 @@ def test_lego(document, redirect, host, authority, lego5, send_visitors):
     visitors.wait_for_more(20)
     host.follow(document, "acme-alpn-proxy run -- lego run",
                 run_lego(redirect, host, authority, 5))
-    visitors.finish_without_failures()
+    assert_went_by(redirect, visitors.finish_without_failures())
     host.assert_clean()
     assert_issued(lego_certificate(host), [NAME])
     assert host.challenges_answered() >= 1
@@ -211,7 +218,7 @@ def test_dehydrated(host, authority, send_visitors):
     assert not host.product.log.exists()
     result = dehydrated(host, authority, "cron")
     assert result.returncode == 0, result.stdout + authority.log.read_text()
-    visitors.finish_without_failures()
+    assert_went_by("handoff", visitors.finish_without_failures())
     host.assert_clean()
     assert_issued(host.directory / f"dehydrated/certs/{NAME}/cert.pem", NAMES)
     assert host.challenges_answered() >= len(NAMES)
@@ -250,7 +257,7 @@ def test_uacme(host, authority, send_visitors):
     visitors.wait_for_more(20)
     host.follow(RECIPES, "uacme new", documented_uacme(host, authority))
     host.follow(RECIPES, "uacme --hook", installed_hook(host, authority))
-    visitors.finish_without_failures()
+    assert_went_by("handoff", visitors.finish_without_failures())
     host.assert_clean()
     assert_issued(host.directory / f"uacme/{NAME}/cert.pem", [NAME])
     assert host.challenges_answered() >= 1

@@ -10,21 +10,22 @@ from harness.challenge import assert_challenges_reach
 from harness.flood import Flood
 from harness.namespace import wait_until
 from harness.network import Network
+from harness.product import REDIRECTS
 from harness.recorder import Recorder
-from harness.visitors import Crowd, LongVisitor, Visitors
+from harness.visitors import (Crowd, LongVisitor, Visitors, assert_went_by,
+                              way_of)
 from harness.webserver import WebServer
 
 
-def assert_served(visitors, responder, network, product, *options):
+def assert_served(visitors, responder, network, product, redirect):
     """The whole life of the redirect under the eyes of @visitors."""
     visitors.wait_for_more(30)
-    product.start(*options)
-    visitors.wait_for_more(100, "through_proxy")
+    product.start(f"--redirect={redirect}")
+    visitors.wait_for_more(100, way_of(redirect))
     assert_challenges_reach(responder, network)
     product.stop()
     visitors.wait_for_more(30)
-    totals = visitors.finish_without_failures()
-    assert totals["through_proxy"] < totals["ok"]
+    assert_went_by(redirect, visitors.finish_without_failures())
     product.wait_gone()
 
 
@@ -42,8 +43,7 @@ def accept_only(network, *what):
 def test_firewall_that_accepts_only_https(network, product, responder,
                                           send_visitors):
     accept_only(network, "-p", "tcp", "--dport", 443)
-    assert_served(send_visitors(), responder, network, product,
-                  "--redirect=steer")
+    assert_served(send_visitors(), responder, network, product, "steer")
 
 
 def cookies_sent(network):
@@ -52,12 +52,12 @@ def cookies_sent(network):
     return json.loads(counters)["kernel"]["TcpExtSyncookiesSent"]
 
 
+@pytest.mark.parametrize("redirect", REDIRECTS)
 def test_syn_cookies_for_everybody(redirect, network, product, responder,
                                    send_visitors):
     network.server.sysctl("net.ipv4.tcp_syncookies", 2)
     before = cookies_sent(network)
-    assert_served(send_visitors(), responder, network, product,
-                  f"--redirect={redirect}")
+    assert_served(send_visitors(), responder, network, product, redirect)
     assert cookies_sent(network) - before > 100
 
 
@@ -72,12 +72,14 @@ def finish_in_flood(visitors):
     assert totals["ok"] == totals["visits"], totals
 
 
-def test_flood_of_syns(network, product, responder, flood, send_visitors):
+@pytest.mark.parametrize("redirect", ["handoff", "steer"])
+def test_flood_of_syns(redirect, network, product, responder, flood,
+                       send_visitors):
     """Cookies begin when the queue is full, and visitors are among them."""
     network.server.sysctl("net.ipv4.tcp_max_syn_backlog", 128)
-    product.start("--redirect=steer")
+    product.start(f"--redirect={redirect}")
     visitors = send_visitors(rate=100)
-    visitors.wait_for_more(30, "through_proxy")
+    visitors.wait_for_more(30, way_of(redirect))
     before = cookies_sent(network)
     flooding = flood.send()
     while flooding.poll() is None:
@@ -109,6 +111,7 @@ def test_flood_that_fills_conntrack(network, product, flood, send_visitors):
     finish_in_flood(visitors)
 
 
+@pytest.mark.parametrize("redirect", REDIRECTS)
 def test_other_nat_rules(redirect, network, product, responder,
                          send_visitors):
     """Any NAT rule makes the kernel look at each new flow's socket anew."""
@@ -116,8 +119,7 @@ def test_other_nat_rules(redirect, network, product, responder,
         network.server.run(command, "-t", "nat", "-A", "PREROUTING", "-p",
                            "tcp", "--dport", 8080, "-j", "REDIRECT",
                            "--to-port", 80)
-    assert_served(send_visitors(), responder, network, product,
-                  f"--redirect={redirect}")
+    assert_served(send_visitors(), responder, network, product, redirect)
 
 
 @pytest.mark.parametrize("variant", ["nft", "legacy"])
@@ -125,7 +127,7 @@ def test_both_iptables(variant, network, product, responder, send_visitors,
                        tmp_path):
     product.take_iptables(variant, tmp_path)
     assert_served(send_visitors(), responder, network, product,
-                  "--iptables")
+                  "iptables")
 
 
 class ContainerHost:
@@ -250,6 +252,7 @@ def test_iptables_cannot_see_a_published_port_and_says_so(network, product,
     assert residue.snapshot(network.server) == before
 
 
+@pytest.mark.parametrize("redirect", REDIRECTS)
 def test_traffic_of_containers_is_left_alone(redirect, network, product, web,
                                              tmp_path):
     """A container's own https to the outside goes where it was sent."""

@@ -11,6 +11,7 @@ import pytest
 from harness import hello, residue
 from harness.namespace import wait_until
 from harness.network import Network
+from harness.product import REDIRECTS
 from harness.recorder import Recorder
 from harness.visitors import LongVisitor
 
@@ -184,6 +185,7 @@ def moments():
     return random.Random(seed)
 
 
+@pytest.mark.parametrize("redirect", REDIRECTS)
 def test_supervisor_killed_while_it_starts(redirect, moments, product,
                                            send_visitors, clean):
     duration = start_duration(product, redirect)
@@ -199,6 +201,7 @@ def test_supervisor_killed_while_it_starts(redirect, moments, product,
     visitors.finish_without_failures()
 
 
+@pytest.mark.parametrize("redirect", REDIRECTS)
 def test_all_killed_while_they_start(redirect, moments, product, clean):
     duration = start_duration(product, redirect)
     for _ in range(ROUNDS):
@@ -212,6 +215,7 @@ def test_all_killed_while_they_start(redirect, moments, product, clean):
         assert_nothing_left(product, clean)
 
 
+@pytest.mark.parametrize("redirect", REDIRECTS)
 def test_supervisor_killed_while_it_stops(redirect, moments, product,
                                           send_visitors, clean):
     visitors = send_visitors()
@@ -248,6 +252,7 @@ def test_pid_that_was_used_again_is_left_alone(network, product):
     stranger.wait()
 
 
+@pytest.mark.parametrize("redirect", REDIRECTS)
 def test_responder_is_reached_after_repair(redirect, network, product, web):
     """The state after a kill and a start is as good as a first start's."""
     responder = Recorder(network.server, "responder", 31443)

@@ -15,6 +15,7 @@ import pytest
 from harness import residue
 from harness.namespace import wait_until
 from harness.network import Network
+from harness.product import REDIRECTS
 from harness.terminal import on_a_terminal, read_to_the_end
 from harness.visitors import LongVisitor
 
@@ -169,6 +170,7 @@ def test_stop_with_nothing_running(product, clean):
     assert_nothing_left(product, clean)
 
 
+@pytest.mark.parametrize("redirect", REDIRECTS)
 def test_start_racing_stop(redirect, product, web, send_visitors, clean):
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
@@ -188,6 +190,7 @@ def test_start_racing_stop(redirect, product, web, send_visitors, clean):
     assert_nothing_left(product, clean)
 
 
+@pytest.mark.parametrize("redirect", REDIRECTS)
 def test_starts_and_stops_of_several_shells(redirect, product, web,
                                             send_visitors, clean, time_limit):
     """Each with a mind of its own; whoever is last decides."""
@@ -337,6 +340,7 @@ def test_options_before_and_after_the_operation(product, web, clean):
     assert_nothing_left(product, clean)
 
 
+@pytest.mark.parametrize("redirect", REDIRECTS)
 def test_other_ports_and_names(redirect, network, product, web, clean):
     """Two ports of one's own, and backends by name and by IPv6 address."""
     backend = network.server.listen("::1", 8443)

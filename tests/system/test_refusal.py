@@ -13,6 +13,7 @@ import pytest
 from harness import hello, residue
 from harness.namespace import wait_until
 from harness.network import Network
+from harness.product import REDIRECTS
 from harness.visitors import LongVisitor
 from harness.webserver import WebServer
 
@@ -67,6 +68,7 @@ NO_IPTABLES = without_files("ip6*tables.*", "xtables.*")
 NO_IP6TABLES = without_files("ip6tables.*")
 
 
+@pytest.mark.parametrize("redirect", REDIRECTS)
 @pytest.mark.parametrize("rights", [NOBODY, WITHOUT_RIGHTS],
                          ids=["nobody", "no-capabilities"])
 @pytest.mark.parametrize("operation", ["start", "stop"])

@@ -13,6 +13,7 @@ import pytest
 from harness import residue
 from harness.namespace import wait_until
 from harness.network import Network
+from harness.product import REDIRECTS
 from harness.terminal import on_a_terminal, read_to_the_end
 from harness.visitors import LongVisitor
 
@@ -30,6 +31,7 @@ def assert_nothing_left(product, clean):
     assert residue.snapshot(product.namespace) == clean
 
 
+@pytest.mark.parametrize("redirect", REDIRECTS)
 def test_command_runs_while_the_redirect_is_in_place(redirect, product, clean):
     """Its words and its output are its own, and so is its exit code."""
     result = product.run(f"--redirect={redirect}", "run", "--", "sh", "-c",

@@ -12,6 +12,7 @@ from pathlib import Path
 from .namespace import wait_until
 
 LISTEN_PORT = 21443
+REDIRECTS = ("handoff", "steer", "iptables")
 
 
 def parent(pid):

@@ -11,6 +11,20 @@ import warnings
 from .namespace import wait_until
 
 
+def way_of(redirect):
+    """What there are more of in the totals while it is in place."""
+    return "own_address" if redirect == "handoff" else "through_proxy"
+
+
+def assert_went_by(redirect, totals):
+    """Those before and after it went to the web server, as ever."""
+    assert 0 < totals[way_of(redirect)], totals
+    if redirect == "handoff":
+        assert totals["own_address"] == totals["ok"], totals
+    else:
+        assert totals["through_proxy"] < totals["ok"], totals
+
+
 class Visitors:
     """A steady rate of new TLS connections from @namespace to @address."""
 

@@ -11,8 +11,9 @@ import time
 import pytest
 
 from harness.challenge import assert_challenges_reach
-from harness.namespace import wait_until
+from harness.namespace import add_address, wait_until
 from harness.network import Network
+from harness.recorder import Recorder
 from harness.visitors import LongVisitor
 from harness.webserver import WebServer
 from test_hosts import ContainerHost
@@ -147,3 +148,28 @@ def test_no_web_server_at_all(redirect, network, product, responder):
     time.sleep(1)
     assert paused(product) == ""
     assert_challenges_reach(responder, network)
+
+
+def test_limit_of_connections_from_one_address(redirect, network, product):
+    """Visitors of several addresses are not taken for one."""
+    web = Recorder(network.server, "web", 443, "0.0.0.0")
+    network.server.run("iptables", "-A", "INPUT", "-p", "tcp", "--dport", 443,
+                       "--syn", "-m", "connlimit", "--connlimit-above", 20,
+                       "-j", "REJECT", "--reject-with", "tcp-reset")
+    sources = [f"192.0.2.{number}" for number in (2, 3, 4)]
+    for source in sources[1:]:
+        add_address(network.client, "server", f"{source}/24")
+    product.start("--redirect", redirect)
+    with contextlib.ExitStack() as stack:
+        stack.callback(web.stop)
+        for source in sources * 10:
+            visitor = stack.enter_context(network.client.socket())
+            visitor.settimeout(5)
+            visitor.bind((source, 0))
+            visitor.connect((Network.SERVER[4], 443))
+            visitor.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            assert visitor.recv(100) == web.greeting
+        assert paused(product) == ""
+        report = json.loads(product.run("status", "--json", stderr=None)
+                            .stdout)
+        assert report["open_connections"] == 30

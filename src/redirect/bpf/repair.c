@@ -22,11 +22,12 @@
 #define OPTIONS_MOST		  4
 
 /* The RST takes the web server's socket away on the CPU that has seen it,
- * mostly before we are told; or never. */
+ * mostly before we are told; later where that CPU is a virtual one that has to
+ * wait for a real one; or never. */
 #define SOON_TRIES  20
 #define SOON_NS	    (NS_PER_MS / 20)
-#define LATER_TRIES 10
-#define LATER_NS    NS_PER_MS
+#define LATER_TRIES 30
+#define LATER_NS    (5 * NS_PER_MS)
 
 static int set(int fd, int level, int option, int value)
 {

@@ -145,7 +145,8 @@ __noinline int begin_hello(void)
 		return HELLO_OTHER;
 	flight = &at_hand->flight;
 	bytes = flight->event.bytes;
-	length = preamble_length();
+	length = hello_byte(bytes, 0) == RECORD_HANDSHAKE ? 0
+							  : preamble_length();
 	if (length < 0)
 		return HELLO_NEED_MORE;
 	record = (__u32)length;

@@ -29,6 +29,8 @@
 #define RING_SIZE	   (1 << 19)
 #define RING_ROOM	   (2 * HANDOFF_BYTES)
 #define RING_ROOM_FOR_MORE (RING_SIZE / 2)
+/* More than the headers of a segment without extension headers. */
+#define LONGEST_DIRECT 128
 /* What bpf_csum_diff() takes at once. */
 #define SUM_PIECE 512
 
@@ -79,14 +81,20 @@ struct {
 static volatile __u64 moving_until_ns SEC(".data.program");
 static volatile __u64 moved_until_ns SEC(".data.program");
 
-static __always_inline void count(const struct __sk_buff *skb,
-				  enum handoff_verdict verdict)
+static __always_inline void count(const struct __sk_buff *skb, bool first,
+				  __u32 verdict)
 {
 	struct handoff_interface *interface;
 	__u32 ifindex = skb->ifindex;
 
 	interface = bpf_map_lookup_elem(&handoff_interfaces, &ifindex);
-	if (interface && verdict < HANDOFF_VERDICTS)
+	if (!interface)
+		return;
+	if (first)
+		interface->packets[HANDOFF_SEEN]++;
+	/* Compared and used in one register. */
+	FORGET_RANGE(verdict);
+	if (verdict < HANDOFF_VERDICTS)
 		interface->packets[verdict]++;
 }
 
@@ -408,40 +416,41 @@ __noinline int take(struct __sk_buff *skb)
 	return HANDOFF_TAKEN;
 }
 
-/* What follows from the look at a flight that has grown. */
-static __always_inline void decide(struct __sk_buff *skb,
-				   struct at_hand *at_hand, __u64 now)
+/* Whatever becomes of a flight that has grown; HANDOFF_VERDICTS: nothing that
+ * is counted. */
+static __always_inline __u32 decide(struct __sk_buff *skb,
+				    struct at_hand *at_hand)
 {
 	const int verdict = judge_flight();
 
-	if (verdict == HELLO_ACME) {
-		count(skb, (enum handoff_verdict)take(skb));
-	} else if (verdict == HELLO_OTHER) {
-		count(skb, HANDOFF_ORDINARY);
+	if (verdict == HELLO_OTHER) {
 		if (kept_until_ns)
 			bpf_map_delete_elem(&kept_flights, &at_hand->look.flow);
-	} else if (verdict == TOO_LONG) {
-		count(skb, HANDOFF_TOO_LONG);
-	} else if (health(skb) != DAMAGED) {
-		count(skb, HANDOFF_UNDECIDED);
-		keep(&at_hand->look, &at_hand->flight, now);
+		return HANDOFF_ORDINARY;
 	}
+	if (verdict == HELLO_ACME)
+		return (__u32)take(skb);
+	if (verdict == TOO_LONG)
+		return HANDOFF_TOO_LONG;
+	if (health(skb) == DAMAGED)
+		return HANDOFF_VERDICTS;
+	keep(&at_hand->look, &at_hand->flight, clock_ns());
+	return HANDOFF_UNDECIDED;
 }
 
 /* The segment at hand begins a flight. */
 __noinline int look_first(struct __sk_buff *skb)
 {
 	struct at_hand *at_hand = find_at_hand();
+	__u32 verdict = HANDOFF_TOO_LONG;
 
 	if (!at_hand)
 		return TCX_NEXT;
-	count(skb, HANDOFF_SEEN);
 	at_hand->flight.begun = 0;
 	at_hand->flight.event.sequence = at_hand->look.sequence;
-	if (!load_data(skb, &at_hand->look, &at_hand->flight, 0))
-		count(skb, HANDOFF_TOO_LONG);
-	else
-		decide(skb, at_hand, clock_ns());
+	if (load_data(skb, &at_hand->look, &at_hand->flight, 0))
+		verdict = decide(skb, at_hand);
+	count(skb, true, verdict);
 	return TCX_NEXT;
 }
 
@@ -469,9 +478,9 @@ __noinline int look_again(struct __sk_buff *skb)
 		return 0;
 	if (load_data(skb, &at_hand->look, &at_hand->flight,
 		      at_hand->flight.event.length)) {
-		decide(skb, at_hand, clock_ns());
+		count(skb, false, decide(skb, at_hand));
 	} else {
-		count(skb, HANDOFF_TOO_LONG);
+		count(skb, false, HANDOFF_TOO_LONG);
 		bpf_map_delete_elem(&kept_flights, &at_hand->look.flow);
 	}
 	return 1;
@@ -582,18 +591,38 @@ static __always_inline bool is_moving(void)
 	return false;
 }
 
+/* From the packet itself where its beginning is known and linear: a helper's
+ * call is what costs, and all data of all connections come by here. */
+static __always_inline bool load_glimpse(struct __sk_buff *skb,
+					 const struct look *look,
+					 __u32 glimpse[GLIMPSE_SIZE / 4])
+{
+	/* 14 + 40 + 60 at most, as the verifier must see as well. */
+	const __u32 *data =
+		(void *)(long)skb->data + (look->data & (LONGEST_DIRECT - 1));
+
+	if (look->segment.ethernet &&
+	    (void *)data + GLIMPSE_SIZE <= (void *)(long)skb->data_end) {
+		glimpse[0] = data[0];
+		glimpse[1] = data[1];
+		glimpse[2] = data[2];
+		return true;
+	}
+	return !bpf_skb_load_bytes(skb, look->data, glimpse, GLIMPSE_SIZE);
+}
+
 /* Look at enough of the data to see whether a first flight may begin here; of
  * fewer bytes, at the first. */
 static __always_inline bool may_begin(struct __sk_buff *skb,
 				      const struct look *look)
 {
-	__u8 glimpse[GLIMPSE_SIZE] __attribute__((aligned(4))) = {};
+	__u32 words[GLIMPSE_SIZE / 4] = {};
+	const __u8 *glimpse = (const __u8 *)words;
 
 	if (look->length >= GLIMPSE_SIZE)
-		return !bpf_skb_load_bytes(skb, look->data, glimpse,
-					   sizeof(glimpse)) &&
+		return load_glimpse(skb, look, words) &&
 		       may_begin_flight(glimpse);
-	return !bpf_skb_load_bytes(skb, look->data, glimpse, 1) &&
+	return !bpf_skb_load_bytes(skb, look->data, words, 1) &&
 	       (glimpse[0] == RECORD_HANDSHAKE || glimpse[0] == 'P' ||
 		glimpse[0] == '\r');
 }

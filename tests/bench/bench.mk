@@ -3,7 +3,7 @@
 #: make bench          beside HAProxy, nginx, ...; QUICK=1 for 3 min
 #: make bench-workers  one worker beside two
 
-$(BUILD)/bench/steer_cost: tests/bench/steer_cost.c $(modules)
+$(BUILD)/bench/packet_cost: tests/bench/packet_cost.c $(modules)
 	$(call say,CCLD)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(all_cflags) -MF $@.d $(all_ldflags) -o $@ $< \
@@ -12,7 +12,7 @@ $(BUILD)/bench/steer_cost: tests/bench/steer_cost.c $(modules)
 .PHONY: bench
 bench:
 	$(Q)tests/install-packages build bench
-	$(Q)$(MAKE) --no-print-directory $(program) $(BUILD)/bench/steer_cost
+	$(Q)$(MAKE) --no-print-directory $(program) $(BUILD)/bench/packet_cost
 	$(Q)BUILD=$(CURDIR)/$(BUILD) PROGRAM=$(CURDIR)/$(program) tests/bench/run
 
 # One worker beside several, on the cores that all share.
@@ -23,4 +23,4 @@ bench-workers:
 	$(Q)BUILD=$(CURDIR)/$(BUILD) PROGRAM=$(CURDIR)/$(program) \
 		tests/bench/workers
 
--include $(BUILD)/bench/steer_cost.d
+-include $(BUILD)/bench/packet_cost.d

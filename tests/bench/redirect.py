@@ -57,7 +57,9 @@ def measure_ours(folder, redirect):
     command = [os.path.abspath(ours.program), "--log-file", f"{folder}/redirect.log"]
     environment = ours.environment()
     taken = milliseconds(
-        lambda: run(*command, "start", "--daemon", redirect, environment=environment)
+        lambda: run(
+            *command, "start", "--daemon", "--redirect", redirect, environment=environment
+        )
     )
     run(*command, "stop", "--wait", environment=environment)
     return taken
@@ -69,8 +71,9 @@ def measure(folder):
     run("ip", "link", "set", "visitors0", "up")
     run("ip", "link", "set", "visitors1", "up")
     contestants = {
-        "ours, --iptables": lambda: measure_ours(folder, "--iptables"),
-        "ours, --bpf, two interfaces": lambda: measure_ours(folder, "--bpf"),
+        "ours, iptables": lambda: measure_ours(folder, "iptables"),
+        "ours, steer, two interfaces": lambda: measure_ours(folder, "steer"),
+        "ours, handoff, two interfaces": lambda: measure_ours(folder, "handoff"),
         ORIGINAL: measure_original,
     }
     samples = {name: [] for name in contestants}

@@ -176,34 +176,51 @@ def table_text(samples, table):
     return f"{table.title}\n\n{aligned(rows)}\n"
 
 
-# What the steering program may cost beyond an empty one, in ns.
+# What the programs may cost beyond an empty one, in ns: (key, title, most).
 STEERING = (
     ("unrelated", "unrelated", 5),
     ("established", "established", 40),
     ("syn", "SYN", 260),
     ("new_flow", "SYN, each of a new flow", None),
 )
+HANDOFF = (
+    ("unrelated", "unrelated", 8),
+    ("ack", "pure ACK", 15),
+    ("data", "data", 25),
+    ("hello_500", "hello, 500 bytes", 200),
+    ("hello_1400", "hello, 1400 bytes", 200),
+)
+PROGRAMS = (
+    ("handing off", HANDOFF, ("handoff",)),
+    ("steering, without and with the conntrack pin", STEERING, ("plain", "conntrack")),
+)
 
 
-def steering_text(steering):
-    """The table of {object: {packet: {"empty_ns": ..., "steer_ns": ...}}}."""
-    rows = [["", *(title for _, title, _ in STEERING)]]
+def program_text(title, kinds, costs):
+    """The table of {object: {packet: {"empty_ns": ..., "ours_ns": ...}}}."""
+    rows = [["", *(kind for _, kind, _ in kinds)]]
     rows.append(["---"] * len(rows[0]))
-    for name, packets in steering.items():
-        costs = [packets[key] for key, _, _ in STEERING]
+    for name, packets in costs.items():
         rows.append(
             [name]
             + [
-                f"{cost['steer_ns']} - {cost['empty_ns']} = "
-                f"{cost['steer_ns'] - cost['empty_ns']}"
-                for cost in costs
+                f"{packets[key]['ours_ns']} - {packets[key]['empty_ns']} = "
+                f"{packets[key]['ours_ns'] - packets[key]['empty_ns']}"
+                for key, _, _ in kinds
             ]
         )
-    rows.append(["at most", *("-" if most is None else f"{most}" for _, _, most in STEERING)])
+    rows.append(["at most", *("-" if most is None else f"{most}" for _, _, most in kinds)])
     return (
-        "The program at TC ingress, without and with the conntrack pin: ns a packet, less an "
-        f"empty program's\n\n{aligned(rows)}\n"
+        f"The program at TC ingress, {title}: ns a packet, less an empty program's\n\n"
+        f"{aligned(rows)}\n"
     )
+
+
+def programs_text(costs):
+    return [
+        program_text(title, kinds, {name: costs[name] for name in names if name in costs})
+        for title, kinds, names in PROGRAMS
+    ]
 
 
 def redirect_text(samples):
@@ -239,8 +256,8 @@ def text(samples, facts):
         for what, why in failed.items()
     )
     tables = [table_text(samples, table) for table in TABLES]
-    if facts.get("steering"):
-        tables.append(steering_text(facts["steering"]))
+    if facts.get("packets"):
+        tables.extend(programs_text(facts["packets"]))
     if facts.get("redirect"):
         tables.append(redirect_text(facts["redirect"]))
     return "\n".join([head, *tables, notes, failures])

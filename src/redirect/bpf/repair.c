@@ -23,13 +23,14 @@
 
 /*
  * The RST takes the web server's socket away on the CPU that has seen it,
- * mostly before we are told; or never. What waits behind one that fails gets
- * old in the same time, so that many of them cost no more of it than one.
+ * mostly before we are told; later where that CPU is a virtual one that has to
+ * wait for a real one; or never. What waits behind one that fails gets old in
+ * the same time, so that many of them cost no more of it than one.
  */
 #define SOON_NS	     (1 * NS_PER_MS)
 #define SOON_STEP_NS (NS_PER_MS / 20)
 #define STEP_NS	     NS_PER_MS
-#define PATIENCE_NS  (11 * NS_PER_MS)
+#define PATIENCE_NS  (100 * NS_PER_MS)
 
 static int set(int fd, int level, int option, int value)
 {

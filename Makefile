@@ -5,7 +5,7 @@
 #: make tarball        a static binary and all that belongs to it
 #: make clean          remove build/
 #: make help           all targets and settings
-#= Settings: STATIC=1 one static binary, ARCH=arm64 cross build,
+#= Settings: STATIC=1 one static binary, ARCH=arm64|armhf|riscv64 cross build,
 #=           CFI=1 clang checks indirect calls, V=1 show commands,
 #=           CC= CFLAGS= LDFLAGS=
 
@@ -33,19 +33,14 @@ LLVM_STRIP   ?= llvm-strip
 BPFTOOL	     ?= $(or $(shell command -v bpftool),/usr/sbin/bpftool)
 PYTHON	     ?= /usr/bin/python3
 
-# make ARCH=arm64 cross-compiles with Debian's gcc-aarch64-linux-gnu.
 BUILD	?= build
 STRIP	?= strip
-ifeq ($(ARCH),arm64)
-CC	:= aarch64-linux-gnu-gcc
-STRIP	:= aarch64-linux-gnu-strip
-BUILD	:= $(BUILD)/arm64
-else ifneq ($(ARCH),)
-$(error ARCH=$(ARCH) is not known: leave it out, or say ARCH=arm64)
-endif
+branch_protection_x86_64  := -fcf-protection
+branch_protection_aarch64 := -mbranch-protection=standard
+include dist/architectures.mk
 ifeq ($(STATIC),1)
 BUILD	:= $(BUILD)/static
-pie	:= -static-pie
+pie	:= $(or $(static_pie),-static-pie)
 linkage	:= static
 else
 pie	:= -pie
@@ -61,16 +56,14 @@ endif
 
 WARNINGS  := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes \
 	     -Wmissing-prototypes -Wold-style-definition -Wvla -Wundef \
-	     -Wformat=2 -Wwrite-strings -Wpointer-arith -Wcast-align
-branch_protection := $(if $(filter x86_64,$(or $(ARCH),$(shell uname -m))),\
-	     -fcf-protection,-mbranch-protection=standard)
+	     -Wformat=2 -Wwrite-strings -Wpointer-arith
 # make CFI=1: each call through a pointer is checked against the type of what it
 # calls. Only clang has this, and clang 14 not together with -fcf-protection.
 ifeq ($(CFI),1)
 CC	:= $(CLANG)
 BUILD	:= $(BUILD)/cfi
 branch_protection := -flto -fvisibility=hidden -fsanitize=cfi \
-	     -Wno-cast-align -Wno-format-nonliteral
+	     -Wno-format-nonliteral
 LDFLAGS	+= -fuse-ld=lld
 endif
 HARDENING := -fPIE -fstack-protector-strong -fstack-clash-protection \
@@ -78,7 +71,8 @@ HARDENING := -fPIE -fstack-protector-strong -fstack-clash-protection \
 # The same sources give the same bytes in whatever folder they are.
 HERE	  := '-ffile-prefix-map=$(CURDIR)=.'
 CFLAGS	  ?= -O2 -g
-CPPFLAGS  += -D_GNU_SOURCE -DVERSION='"$(VERSION)"' \
+CPPFLAGS  += -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -D_TIME_BITS=64 \
+	     -DVERSION='"$(VERSION)"' \
 	     -DLINKAGE='"$(linkage)"' -I. -iquote include -iquote src \
 	     -I$(BUILD)/bpf -MMD -MP
 all_cflags   = -std=gnu17 $(WARNINGS) $(HARDENING) $(HERE) $(CFLAGS)
@@ -119,7 +113,7 @@ $(BUILD)/bpf/%.skel.h: $(BUILD)/bpf/%.bpf.o
 	$(call say,SKEL)
 	$(Q)$(BPFTOOL) gen skeleton $< name $*_image >$@
 
-$(objects): | $(bpf_skeletons)
+$(objects): | $(bpf_skeletons) $(sysroot)
 
 $(BUILD)/%.o: %.c
 	$(call say,CC)

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 #: make                build build/acme-alpn-proxy
 #: make install        to DESTDIR= PREFIX=/usr/local; make uninstall
-#: make deb            a Debian package in dist/
-#: make tarball        a static binary and all that belongs to it
 #: make clean          remove build/
 #: make help           all targets and settings
 #= Settings: STATIC=1 one static binary, ARCH=arm64|armhf|riscv64 cross build,
@@ -86,7 +84,7 @@ modules	:= $(filter-out $(BUILD)/src/main.o,$(objects))
 program	:= $(BUILD)/acme-alpn-proxy
 
 .DEFAULT_GOAL := all
-.PHONY: all install uninstall deb tarball clean help
+.PHONY: all install uninstall clean help
 
 include dist/completion/completion.mk
 
@@ -150,24 +148,6 @@ uninstall:
 		$(DESTDIR)$(UNITDIR)/acme-alpn-proxy.service
 	rm -rf $(DESTDIR)$(DATADIR)/acme-alpn-proxy $(DESTDIR)$(DOCDIR)
 
-## Packages, see dist/README.md
-
-package_settings = BUILD=$(BUILD) VERSION=$(VERSION) STRIP=$(STRIP) \
-	MAKE=$(MAKE) ARCHITECTURE=$(or $(ARCH),$(shell dpkg --print-architecture)) \
-	SOURCE_DATE_EPOCH=$(or $(SOURCE_DATE_EPOCH),$(shell \
-		git log -1 --format=%ct 2>/dev/null || date -r dist/package +%s))
-
-deb: $(program) $(completions)
-	$(Q)$(package_settings) dist/package deb
-
-ifeq ($(STATIC),1)
-tarball: $(program) $(completions)
-	$(Q)$(package_settings) dist/package tarball
-else
-tarball:
-	$(Q)$(MAKE) --no-print-directory STATIC=1 tarball
-endif
-
 clean:
 	$(Q)rm -rf build
 
@@ -175,7 +155,7 @@ help:
 	@sed -n 's/^#: //p' $(filter Makefile %.mk,$(MAKEFILE_LIST))
 	@sed -n 's/^#= //p' Makefile
 
-include tests/fuzz/fuzz.mk tests/tests.mk tests/bench/bench.mk tests/lint.mk
+include dist/packages.mk tests/fuzz/fuzz.mk tests/tests.mk tests/bench/bench.mk tests/lint.mk
 
 .DELETE_ON_ERROR:
 .SECONDARY:

@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: MIT
 #: make                build build/acme-alpn-proxy
 #: make install        to DESTDIR= PREFIX=/usr/local; make uninstall
-#: make deb            a Debian package in dist/
-#: make tarball        a static binary and all that belongs to it
 #: make clean          remove build/
 #: make help           all targets and settings
-#= Settings: STATIC=1 one static binary, ARCH=arm64 cross build,
+#= Settings: STATIC=1 one static binary, ARCH=arm64|armhf|riscv64 cross build,
 #=           CFI=1 clang checks indirect calls, V=1 show commands,
 #=           CC= CFLAGS= LDFLAGS=
 
@@ -33,19 +31,14 @@ LLVM_STRIP   ?= llvm-strip
 BPFTOOL	     ?= $(or $(shell command -v bpftool),/usr/sbin/bpftool)
 PYTHON	     ?= /usr/bin/python3
 
-# make ARCH=arm64 cross-compiles with Debian's gcc-aarch64-linux-gnu.
 BUILD	?= build
 STRIP	?= strip
-ifeq ($(ARCH),arm64)
-CC	:= aarch64-linux-gnu-gcc
-STRIP	:= aarch64-linux-gnu-strip
-BUILD	:= $(BUILD)/arm64
-else ifneq ($(ARCH),)
-$(error ARCH=$(ARCH) is not known: leave it out, or say ARCH=arm64)
-endif
+branch_protection_x86_64  := -fcf-protection
+branch_protection_aarch64 := -mbranch-protection=standard
+include dist/architectures.mk
 ifeq ($(STATIC),1)
 BUILD	:= $(BUILD)/static
-pie	:= -static-pie
+pie	:= $(or $(static_pie),-static-pie)
 linkage	:= static
 else
 pie	:= -pie
@@ -61,16 +54,14 @@ endif
 
 WARNINGS  := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes \
 	     -Wmissing-prototypes -Wold-style-definition -Wvla -Wundef \
-	     -Wformat=2 -Wwrite-strings -Wpointer-arith -Wcast-align
-branch_protection := $(if $(filter x86_64,$(or $(ARCH),$(shell uname -m))),\
-	     -fcf-protection,-mbranch-protection=standard)
+	     -Wformat=2 -Wwrite-strings -Wpointer-arith
 # make CFI=1: each call through a pointer is checked against the type of what it
 # calls. Only clang has this, and clang 14 not together with -fcf-protection.
 ifeq ($(CFI),1)
 CC	:= $(CLANG)
 BUILD	:= $(BUILD)/cfi
 branch_protection := -flto -fvisibility=hidden -fsanitize=cfi \
-	     -Wno-cast-align -Wno-format-nonliteral
+	     -Wno-format-nonliteral
 LDFLAGS	+= -fuse-ld=lld
 endif
 HARDENING := -fPIE -fstack-protector-strong -fstack-clash-protection \
@@ -78,7 +69,8 @@ HARDENING := -fPIE -fstack-protector-strong -fstack-clash-protection \
 # The same sources give the same bytes in whatever folder they are.
 HERE	  := '-ffile-prefix-map=$(CURDIR)=.'
 CFLAGS	  ?= -O2 -g
-CPPFLAGS  += -D_GNU_SOURCE -DVERSION='"$(VERSION)"' \
+CPPFLAGS  += -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -D_TIME_BITS=64 \
+	     -DVERSION='"$(VERSION)"' \
 	     -DLINKAGE='"$(linkage)"' -I. -iquote include -iquote src \
 	     -I$(BUILD)/bpf -MMD -MP
 all_cflags   = -std=gnu17 $(WARNINGS) $(HARDENING) $(HERE) $(CFLAGS)
@@ -92,7 +84,7 @@ modules	:= $(filter-out $(BUILD)/src/main.o,$(objects))
 program	:= $(BUILD)/acme-alpn-proxy
 
 .DEFAULT_GOAL := all
-.PHONY: all install uninstall deb tarball clean help
+.PHONY: all install uninstall clean help
 
 include dist/completion/completion.mk
 
@@ -119,7 +111,7 @@ $(BUILD)/bpf/%.skel.h: $(BUILD)/bpf/%.bpf.o
 	$(call say,SKEL)
 	$(Q)$(BPFTOOL) gen skeleton $< name $*_image >$@
 
-$(objects): | $(bpf_skeletons)
+$(objects): | $(bpf_skeletons) $(sysroot)
 
 $(BUILD)/%.o: %.c
 	$(call say,CC)
@@ -156,24 +148,6 @@ uninstall:
 		$(DESTDIR)$(UNITDIR)/acme-alpn-proxy.service
 	rm -rf $(DESTDIR)$(DATADIR)/acme-alpn-proxy $(DESTDIR)$(DOCDIR)
 
-## Packages, see dist/README.md
-
-package_settings = BUILD=$(BUILD) VERSION=$(VERSION) STRIP=$(STRIP) \
-	MAKE=$(MAKE) ARCHITECTURE=$(or $(ARCH),$(shell dpkg --print-architecture)) \
-	SOURCE_DATE_EPOCH=$(or $(SOURCE_DATE_EPOCH),$(shell \
-		git log -1 --format=%ct 2>/dev/null || date -r dist/package +%s))
-
-deb: $(program) $(completions)
-	$(Q)$(package_settings) dist/package deb
-
-ifeq ($(STATIC),1)
-tarball: $(program) $(completions)
-	$(Q)$(package_settings) dist/package tarball
-else
-tarball:
-	$(Q)$(MAKE) --no-print-directory STATIC=1 tarball
-endif
-
 clean:
 	$(Q)rm -rf build
 
@@ -181,7 +155,7 @@ help:
 	@sed -n 's/^#: //p' $(filter Makefile %.mk,$(MAKEFILE_LIST))
 	@sed -n 's/^#= //p' Makefile
 
-include tests/fuzz/fuzz.mk tests/tests.mk tests/bench/bench.mk tests/lint.mk
+include dist/packages.mk tests/fuzz/fuzz.mk tests/tests.mk tests/bench/bench.mk tests/lint.mk
 
 .DELETE_ON_ERROR:
 .SECONDARY:

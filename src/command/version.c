@@ -8,6 +8,10 @@
 #define ARCHITECTURE "x86-64"
 #elif defined(__aarch64__)
 #define ARCHITECTURE "arm64"
+#elif defined(__arm__)
+#define ARCHITECTURE "armv7"
+#elif defined(__riscv)
+#define ARCHITECTURE "riscv64"
 #endif
 
 int command_version(const struct options *options)

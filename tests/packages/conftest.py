@@ -5,9 +5,12 @@ Packages as an administrator gets them: built, installed, started, removed.
 Not part of "make check", because they take minutes: "make check-packages".
 """
 
+import functools
 import os
+import platform
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -15,8 +18,17 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/system"))
 
-from harness.namespace import remove_abandoned, run  # noqa: E402
+from harness import hello  # noqa: E402
+from harness.documents import command  # noqa: E402
+from harness.namespace import (Namespace, remove_abandoned,  # noqa: E402
+                               run)
+from harness.recorder import Recorder  # noqa: E402
 from debian import Debian  # noqa: E402
+
+# SOURCE_DATE_EPOCH: no file of a package is younger.
+RELEASED = 1700000000
+MACHINE = platform.machine()
+DEBIAN_ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}[MACHINE]
 
 
 def pytest_sessionstart(session):
@@ -41,7 +53,9 @@ def copy_sources(target):
 
 def make(folder, *words, **environment):
     return run("make", "-s", "-j2", "-C", folder, *words, timeout=900,
-               env=dict(os.environ, **environment)).stdout
+               env=dict(os.environ, SOURCE_DATE_EPOCH=str(RELEASED),
+                        SYSROOTS=str(ROOT / "build/sysroots"),
+                        **environment)).stdout
 
 
 @pytest.fixture(scope="session")
@@ -51,15 +65,57 @@ def sources(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def built(sources):
-    """The folder with the Debian package and the tarball."""
-    make(sources, "deb", "tarball", SOURCE_DATE_EPOCH="1700000000")
+    """The folder with all packages."""
+    make(sources, *command("dist/README.md", "make dist").split()[1:])
     return sources / "dist"
 
 
 @pytest.fixture(scope="session")
 def package(built):
-    (path,) = built.glob("*.deb")
+    """The Debian package for this machine."""
+    (path,) = built.glob(f"*_{DEBIAN_ARCHITECTURE}.deb")
     return path
+
+
+def as_nobody(folder, *words, check=True, **environment):
+    """Run a build in @folder as a user without rights, whose home it is."""
+    run("chown", "-R", "nobody:nogroup", folder)
+    for parent in list(folder.parents)[:-2]:
+        parent.chmod(parent.stat().st_mode | 0o111)
+    return run("setpriv", "--reuid=nobody", "--regid=nogroup",
+               "--clear-groups", *words, cwd=folder, check=check, timeout=300,
+               env={"HOME": str(folder), "LC_ALL": "C",
+                    "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+                    "SOURCE_DATE_EPOCH": str(RELEASED), **environment})
+
+
+def serve_without_redirect(program, emulated=False):
+    """
+    @program, with what runs it, serves a visitor and a challenge. An emulator
+    cannot look for what a killed instance left, so that there "stop" fails.
+    """
+    server = Namespace("server")
+    backends = {hello.ACME: Recorder(server, "responder", 31443),
+                b"h2": Recorder(server, "web", 443)}
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder, "log")
+        server_run = functools.partial(server.run, *program, env={
+            **os.environ, "ACME_ALPN_PROXY_PIDFILE": f"{folder}/pid"})
+        try:
+            server_run("start", "--daemon", "--redirect", "none",
+                       "--log-file", log)
+            for protocol, backend in backends.items():
+                with server.connect("127.0.0.1", 21443) as visitor:
+                    visitor.sendall(hello.hello(hello.alpn(protocol)))
+                    assert visitor.recv(100) == backend.greeting
+            assert "redirect: none" in server_run("status").stdout
+            server_run("stop", "--wait", check=not emulated)
+            assert "1 to the ACME responder, 1 to the web server" in \
+                log.read_text()
+        finally:
+            for backend in backends.values():
+                backend.stop()
+            server.remove()
 
 
 @pytest.fixture(scope="session")

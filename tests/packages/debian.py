@@ -16,8 +16,10 @@ KEPT = Path(__file__).resolve().parents[2] / "build/packages"
 # What dpkg, apt and ldconfig write of any package.
 RECORDS = ("var/lib/dpkg/", "var/log/", "var/cache/", "var/lib/apt/",
            "root/", "tmp/", "run/", "proc/", "sys/", "dev/")
+# Python is for Ansible.
 EXTRA = ("ca-certificates", "dbus", "iproute2", "iptables", "libbpf1",
-         "nginx-light", "openssl", "procps", "systemd", "systemd-sysv")
+         "nginx-light", "openssl", "procps", "python3-apt", "rpm", "systemd",
+         "systemd-sysv")
 
 # Makes the namespaces of a machine, and ends as its first process. What it
 # writes is kept in memory.
@@ -95,7 +97,7 @@ class Debian:
                    **options)
 
     def offer(self, package):
-        shutil.copy(package, self.root / "root/package.deb")
+        shutil.copy(package, self.root / f"root/package{package.suffix}")
 
     def files(self):
         """Every file and what it is, but for the records of packages."""
@@ -125,7 +127,7 @@ class Machine:
              str(debian.root), self._name], stdin=subprocess.DEVNULL,
             stdout=self._log, stderr=self._log)
         try:
-            self._pid = wait_until(self._first_process, 30, "a machine")
+            self.pid = wait_until(self._first_process, 30, "a machine")
             wait_until(lambda: self.run("systemctl", "is-system-running",
                                         check=False).stdout.strip()
                        in ("running", "degraded"), 60, "the end of its boot")
@@ -142,7 +144,7 @@ class Machine:
         return None
 
     def run(self, *words, **options):
-        return run("nsenter", f"--target={self._pid}", "--mount", "--pid",
+        return run("nsenter", f"--target={self.pid}", "--mount", "--pid",
                    "--net", "--uts", "--ipc", "--cgroup", "--root", "--wd",
                    *words, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
                    **options)

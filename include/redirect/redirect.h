@@ -91,6 +91,21 @@ struct redirect_config {
 	X(unanswered, "unanswered")                 \
 	X(refused, "refused")
 
+/* iptables and ip6tables. */
+#define REDIRECT_FAMILIES 2
+
+/* What attach() makes that stays if all processes are killed. */
+struct redirect_leftovers {
+	/* In PREROUTING of each family's nat table, as rulespec_split() takes
+	 * them; NULL for none. */
+	const char *rules[REDIRECT_FAMILIES];
+	/* The comment of the rule beside them that does nothing
+	 * (conntrack_hold.h), or NULL. */
+	const char *hold;
+	/* The handle of filters at TC ingress (tc_handle()), or 0. */
+	uint32_t filters;
+};
+
 /* Where a redirect is attached, and what it counted there. */
 struct redirect_interface {
 	/* "eth0", or "eth0 in NAME" of another network namespace. */
@@ -154,6 +169,12 @@ struct redirect_ops {
 	int (*open)(const struct redirect_config *config,
 		    const struct listeners *listeners,
 		    struct redirect **redirect);
+	/*
+	 * NULL where there are none, or fill in what attach() will make; valid
+	 * from open() to close().
+	 */
+	void (*leftovers)(const struct redirect *redirect,
+			  struct redirect_leftovers *leftovers);
 	int (*attach)(struct redirect *redirect);
 	int (*pause)(struct redirect *redirect);
 	void (*detach)(struct redirect *redirect);
@@ -219,9 +240,11 @@ struct redirect_ops {
 			     size_t most);
 
 	/*
-	 * Remove what an instance with the same ports left when it was killed.
-	 * 0 if nothing is left now that a new flow could meet, negative errno
-	 * if something is. Silent where the mechanism is not there at all.
+	 * NULL where nothing is left, or another redirect removes it as well.
+	 * Remove what an instance with the same ports and rule left when it was
+	 * killed, in the network namespace that we are in. 0 if nothing is left
+	 * now that a new flow could meet, negative errno if something is.
+	 * Silent where the mechanism is not there at all.
 	 */
 	int (*remove_leftovers)(const struct redirect_config *config);
 };

@@ -321,15 +321,21 @@ static int examine(const struct options *options,
 static int prepare(const struct options *options,
 		   struct supervisor_settings *settings)
 {
+	const struct recovery recovery = {
+		.pidfile = settings->pidfile,
+		.config = &settings->redirect,
+		.with_rules = settings->ops != &redirect_none,
+		.set_aside = true,
+		.timeout_ms = SUPERVISOR_GRACE_MS + SUPERVISOR_CLOSE_MS,
+	};
 	int err = become_instance(options, settings->pidfile);
 
 	if (err)
 		return err;
-	err = recover(&settings->redirect, settings->pidfile,
-		      settings->ops != &redirect_none,
-		      SUPERVISOR_GRACE_MS + SUPERVISOR_CLOSE_MS);
+	err = recover(&recovery);
+	/* The file stays: by it the next attempt finds the workers. */
 	if (err)
-		pidfile_release(settings->pidfile);
+		close_fd_at(&settings->pidfile->fd);
 	return err;
 }
 

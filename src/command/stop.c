@@ -25,21 +25,38 @@
 #define TURN_MS	     20
 #define TURNS_A_LINE 25
 
+static int report_still_open(const struct options *options)
+{
+	log_error("connections are still open after %u s; they go on, and end "
+		  "with the drain timeout at the latest",
+		  options->wait_ms / 1000);
+	return EXIT_CODE_FAILED;
+}
+
 /* Nobody runs and we hold the pidfile: leave nothing behind. */
 static int clean_up(const struct options *options, struct pidfile *pidfile)
 {
 	const struct redirect_config config = redirect_config_of(options);
-	int err;
+	const struct recovery recovery = {
+		.pidfile = pidfile,
+		.config = &config,
+		.with_rules = options->redirect != REDIRECT_NONE,
+		.timeout_ms = SUPERVISOR_GRACE_MS + SUPERVISOR_CLOSE_MS,
+	};
 
-	err = recover(&config, pidfile, options->redirect != REDIRECT_NONE,
-		      SUPERVISOR_GRACE_MS + SUPERVISOR_CLOSE_MS);
+	cleanup_fd int left = -1;
+
 	/* A pidfile that stays tells the next attempt that work is left. */
-	if (err) {
+	if (recover(&recovery)) {
 		close_fd_at(&pidfile->fd);
-		return err;
+		return EXIT_CODE_FAILED;
 	}
-	pidfile_release(pidfile);
-	return 0;
+	left = pidfile_leave(pidfile);
+	signals_release();
+	return options->wait_ms &&
+			       pidfile_wait_for_workers(left, options->wait_ms)
+		       ? report_still_open(options)
+		       : EXIT_CODE_DONE;
 }
 
 /*
@@ -159,10 +176,7 @@ static int wait_for_drain(const struct options *options, int process,
 		clear_line();
 	if (ended)
 		return EXIT_CODE_DONE;
-	log_error("connections are still open after %u s; they go on, and end "
-		  "with the drain timeout at the latest",
-		  options->wait_ms / 1000);
-	return EXIT_CODE_FAILED;
+	return report_still_open(options);
 }
 
 static int stop_running(const struct options *options,
@@ -181,6 +195,7 @@ static int stop_running(const struct options *options,
 	}
 	progress = open_progress(options);
 	err = pidfile_signal_holder(options->pidfile, holder, SIGINT, &process);
+	signals_release();
 	if (err && err != -ESRCH) {
 		log_error("cannot stop process %d: %s", holder->pid,
 			  error_text(err));
@@ -200,18 +215,14 @@ static int stop_running(const struct options *options,
 
 /*
  * While we hold the pidfile, another stop takes us for an instance and sends
- * us SIGINT, which must not end the cleaning half way.
+ * us SIGINT, which must not end the cleaning half way. Nor may any other signal
+ * come before the instance is told to stop.
  */
 static int acquire_undisturbed(struct pidfile *pidfile, const char *path,
 			       struct pidfile_holder *holder)
 {
-	int err;
-
 	signals_hold(NULL);
-	err = pidfile_acquire(pidfile, path, holder);
-	if (err)
-		signals_release();
-	return err;
+	return pidfile_acquire(pidfile, path, holder);
 }
 
 int command_stop(const struct options *options)
@@ -238,8 +249,7 @@ int command_stop(const struct options *options)
 		log_info("not running");
 	}
 	if (!err)
-		err = clean_up(options, &pidfile);
-	else
-		report_pidfile_error(options->pidfile, err);
-	return err ? EXIT_CODE_FAILED : EXIT_CODE_DONE;
+		return clean_up(options, &pidfile);
+	report_pidfile_error(options->pidfile, err);
+	return EXIT_CODE_FAILED;
 }

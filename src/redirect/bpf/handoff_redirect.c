@@ -223,6 +223,14 @@ static int open_redirect(const struct redirect_config *config,
 	return err;
 }
 
+/* Steering's filters have the same handle. */
+static void leftovers(const struct redirect *redirect,
+		      struct redirect_leftovers *made)
+{
+	made->filters =
+		attachments_filters(&from_redirect(redirect)->attachments);
+}
+
 static int apply_switch(struct handoff_redirect *self)
 {
 	struct program_switch wanted = {
@@ -665,6 +673,7 @@ const struct redirect_ops redirect_handoff = {
 	.spares_visitors = true,
 	.probe = probe,
 	.open = open_redirect,
+	.leftovers = leftovers,
 	.attach = attach,
 	.pause = pause_handing_off,
 	.detach = detach,

@@ -23,7 +23,8 @@ static void wait_for_port(uint16_t port, unsigned int timeout_ms)
 {
 	const uint64_t deadline = monotonic_ns() + timeout_ms * NS_PER_MS;
 
-	while (listeners_port_is_taken(port) && monotonic_ns() < deadline)
+	while (listeners_port_is_taken(LISTENER_ANY, port) &&
+	       monotonic_ns() < deadline)
 		poll(NULL, 0, 20);
 }
 

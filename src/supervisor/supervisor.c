@@ -16,6 +16,7 @@
 #include "instance/record.h"
 #include "instance/record_file.h"
 #include "instance/recovery.h"
+#include "listen/port_holder.h"
 #include "redirect/served.h"
 #include "supervisor/aside.h"
 #include "supervisor/pool.h"
@@ -92,16 +93,21 @@ static const struct redirect_ops *ops_of(const struct supervisor *supervisor)
 static int open_listeners(struct supervisor *supervisor)
 {
 	const struct supervisor_settings *settings = supervisor->settings;
+	char holder[PORT_HOLDER_SIZE];
 	int err = listeners_open(
 		&supervisor->worker.proxy.listeners, settings->ops->scope,
 		settings->redirect.listen_port, settings->redirect.ipv6);
 
-	if (err)
-		log_error("cannot listen on port %u: %s%s",
+	if (err == -EADDRINUSE) {
+		port_holder_describe(settings->redirect.listen_port, holder);
+		log_error("cannot listen on port %u: %s: %s; end it, or choose "
+			  "another port with --listen",
 			  settings->redirect.listen_port, error_text(err),
-			  err == -EADDRINUSE ? "; stop what listens there, or "
-					       "choose another with --listen"
-					     : "");
+			  holder);
+	} else if (err) {
+		log_error("cannot listen on port %u: %s",
+			  settings->redirect.listen_port, error_text(err));
+	}
 	return err;
 }
 

@@ -13,12 +13,13 @@
  *   rule ip6tables -p tcp --dport 443 ... -j REDIRECT --to-ports 21443
  *   hold acme-alpn-proxy hold 812-1f2e3d4c
  *   filters 0x0a1c53c3
+ *   filters in 4:4026532233
  *   end 3b0e7a21
  *
  * The rules and the hold stand in the PREROUTING chain of the nat table;
- * filters of that handle at TC ingress. Of these lines there are those that
- * apply. The last one has a sum of all before it. \xNN is a byte that would
- * break a line.
+ * filters of that handle at TC ingress, in other network namespaces too. Of
+ * these lines there are those that apply. The last one has a sum of all before
+ * it. \xNN is a byte that would break a line.
  *
  * Pure: no I/O.
  */

@@ -21,6 +21,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/netns.h"
 #include "listen/listener.h"
 
 struct domain_list;
@@ -62,6 +63,12 @@ struct redirect_config {
 	 */
 	int (*prove)(void *prove_context);
 	void *prove_context;
+	/*
+	 * Filled in as well: write down what leftovers() tells, before more of
+	 * it is made than at attach(). 0 or negative errno (logged).
+	 */
+	int (*record)(void *record_context);
+	void *record_context;
 };
 
 /*
@@ -93,6 +100,8 @@ struct redirect_config {
 
 /* iptables and ip6tables. */
 #define REDIRECT_FAMILIES 2
+/* Network namespaces in which one can be at a time. */
+#define REDIRECT_PLACES 64
 
 /* What attach() makes that stays if all processes are killed. */
 struct redirect_leftovers {
@@ -102,8 +111,11 @@ struct redirect_leftovers {
 	/* The comment of the rule beside them that does nothing
 	 * (conntrack_hold.h), or NULL. */
 	const char *hold;
-	/* The handle of filters at TC ingress (tc_handle()), or 0. */
+	/* The handle of filters at TC ingress (tc_handle()), or 0; and the
+	 * other network namespaces that have such filters too. */
 	uint32_t filters;
+	struct netns_id places[REDIRECT_PLACES];
+	size_t place_count;
 };
 
 /* Where a redirect is attached, and what it counted there. */
@@ -170,8 +182,8 @@ struct redirect_ops {
 		    const struct listeners *listeners,
 		    struct redirect **redirect);
 	/*
-	 * NULL where there are none, or fill in what attach() will make; valid
-	 * from open() to close().
+	 * NULL where there are none, or fill in what attach() will make, and
+	 * what it has made since; valid from open() to close().
 	 */
 	void (*leftovers)(const struct redirect *redirect,
 			  struct redirect_leftovers *leftovers);

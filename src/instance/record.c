@@ -41,6 +41,13 @@ static void put_text(FILE *stream, const char *key, const char *text)
 	putc('\n', stream);
 }
 
+static void put_namespace(FILE *stream, const char *key,
+			  const struct netns_id *id)
+{
+	fprintf(stream, "%s %ju:%ju\n", key, (uintmax_t)id->device,
+		(uintmax_t)id->inode);
+}
+
 static void put_leftovers(FILE *stream,
 			  const struct redirect_leftovers *leftovers)
 {
@@ -56,6 +63,8 @@ static void put_leftovers(FILE *stream,
 	if (leftovers->filters)
 		fprintf(stream, "filters 0x%08" PRIx32 "\n",
 			leftovers->filters);
+	for (size_t i = 0; i < leftovers->place_count; i++)
+		put_namespace(stream, "filters in", &leftovers->places[i]);
 }
 
 int record_format(const struct record *record, char **text)
@@ -69,8 +78,7 @@ int record_format(const struct record *record, char **text)
 		return -ENOMEM;
 	fprintf(stream, TITLE "%d\n", VERSION_NUMBER);
 	put_text(stream, "boot ", record->boot);
-	fprintf(stream, "network %ju:%ju\n", (uintmax_t)record->network.device,
-		(uintmax_t)record->network.inode);
+	put_namespace(stream, "network", &record->network);
 	put_text(stream, "redirect ", record->redirect);
 	fprintf(stream, "port %u\nlisten %u\n", record->service_port,
 		record->listen_port);
@@ -125,14 +133,23 @@ static void parse_rule(struct record *record, char *value)
 	}
 }
 
-static void parse_network(struct record *record, const char *value)
+static struct netns_id parse_namespace(const char *value)
 {
-	uintmax_t device;
-	uintmax_t inode;
+	uintmax_t device = 0;
+	uintmax_t inode = 0;
 
-	if (sscanf(value, "%ju:%ju", &device, &inode) == 2)
-		record->network =
-			(struct netns_id){ .device = device, .inode = inode };
+	sscanf(value, "%ju:%ju", &device, &inode);
+	return (struct netns_id){ .device = device, .inode = inode };
+}
+
+static void parse_filters(struct redirect_leftovers *leftovers,
+			  const char *value)
+{
+	if (strncmp(value, "in ", 3) != 0)
+		sscanf(value, "0x%" SCNx32, &leftovers->filters);
+	else if (leftovers->place_count < REDIRECT_PLACES)
+		leftovers->places[leftovers->place_count++] =
+			parse_namespace(value + 3);
 }
 
 /* Leniently: what is not as we write it is found by writing it again. */
@@ -146,7 +163,7 @@ static void parse_line(struct record *record, char *line)
 	if (strcmp(line, "boot") == 0)
 		copy_text(record->boot, sizeof(record->boot), value);
 	else if (strcmp(line, "network") == 0)
-		parse_network(record, value);
+		record->network = parse_namespace(value);
 	else if (strcmp(line, "redirect") == 0)
 		copy_text(record->redirect, sizeof(record->redirect), value);
 	else if (strcmp(line, "port") == 0)
@@ -158,7 +175,7 @@ static void parse_line(struct record *record, char *line)
 	else if (strcmp(line, "hold") == 0)
 		record->leftovers.hold = unescape(value);
 	else if (strcmp(line, "filters") == 0)
-		sscanf(value, "0x%" SCNx32, &record->leftovers.filters);
+		parse_filters(&record->leftovers, value);
 }
 
 static int check_version(const char *text)

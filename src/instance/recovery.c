@@ -67,73 +67,92 @@ static int recover_by_options(const struct recovery *recovery)
 	return err;
 }
 
-static int remove_recorded(const struct record *record)
+/* Call @function in that network namespace. -ENOENT: it is not to be found. */
+static int call_in(const struct netns_id *id, int (*function)(void *context),
+		   void *context)
 {
-	const struct redirect_leftovers *made = &record->leftovers;
-	const struct redirect_config config = {
-		.service_port = record->service_port,
-		.listen_port = record->listen_port,
-		.rulespec = made->rules[0] ? made->rules[0] : made->rules[1],
-	};
+	struct netns_id own;
+	cleanup_fd int there = -1;
+	int err = netns_own(&own);
+
+	if (err)
+		return err;
+	if (netns_is(&own, id))
+		return function(context);
+	there = netns_find(id);
+	return there < 0 ? there : netns_call(there, function, context);
+}
+
+struct undoing {
+	const struct record *record;
+	/* NULL: what is undone is our own. */
+	const struct recovery *recovery;
+	struct redirect_config config;
+	/* We were where it was made. */
+	bool entered;
+};
+
+static int remove_filters(void *context)
+{
+	const struct undoing *undoing = context;
+
+	return remove_by(&redirect_steer, &undoing->config);
+}
+
+static int undo_here(void *context)
+{
+	struct undoing *undoing = context;
 	int err = 0;
 
-	if (config.rulespec)
-		err = remove_by(&redirect_iptables, &config);
-	if (!err && made->filters)
-		err = remove_by(&redirect_steer, &config);
+	undoing->entered = true;
+	if (undoing->config.rulespec)
+		err = remove_by(&redirect_iptables, &undoing->config);
+	if (!err && undoing->record->leftovers.filters)
+		err = remove_filters(undoing);
+	if (!err && undoing->recovery)
+		end_workers(undoing->recovery, undoing->record->listen_port);
 	return err;
+}
+
+static int undo(struct undoing *undoing)
+{
+	const struct redirect_leftovers *made = &undoing->record->leftovers;
+
+	undoing->config = (struct redirect_config){
+		.service_port = undoing->record->service_port,
+		.listen_port = undoing->record->listen_port,
+		.rulespec = made->rules[0] ? made->rules[0] : made->rules[1],
+	};
+	/* Filters there let all pass without us, and go with a namespace that
+	 * is gone. */
+	for (size_t i = 0; i < made->place_count; i++)
+		call_in(&made->places[i], remove_filters, undoing);
+	return call_in(&undoing->record->network, undo_here, undoing);
 }
 
 int recovery_undo(const struct record_file *file)
 {
 	struct record record;
+	struct undoing undoing = { .record = &record };
 	int err = record_file_read(file, &record);
 
 	if (!err)
-		err = remove_recorded(&record);
+		err = undo(&undoing);
 	record_free(&record);
 	if (!err)
 		record_file_remove(file);
 	return err;
 }
 
-/*
- * Where the record was made: 0, with a descriptor of that network namespace in
- * *@there, or -1 if it is ours. -ESTALE: another boot or host; -ENOENT: the
- * namespace is not to be found; or other negative errno.
- */
-static int find_place(const struct record *record, int *there)
+/* 0; -ESTALE: it tells of another boot or host; or other negative errno. */
+static int check_boot(const struct record *record)
 {
 	struct record here = { 0 };
 	int err = record_locate(&here);
 
-	*there = -1;
 	if (err)
 		return err;
-	if (strcmp(here.boot, record->boot) != 0)
-		return -ESTALE;
-	if (netns_is(&here.network, &record->network))
-		return 0;
-	*there = netns_find(&record->network);
-	return *there < 0 ? *there : 0;
-}
-
-struct undoing {
-	const struct recovery *recovery;
-	const struct record *record;
-	/* We were there. */
-	bool entered;
-};
-
-static int undo(void *context)
-{
-	struct undoing *undoing = context;
-	int err = remove_recorded(undoing->record);
-
-	undoing->entered = true;
-	if (!err)
-		end_workers(undoing->recovery, undoing->record->listen_port);
-	return err;
+	return strcmp(here.boot, record->boot) == 0 ? 0 : -ESTALE;
 }
 
 static const char *why_not(int err)
@@ -190,20 +209,21 @@ int recover(const struct recovery *recovery)
 {
 	struct record_file file;
 	struct record record;
-	struct undoing undoing = { .recovery = recovery, .record = &record };
-	cleanup_fd int there = -1;
+	struct undoing undoing = { .record = &record, .recovery = recovery };
 	int err;
 
 	err = record_file_name(&file, recovery->pidfile->path);
-	if (!err)
-		err = record_file_read(&file, &record);
+	if (err) {
+		log_error("%s: %s", recovery->pidfile->path, error_text(err));
+		return err;
+	}
+	err = record_file_read(&file, &record);
 	if (err == -ENOENT)
 		return recover_by_options(recovery);
 	if (!err)
-		err = find_place(&record, &there);
+		err = check_boot(&record);
 	if (!err)
-		err = there < 0 ? undo(&undoing)
-				: netns_call(there, undo, &undoing);
+		err = undo(&undoing);
 	record_free(&record);
 	if (err)
 		return undoing.entered ? err

@@ -165,6 +165,34 @@ static int prove_before(struct supervisor *supervisor)
 	return err;
 }
 
+/* What attach() will make, so that it can be undone if we are killed. */
+static int record(void *context)
+{
+	struct supervisor *supervisor = context;
+	const struct supervisor_settings *settings = supervisor->settings;
+	struct record_file *file = &supervisor->record_file;
+	struct record made = {
+		.service_port = settings->redirect.service_port,
+		.listen_port = settings->redirect.listen_port,
+	};
+	int err;
+
+	strcpy(made.redirect, settings->ops->name);
+	if (settings->ops->leftovers)
+		settings->ops->leftovers(supervisor->redirect, &made.leftovers);
+	err = record_file_name(file, settings->pidfile->path);
+	if (!err)
+		err = record_locate(&made);
+	if (!err)
+		err = record_file_write(file, &made);
+	supervisor->recorded |= !err;
+	if (err)
+		log_error("cannot write %s, which is to tell what is made on "
+			  "this host: %s",
+			  file->path, error_text(err));
+	return err;
+}
+
 /*
  * Open everything that touches no packet, in the order of dependence: the
  * redirect assigns packets to the listeners, and the workers inherit both.
@@ -183,6 +211,8 @@ static int prepare(struct supervisor *supervisor)
 	settings->redirect.hand_over_context = &supervisor->pool;
 	settings->redirect.prove = prove;
 	settings->redirect.prove_context = supervisor;
+	settings->redirect.record = record;
+	settings->redirect.record_context = supervisor;
 	err = ops->open(&settings->redirect, &worker->proxy.listeners,
 			&supervisor->redirect);
 	if (err)
@@ -192,33 +222,6 @@ static int prepare(struct supervisor *supervisor)
 	if (ops->worker_fd)
 		worker->redirect_fd = ops->worker_fd(supervisor->redirect);
 	return worker_pool_start(&supervisor->pool);
-}
-
-/* What attach() will make, so that it can be undone if we are killed. */
-static int record(struct supervisor *supervisor)
-{
-	const struct supervisor_settings *settings = supervisor->settings;
-	struct record_file *file = &supervisor->record_file;
-	struct record made = {
-		.service_port = settings->redirect.service_port,
-		.listen_port = settings->redirect.listen_port,
-	};
-	int err;
-
-	strcpy(made.redirect, settings->ops->name);
-	if (settings->ops->leftovers)
-		settings->ops->leftovers(supervisor->redirect, &made.leftovers);
-	err = record_file_name(file, settings->pidfile->path);
-	if (!err)
-		err = record_locate(&made);
-	if (!err)
-		err = record_file_write(file, &made);
-	supervisor->recorded = !err;
-	if (err)
-		log_error("cannot write %s, which is to tell what is made on "
-			  "this host: %s",
-			  file->path, error_text(err));
-	return err;
 }
 
 /* Once; the pidfile is still held: the next holder's has the same name. */

@@ -98,11 +98,11 @@ static const struct {
 	{ "proxy_preamble/v2",
 	  TEXT("\r\n\r\n\0\r\nQUIT\n\x21\x11\0\14\xc0\0\2\7"
 	       "\xc6\x33\x64\1\xc3\x50\1\xbb\x16\x03\x01") },
-	{ "record/bpf",
-	  TEXT("acme-alpn-proxy state 1\n"
-	       "boot 7e1f5cb2-0e46-4c1f-9a57-0d9e5f4e2b11\n"
-	       "network 4:4026531840\nredirect bpf\nport 443\n"
-	       "listen 21443\nfilters 0x0a1c53c3\n") },
+	{ "record/bpf", TEXT("acme-alpn-proxy state 1\n"
+			     "boot 7e1f5cb2-0e46-4c1f-9a57-0d9e5f4e2b11\n"
+			     "network 4:4026531840\nredirect bpf\nport 443\n"
+			     "listen 21443\nfilters 0x0a1c53c3\n"
+			     "filters in 4:4026532233\n") },
 	{ "record/iptables",
 	  TEXT("acme-alpn-proxy state 1\nboot 7e1f5cb2\n"
 	       "network 4:1\nredirect iptables\nport 443\nlisten 21443\n"

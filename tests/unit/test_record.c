@@ -28,6 +28,8 @@ static const struct record sample = {
 			   "-p tcp --dport 443 -j REDIRECT --to-ports 21443" },
 		.hold = "acme-alpn-proxy hold 812-1f2e3d4c",
 		.filters = 0x0a1c53c3,
+		.places = { { .device = 4, .inode = 4026532233 } },
+		.place_count = 1,
 	},
 };
 
@@ -53,12 +55,25 @@ static void is_what_the_header_shows(void **state)
 		"21443\n"
 		"hold acme-alpn-proxy hold 812-1f2e3d4c\n"
 		"filters 0x0a1c53c3\n"
+		"filters in 4:4026532233\n"
 		"end ";
 	cleanup_free char *text = format(&sample);
 
 	(void)state;
 	assert_int_equal(strlen(text), sizeof(expected) - 1 + 9);
 	assert_memory_equal(text, expected, sizeof(expected) - 1);
+}
+
+static int parse(const char *text, size_t length)
+{
+	struct record record;
+	int err = record_parse(text, length, &record);
+
+	if (!err)
+		record_free(&record);
+	else
+		assert_null(record.text);
+	return err;
 }
 
 static void assert_same_text(const char *one, const char *other)
@@ -86,6 +101,11 @@ static void assert_comes_back(const struct record *record)
 				 record->leftovers.rules[i]);
 	assert_same_text(read.leftovers.hold, record->leftovers.hold);
 	assert_int_equal(read.leftovers.filters, record->leftovers.filters);
+	assert_int_equal(read.leftovers.place_count,
+			 record->leftovers.place_count);
+	for (size_t i = 0; i < record->leftovers.place_count; i++)
+		assert_true(netns_is(&read.leftovers.places[i],
+				     &record->leftovers.places[i]));
 	record_free(&read);
 	record_free(&read);
 }
@@ -100,8 +120,34 @@ static void comes_back(void **state)
 	record.service_port = UINT16_MAX;
 	record.leftovers.rules[0] = NULL;
 	assert_comes_back(&record);
+	for (size_t i = 0; i < REDIRECT_PLACES; i++)
+		record.leftovers.places[i].inode = i;
+	record.leftovers.place_count = REDIRECT_PLACES;
+	assert_comes_back(&record);
 	record.leftovers = (struct redirect_leftovers){ 0 };
 	assert_comes_back(&record);
+}
+
+/* Written by hand, with the right sum, but for more than there is room for. */
+static void too_many_places_are_damage(void **state)
+{
+	struct record record = sample;
+	cleanup_free char *text = NULL;
+	cleanup_free char *longer = NULL;
+	uint32_t sum = 0x811c9dc5;
+	int length;
+
+	(void)state;
+	record.leftovers.place_count = REDIRECT_PLACES;
+	assert_int_equal(record_format(&record, &text), 0);
+	length = (int)(strstr(text, "end ") - text);
+	assert_true(asprintf(&longer, "%.*sfilters in 0:0\nend 00000000\n",
+			     length, text) > 0);
+	length = (int)(strstr(longer, "end ") - longer);
+	for (int i = 0; i < length; i++)
+		sum = (sum ^ (unsigned char)longer[i]) * 0x01000193;
+	snprintf(longer + length, 14, "end %08x\n", sum);
+	assert_int_equal(parse(longer, strlen(longer)), -EINVAL);
 }
 
 /* Whatever a rule has in it, it is one line. */
@@ -124,19 +170,7 @@ static void odd_bytes_come_back(void **state)
 	text = format(&record);
 	for (const char *at = text; (at = strchr(at, '\n')); at++)
 		lines++;
-	assert_int_equal(lines, 11);
-}
-
-static int parse(const char *text, size_t length)
-{
-	struct record record;
-	int err = record_parse(text, length, &record);
-
-	if (!err)
-		record_free(&record);
-	else
-		assert_null(record.text);
-	return err;
+	assert_int_equal(lines, 12);
 }
 
 static void any_damage_is_found(void **state)
@@ -281,6 +315,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(is_what_the_header_shows),
 		cmocka_unit_test(comes_back),
+		cmocka_unit_test(too_many_places_are_damage),
 		cmocka_unit_test(odd_bytes_come_back),
 		cmocka_unit_test(any_damage_is_found),
 		cmocka_unit_test(another_version_is_told_apart),

@@ -203,6 +203,8 @@ static int open_redirect(const struct redirect_config *config,
 		config->hand_over_context;
 	self->config.prove = config->prove;
 	self->config.prove_context = config->prove_context;
+	self->config.record = config->record;
+	self->config.record_context = config->record_context;
 	self->config.lease_fd = self->handoff.program.lease_fd;
 	err = attachments_open(&self->attachments);
 	if (err)
@@ -227,8 +229,11 @@ static int open_redirect(const struct redirect_config *config,
 static void leftovers(const struct redirect *redirect,
 		      struct redirect_leftovers *made)
 {
-	made->filters =
-		attachments_filters(&from_redirect(redirect)->attachments);
+	const struct handoff_redirect *self = from_redirect(redirect);
+
+	made->filters = attachments_filters(&self->attachments);
+	if (made->filters)
+		places_leave(&self->places, made);
 }
 
 static int apply_switch(struct handoff_redirect *self)

@@ -120,7 +120,7 @@ $(BUILD)/%.o: %.c
 
 ## Installing
 
-hooks	 := hooks/dehydrated hooks/due hooks/uacme
+hooks	 := hooks/dehydrated hooks/due hooks/runs.sh hooks/uacme
 examples := dist/systemd/acme-renew.service dist/systemd/acme-renew.timer \
 	    dist/kubernetes/daemonset.yaml dist/logrotate
 

@@ -24,9 +24,16 @@ struct netns_id {
 int netns_identify(const char *path, struct netns_id *id);
 bool netns_is(const struct netns_id *one, const struct netns_id *other);
 
+/* The one that this process is in. 0 or negative errno. */
+int netns_own(struct netns_id *id);
+
 /* A descriptor for netns_call(), which keeps the namespace alive, or negative
  * errno. */
 int netns_open(const char *path);
+
+/* The same of the namespace that is @wanted, found by any of its names
+ * (netns_each()); -ENOENT: it has none that we can see. */
+int netns_find(const struct netns_id *wanted);
 
 /*
  * Call @function in the namespace @fd: sockets that it makes are that one's,

@@ -77,6 +77,8 @@ struct options {
 	struct domain_list domains;
 	unsigned int service_port;
 	unsigned int listen_port;
+	/* --listen was not said: another will do. */
+	bool any_listen_port;
 	unsigned int drain_timeout_ms;
 	unsigned int hello_timeout_ms;
 	/* Of all workers together; UINT_MAX: as many as descriptors allow. */

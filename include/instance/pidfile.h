@@ -78,6 +78,17 @@ int pidfile_lock_worker(const struct pidfile *pidfile);
 int pidfile_signal_holder(const char *path, const struct pidfile_holder *holder,
 			  int signal_number, int *process);
 
+/* Did a killed supervisor leave workers? */
+bool pidfile_has_workers(const struct pidfile *pidfile);
+
+/*
+ * As pidfile_release(), but returns a descriptor by which the workers that a
+ * killed supervisor left can still be waited for, or negative errno.
+ */
+int pidfile_leave(struct pidfile *pidfile);
+/* Until the last of them has ended: 0, or -ETIMEDOUT after @timeout_ms. */
+int pidfile_wait_for_workers(int left, unsigned int timeout_ms);
+
 /*
  * Send @signal_number to the workers that a killed supervisor left, found by
  * their locks on @pidfile. Returns how many there are.

@@ -3,18 +3,40 @@
 #ifndef INSTANCE_RECOVERY_H
 #define INSTANCE_RECOVERY_H
 
+#include <stdbool.h>
+
 #include "instance/pidfile.h"
+#include "instance/record_file.h"
 #include "redirect/redirect.h"
 
+struct recovery {
+	/* Acquired, so that nobody lives whom this could hurt. */
+	const struct pidfile *pidfile;
+	/* What to look for where no state file tells (an earlier release, or
+	 * nothing had been made); no rules unless @with_rules: then they are
+	 * the user's own. */
+	const struct redirect_config *config;
+	bool with_rules;
+	/* A state file that cannot be followed is set aside, not left. */
+	bool set_aside;
+	/* For the workers to leave the listen port. */
+	unsigned int timeout_ms;
+};
+
 /*
- * Remove rules and filters that a killed instance with the same ports left
- * (unless !@with_rules: then they are the user's own), and tell its workers
- * to drain; returns when they have left the listen port, at the latest after
- * @timeout_ms. Needs the pidfile acquired, so that nobody lives
- * whom this could hurt. Returns 0, or negative errno if something could not be
- * removed (logged).
+ * Remove rules and filters that a killed instance left, as its state file says
+ * (record_file.h), in the network namespace where it made them; then tell its
+ * workers to drain. Returns when they have left the listen port. If its state
+ * file cannot be followed and workers of it live, nothing is touched. Returns
+ * 0, or negative errno if something was not, or may not have been, removed
+ * (logged).
  */
-int recover(const struct redirect_config *config, const struct pidfile *pidfile,
-	    bool with_rules, unsigned int timeout_ms);
+int recover(const struct recovery *recovery);
+
+/*
+ * Undo what the state file tells of this process's own making, and remove it.
+ * 0 or negative errno (logged); then the file stays.
+ */
+int recovery_undo(const struct record_file *file);
 
 #endif

@@ -44,8 +44,9 @@ int listeners_open(struct listeners *listeners, enum listener_scope scope,
  * negative errno. */
 int listeners_set_inherited(int fd);
 
-/* Does anybody listen on @port, at whatever address? Opens nothing. */
-bool listeners_port_is_taken(uint16_t port);
+/* Is there anybody, a connection from this host perhaps, who keeps listeners of
+ * @scope from @port? Opens nothing. */
+bool listeners_port_is_taken(enum listener_scope scope, uint16_t port);
 
 /*
  * Is @address, of this host, one at which somebody is seen to listen? Never for
@@ -54,6 +55,11 @@ bool listeners_port_is_taken(uint16_t port);
  */
 bool listeners_address_is_taken(const struct sockaddr *address,
 				socklen_t length);
+
+/* Does a connection of this host to @address come to listeners of @scope on
+ * @port? Opens nothing. */
+bool listeners_are_at(enum listener_scope scope, uint16_t port,
+		      const struct sockaddr *address, socklen_t length);
 
 /* Close both; safe on LISTENERS_NONE and twice. */
 void listeners_close(struct listeners *listeners);

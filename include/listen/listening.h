@@ -25,6 +25,12 @@ struct listening {
  */
 size_t listening_find(uint16_t port, struct listening *found, size_t most);
 
+/*
+ * A socket that has TCP @port, whatever it does, but one that listens if there
+ * is one. Returns its state (TCP_LISTEN, ...), or 0 if there is none.
+ */
+unsigned int listening_find_holder(uint16_t port, struct listening *holder);
+
 /* Does anybody, at whatever address? False if /proc does not tell. */
 bool listeners_serve(uint16_t port);
 

@@ -21,6 +21,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/netns.h"
 #include "listen/listener.h"
 
 struct domain_list;
@@ -62,6 +63,12 @@ struct redirect_config {
 	 */
 	int (*prove)(void *prove_context);
 	void *prove_context;
+	/*
+	 * Filled in as well: write down what leftovers() tells, before more of
+	 * it is made than at attach(). 0 or negative errno (logged).
+	 */
+	int (*record)(void *record_context);
+	void *record_context;
 };
 
 /*
@@ -90,6 +97,26 @@ struct redirect_config {
 	X(container_flow, "container's own flow")   \
 	X(unanswered, "unanswered")                 \
 	X(refused, "refused")
+
+/* iptables and ip6tables. */
+#define REDIRECT_FAMILIES 2
+/* Network namespaces in which one can be at a time. */
+#define REDIRECT_PLACES 64
+
+/* What attach() makes that stays if all processes are killed. */
+struct redirect_leftovers {
+	/* In PREROUTING of each family's nat table, as rulespec_split() takes
+	 * them; NULL for none. */
+	const char *rules[REDIRECT_FAMILIES];
+	/* The comment of the rule beside them that does nothing
+	 * (conntrack_hold.h), or NULL. */
+	const char *hold;
+	/* The handle of filters at TC ingress (tc_handle()), or 0; and the
+	 * other network namespaces that have such filters too. */
+	uint32_t filters;
+	struct netns_id places[REDIRECT_PLACES];
+	size_t place_count;
+};
 
 /* Where a redirect is attached, and what it counted there. */
 struct redirect_interface {
@@ -154,6 +181,12 @@ struct redirect_ops {
 	int (*open)(const struct redirect_config *config,
 		    const struct listeners *listeners,
 		    struct redirect **redirect);
+	/*
+	 * NULL where there are none, or fill in what attach() will make, and
+	 * what it has made since; valid from open() to close().
+	 */
+	void (*leftovers)(const struct redirect *redirect,
+			  struct redirect_leftovers *leftovers);
 	int (*attach)(struct redirect *redirect);
 	int (*pause)(struct redirect *redirect);
 	void (*detach)(struct redirect *redirect);
@@ -219,9 +252,11 @@ struct redirect_ops {
 			     size_t most);
 
 	/*
-	 * Remove what an instance with the same ports left when it was killed.
-	 * 0 if nothing is left now that a new flow could meet, negative errno
-	 * if something is. Silent where the mechanism is not there at all.
+	 * NULL where nothing is left, or another redirect removes it as well.
+	 * Remove what an instance with the same ports and rule left when it was
+	 * killed, in the network namespace that we are in. 0 if nothing is left
+	 * now that a new flow could meet, negative errno if something is.
+	 * Silent where the mechanism is not there at all.
 	 */
 	int (*remove_leftovers)(const struct redirect_config *config);
 };

@@ -33,6 +33,11 @@ int netns_identify(const char *path, struct netns_id *id)
 	return 0;
 }
 
+int netns_own(struct netns_id *id)
+{
+	return netns_identify(OWN, id);
+}
+
 bool netns_is(const struct netns_id *one, const struct netns_id *other)
 {
 	return one->device == other->device && one->inode == other->inode;
@@ -182,7 +187,7 @@ static int look_below(struct listing *listing, const char *folder,
 int netns_each(netns_handler handler, void *context)
 {
 	struct listing listing = { .handler = handler, .context = context };
-	int err = netns_identify(OWN, &listing.own);
+	int err = netns_own(&listing.own);
 
 	/* Those with a name first: it stays the same for as long. */
 	if (!err)
@@ -193,4 +198,29 @@ int netns_each(netns_handler handler, void *context)
 		err = look_below(&listing, "/proc", "/ns/net", true);
 	free(listing.known);
 	return err;
+}
+
+struct finding {
+	const struct netns_id *wanted;
+	/* A descriptor, or why there is none. */
+	int found;
+};
+
+static int find(const char *path, const struct netns_id *id, void *context)
+{
+	struct finding *finding = context;
+
+	if (!netns_is(id, finding->wanted))
+		return 0;
+	finding->found = netns_open(path);
+	/* What has just lost this name may have another. */
+	return finding->found < 0 ? 0 : -EEXIST;
+}
+
+int netns_find(const struct netns_id *wanted)
+{
+	struct finding finding = { .wanted = wanted, .found = -ENOENT };
+
+	netns_each(find, &finding);
+	return finding.found;
 }

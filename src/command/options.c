@@ -90,7 +90,7 @@ const struct option_description option_table[] = {
 	  .name = "wait", .argument = "SEC",
 	  SETS(wait_ms, OPTIONAL_SECONDS, FOR(STOP) | FOR(RUN) | FOR(CHECK)),
 	  .value = 604800,
-	  .help = "stop returns when the last connection has ended" },
+	  .help = "stop waits for the last connection; run always does" },
 	{ .name = "json", SETS(json, FLAG, FOR(STATUS) | FOR(CHECK)),
 	  .help = "status and check as JSON" },
 	{ .name = "prometheus", SETS(prometheus, FLAG, FOR(STATUS)),
@@ -539,7 +539,6 @@ static void set_defaults(struct options *options,
 		.pidfile = "/var/run/acme-alpn-proxy.pid",
 		.user = "nobody",
 		.service_port = 443,
-		.listen_port = 21443,
 		.drain_timeout_ms = 180000,
 		.hello_timeout_ms = 3000,
 		.max_connections = UINT_MAX,
@@ -577,6 +576,9 @@ int options_parse(struct options *options, int argc, char *const argv[],
 		else
 			err = parse_operation(&parser);
 	}
+	options->any_listen_port = options->listen_port == 0;
+	if (options->any_listen_port)
+		options->listen_port = 21443;
 	return err ? err : check(&parser);
 }
 

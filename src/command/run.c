@@ -14,6 +14,9 @@
 #include "base/signals.h"
 #include "base/spawn.h"
 
+/* Longer than the drain may take to end after its timeout. */
+#define DRAIN_MARGIN_MS 10000
+
 static int exit_code_of(pid_t child)
 {
 	int status = spawn_reap(child);
@@ -94,6 +97,19 @@ static int run_command(void *context, const sigset_t *stop_signals,
 	return exit_code_of(child);
 }
 
+/*
+ * What still drains must not outlive us: a systemd unit, a container or a login
+ * session that ends with us would end it at once.
+ */
+static int stop_and_wait(const struct options *options)
+{
+	struct options stop = *options;
+
+	if (!stop.wait_ms)
+		stop.wait_ms = stop.drain_timeout_ms + DRAIN_MARGIN_MS;
+	return command_stop(&stop);
+}
+
 int while_serving(const struct options *options,
 		  int (*work)(void *context, const sigset_t *stop_signals,
 			      int signal_fd),
@@ -118,7 +134,7 @@ int while_serving(const struct options *options,
 	/* Whoever started it before us will stop it. */
 	if (start_code == EXIT_CODE_ALREADY_RUNNING)
 		return code;
-	stop_code = command_stop(options);
+	stop_code = stop_and_wait(options);
 	return code ? code : stop_code;
 }
 

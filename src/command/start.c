@@ -18,6 +18,7 @@
 #include "base/log_file.h"
 #include "base/signals.h"
 #include "base/spawn.h"
+#include "command/own_port.h"
 #include "instance/recovery.h"
 #include "supervisor/pool.h"
 #include "supervisor/supervisor.h"
@@ -317,17 +318,33 @@ static int examine(const struct options *options,
 	return 0;
 }
 
-/* Be the one instance, on a host that holds nothing of another. */
+/*
+ * Be the one instance, on a host that holds nothing of another. The backends
+ * come last: to one that runs already they make no difference.
+ */
 static int prepare(const struct options *options,
 		   struct supervisor_settings *settings)
 {
+	const struct recovery recovery = {
+		.pidfile = settings->pidfile,
+		.config = &settings->redirect,
+		.with_rules = settings->ops != &redirect_none,
+		.set_aside = true,
+		.timeout_ms = SUPERVISOR_GRACE_MS + SUPERVISOR_CLOSE_MS,
+	};
 	int err = become_instance(options, settings->pidfile);
 
 	if (err)
 		return err;
-	err = recover(&settings->redirect, settings->pidfile,
-		      settings->ops != &redirect_none,
-		      SUPERVISOR_GRACE_MS + SUPERVISOR_CLOSE_MS);
+	err = recover(&recovery);
+	if (err) {
+		/* The file stays: by it the next attempt finds the workers. */
+		close_fd_at(&settings->pidfile->fd);
+		return err;
+	}
+	err = own_port_choose(options, settings);
+	if (!err)
+		err = own_port_check_backends(settings);
 	if (err)
 		pidfile_release(settings->pidfile);
 	return err;

@@ -25,21 +25,38 @@
 #define TURN_MS	     20
 #define TURNS_A_LINE 25
 
+static int report_still_open(const struct options *options)
+{
+	log_error("connections are still open after %u s; they go on, and end "
+		  "with the drain timeout at the latest",
+		  options->wait_ms / 1000);
+	return EXIT_CODE_FAILED;
+}
+
 /* Nobody runs and we hold the pidfile: leave nothing behind. */
 static int clean_up(const struct options *options, struct pidfile *pidfile)
 {
 	const struct redirect_config config = redirect_config_of(options);
-	int err;
+	const struct recovery recovery = {
+		.pidfile = pidfile,
+		.config = &config,
+		.with_rules = options->redirect != REDIRECT_NONE,
+		.timeout_ms = SUPERVISOR_GRACE_MS + SUPERVISOR_CLOSE_MS,
+	};
 
-	err = recover(&config, pidfile, options->redirect != REDIRECT_NONE,
-		      SUPERVISOR_GRACE_MS + SUPERVISOR_CLOSE_MS);
+	cleanup_fd int left = -1;
+
 	/* A pidfile that stays tells the next attempt that work is left. */
-	if (err) {
+	if (recover(&recovery)) {
 		close_fd_at(&pidfile->fd);
-		return err;
+		return EXIT_CODE_FAILED;
 	}
-	pidfile_release(pidfile);
-	return 0;
+	left = pidfile_leave(pidfile);
+	signals_release();
+	return options->wait_ms &&
+			       pidfile_wait_for_workers(left, options->wait_ms)
+		       ? report_still_open(options)
+		       : EXIT_CODE_DONE;
 }
 
 /*
@@ -92,39 +109,70 @@ static int wait_for_release(const char *path,
 	return err;
 }
 
-/* Whom to ask for progress: a connection to the instance's status, or -1. */
-static int open_progress(const struct options *options)
+/* What is told of the drain, and to whom. */
+struct progress {
+	/* A connection to the instance's status, or -1. */
+	int fd;
+	/* One line is written over and over, rather than one for all. */
+	bool terminal;
+	bool told;
+};
+
+static void open_progress(const struct options *options,
+			  struct progress *progress)
 {
 	struct status_report first;
 	char path[BACKEND_TEXT_SIZE];
 	cleanup_fd int fd = -1;
 
-	if (!options->wait_ms || !isatty(STDERR_FILENO) ||
+	*progress = (struct progress){ .fd = -1,
+				       .terminal = isatty(STDERR_FILENO) };
+	/* Who calls run does not expect that it waits. */
+	if (!options->wait_ms ||
+	    (!progress->terminal && options->operation != OPERATION_RUN) ||
 	    status_socket_path(options->pidfile, path, sizeof(path)) < 0)
-		return -1;
+		return;
 	fd = status_socket_connect(path);
 	/* An instance that has answered will tell more. */
-	if (fd < 0 || status_socket_read(fd, &first) < 0)
-		return -1;
-	return steal_fd(&fd);
+	if (fd >= 0 && status_socket_read(fd, &first) == 0)
+		progress->fd = steal_fd(&fd);
 }
 
-static void show_progress(const struct status_report *report, uint64_t left_ms)
+static void show_progress(struct progress *progress,
+			  const struct status_report *report, uint64_t left_ms)
 {
+	const unsigned long long open = report->totals.open_connections;
+	unsigned long long left_s;
+
 	if (report->drain_left_ms < left_ms)
 		left_ms = report->drain_left_ms;
-	fprintf(stderr, "\rconnections left: %llu, seconds left: %llu\x1b[K",
-		(unsigned long long)report->totals.open_connections,
-		(unsigned long long)(left_ms + 999) / 1000);
+	left_s = (left_ms + 999) / 1000;
+	if (progress->terminal)
+		fprintf(stderr,
+			"\rconnections left: %llu, seconds left: %llu\x1b[K",
+			open, left_s);
+	else if (open && !progress->told)
+		log_info("waiting for %llu connections to end, at most %llu s",
+			 open, left_s);
+	progress->told |= progress->terminal || open;
 }
 
-/* Show what comes from @progress, until the process ends or @deadline. Returns
- * whether it has ended. */
-static bool watch_drain(int process, int progress, uint64_t deadline)
+/* The line on a terminal is gone when there is nothing to tell. */
+static void end_progress(struct progress *progress)
+{
+	if (progress->terminal && progress->told)
+		clear_line();
+	close_fd_at(&progress->fd);
+}
+
+/* Show how it goes, until the process ends or @deadline. Returns whether it has
+ * ended. */
+static bool watch_drain(int process, struct progress *progress,
+			uint64_t deadline)
 {
 	struct pollfd fds[] = {
 		{ .fd = process, .events = POLLIN },
-		{ .fd = progress, .events = POLLIN },
+		{ .fd = progress->fd, .events = POLLIN },
 	};
 	struct status_report report;
 	uint64_t now;
@@ -138,16 +186,16 @@ static bool watch_drain(int process, int progress, uint64_t deadline)
 			return true;
 		if (!fds[1].revents)
 			continue;
-		if (status_socket_read(progress, &report) < 0)
+		if (status_socket_read(progress->fd, &report) < 0)
 			fds[1].fd = -1;
 		else
-			show_progress(&report, left_ms);
+			show_progress(progress, &report, left_ms);
 	}
 	return false;
 }
 
 static int wait_for_drain(const struct options *options, int process,
-			  int progress)
+			  struct progress *progress)
 {
 	uint64_t deadline = monotonic_ns() + options->wait_ms * NS_PER_MS;
 	bool ended;
@@ -155,14 +203,8 @@ static int wait_for_drain(const struct options *options, int process,
 	if (!options->wait_ms)
 		return EXIT_CODE_DONE;
 	ended = watch_drain(process, progress, deadline);
-	if (progress >= 0)
-		clear_line();
-	if (ended)
-		return EXIT_CODE_DONE;
-	log_error("connections are still open after %u s; they go on, and end "
-		  "with the drain timeout at the latest",
-		  options->wait_ms / 1000);
-	return EXIT_CODE_FAILED;
+	end_progress(progress);
+	return ended ? EXIT_CODE_DONE : report_still_open(options);
 }
 
 static int stop_running(const struct options *options,
@@ -170,7 +212,7 @@ static int stop_running(const struct options *options,
 {
 	uint64_t deadline = monotonic_ns() + STOP_TIMEOUT_MS * NS_PER_MS;
 	cleanup_fd int process = -1;
-	cleanup_fd int progress = -1;
+	struct progress progress;
 	int err;
 
 	if (!holder->pid) {
@@ -179,8 +221,9 @@ static int stop_running(const struct options *options,
 			  options->pidfile);
 		return EXIT_CODE_FAILED;
 	}
-	progress = open_progress(options);
+	open_progress(options, &progress);
 	err = pidfile_signal_holder(options->pidfile, holder, SIGINT, &process);
+	signals_release();
 	if (err && err != -ESRCH) {
 		log_error("cannot stop process %d: %s", holder->pid,
 			  error_text(err));
@@ -195,23 +238,19 @@ static int stop_running(const struct options *options,
 	if (process < 0)
 		return EXIT_CODE_DONE;
 	log_info("stopped: the redirect is gone");
-	return wait_for_drain(options, process, progress);
+	return wait_for_drain(options, process, &progress);
 }
 
 /*
  * While we hold the pidfile, another stop takes us for an instance and sends
- * us SIGINT, which must not end the cleaning half way.
+ * us SIGINT, which must not end the cleaning half way. Nor may any other signal
+ * come before the instance is told to stop.
  */
 static int acquire_undisturbed(struct pidfile *pidfile, const char *path,
 			       struct pidfile_holder *holder)
 {
-	int err;
-
 	signals_hold(NULL);
-	err = pidfile_acquire(pidfile, path, holder);
-	if (err)
-		signals_release();
-	return err;
+	return pidfile_acquire(pidfile, path, holder);
 }
 
 int command_stop(const struct options *options)
@@ -238,8 +277,7 @@ int command_stop(const struct options *options)
 		log_info("not running");
 	}
 	if (!err)
-		err = clean_up(options, &pidfile);
-	else
-		report_pidfile_error(options->pidfile, err);
-	return err ? EXIT_CODE_FAILED : EXIT_CODE_DONE;
+		return clean_up(options, &pidfile);
+	report_pidfile_error(options->pidfile, err);
+	return EXIT_CODE_FAILED;
 }

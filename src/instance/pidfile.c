@@ -3,12 +3,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 
 enum lock_byte {
@@ -268,6 +270,41 @@ int pidfile_signal_holder(const char *path, const struct pidfile_holder *holder,
 		return errno == ENOENT ? -ESRCH : -errno;
 	return signal_lock_holder(fd, BYTE_INSTANCE, holder->pid, signal_number,
 				  process);
+}
+
+static bool has_workers(int fd)
+{
+	struct flock lock;
+
+	return find_lock(fd, BYTE_WORKER, 0, &lock) > 0;
+}
+
+bool pidfile_has_workers(const struct pidfile *pidfile)
+{
+	return has_workers(pidfile->fd);
+}
+
+int pidfile_leave(struct pidfile *pidfile)
+{
+	/* The file that the workers' locks are on has no name then. */
+	int left = fcntl(pidfile->fd, F_DUPFD_CLOEXEC, 0);
+
+	if (left < 0)
+		left = -errno;
+	pidfile_release(pidfile);
+	return left;
+}
+
+int pidfile_wait_for_workers(int left, unsigned int timeout_ms)
+{
+	const uint64_t deadline = monotonic_ns() + timeout_ms * NS_PER_MS;
+
+	while (has_workers(left)) {
+		if (monotonic_ns() >= deadline)
+			return -ETIMEDOUT;
+		poll(NULL, 0, 20);
+	}
+	return 0;
 }
 
 unsigned int pidfile_signal_workers(const struct pidfile *pidfile,

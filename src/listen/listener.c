@@ -145,18 +145,59 @@ bool listeners_address_is_taken(const struct sockaddr *address,
 	       bind(fd, address, length) < 0 && errno == EADDRINUSE;
 }
 
-static bool is_taken(int family, uint16_t port)
+static bool is_taken(int family, enum listener_scope scope, uint16_t port)
 {
 	struct sockaddr_storage address;
-	socklen_t length = name_scope(family, LISTENER_ANY, port, &address);
+	socklen_t length = name_scope(family, scope, port, &address);
 
 	return listeners_address_is_taken((const struct sockaddr *)&address,
 					  length);
 }
 
-bool listeners_port_is_taken(uint16_t port)
+bool listeners_port_is_taken(enum listener_scope scope, uint16_t port)
 {
-	return is_taken(AF_INET, port) || is_taken(AF_INET6, port);
+	return is_taken(AF_INET, scope, port) ||
+	       is_taken(AF_INET6, scope, port);
+}
+
+/* The unspecified address leads to the loopback one. */
+static bool is_loopback(const struct sockaddr *address)
+{
+	const struct sockaddr_in *ipv4 = (const struct sockaddr_in *)address;
+	const struct in6_addr *ipv6 =
+		&((const struct sockaddr_in6 *)address)->sin6_addr;
+	in_addr_t number;
+
+	if (address->sa_family == AF_INET6 && !IN6_IS_ADDR_V4MAPPED(ipv6))
+		return IN6_IS_ADDR_LOOPBACK(ipv6) ||
+		       IN6_IS_ADDR_UNSPECIFIED(ipv6);
+	number = address->sa_family == AF_INET6 ? ipv6->s6_addr32[3]
+						: ipv4->sin_addr.s_addr;
+	return number == htonl(INADDR_LOOPBACK) || number == htonl(INADDR_ANY);
+}
+
+/* Only an address of this host can be bound to. */
+static bool is_local(const struct sockaddr *address, socklen_t length)
+{
+	cleanup_fd int fd =
+		socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_storage any_port;
+
+	memcpy(&any_port, address, length);
+	/* In the same place for both families. */
+	((struct sockaddr_in *)&any_port)->sin_port = 0;
+	return fd >= 0 &&
+	       bind(fd, (const struct sockaddr *)&any_port, length) == 0;
+}
+
+bool listeners_are_at(enum listener_scope scope, uint16_t port,
+		      const struct sockaddr *address, socklen_t length)
+{
+	if (address->sa_family == AF_UNIX ||
+	    ((const struct sockaddr_in *)address)->sin_port != htons(port))
+		return false;
+	return is_loopback(address) ||
+	       (scope == LISTENER_ANY && is_local(address, length));
 }
 
 void listeners_close(struct listeners *listeners)

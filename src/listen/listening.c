@@ -12,6 +12,10 @@
 
 #include "base/fd.h"
 
+/* Of the thread that asks: it may be in another network namespace. */
+#define TCP_LIST  "/proc/thread-self/net/tcp"
+#define TCP6_LIST "/proc/thread-self/net/tcp6"
+
 /* Each word of the address is printed as a number of this machine. */
 static bool parse_address(const char *text, struct listening *listening)
 {
@@ -75,11 +79,40 @@ size_t listening_find(uint16_t port, struct listening *found, size_t most)
 {
 	size_t count = 0;
 
-	find_in("/proc/thread-self/net/tcp", AF_INET, port, found, most,
-		&count);
-	find_in("/proc/thread-self/net/tcp6", AF_INET6, port, found, most,
-		&count);
+	find_in(TCP_LIST, AF_INET, port, found, most, &count);
+	find_in(TCP6_LIST, AF_INET6, port, found, most, &count);
 	return count;
+}
+
+static unsigned int find_first(const char *path, sa_family_t family,
+			       uint16_t port, struct listening *found)
+{
+	FILE *file = fopen(path, "re");
+	unsigned int first = 0;
+	unsigned int local_port;
+	unsigned int state;
+	char line[256];
+
+	if (!file)
+		return 0;
+	while (!first && fgets(line, sizeof(line), file)) {
+		*found = (struct listening){ .family = family };
+		if (parse_entry(line, found, &local_port, &state) &&
+		    local_port == port)
+			first = state;
+	}
+	fclose(file);
+	return first;
+}
+
+unsigned int listening_find_holder(uint16_t port, struct listening *holder)
+{
+	unsigned int state;
+
+	if (listening_find(port, holder, 1))
+		return TCP_LISTEN;
+	state = find_first(TCP_LIST, AF_INET, port, holder);
+	return state ? state : find_first(TCP6_LIST, AF_INET6, port, holder);
 }
 
 bool listeners_serve(uint16_t port)

@@ -42,12 +42,6 @@ static void none_close(struct redirect *redirect)
 	free(redirect);
 }
 
-static int none_remove_leftovers(const struct redirect_config *config)
-{
-	(void)config;
-	return 0;
-}
-
 const struct redirect_ops redirect_none = {
 	.name = "none",
 	.scope = LISTENER_LOOPBACK,
@@ -57,5 +51,4 @@ const struct redirect_ops redirect_none = {
 	.pause = none_change,
 	.detach = none_detach,
 	.close = none_close,
-	.remove_leftovers = none_remove_leftovers,
 };

@@ -2,7 +2,6 @@
 #include "status/report.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -10,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/path.h"
 
 /* The first second that needs a year of five digits. */
 #define YEAR_10000 253402300800
@@ -45,15 +45,8 @@ bool status_report_is_sound(const struct status_report *report)
 int status_socket_path(const char *pidfile, char *path, size_t size)
 {
 	const size_t most = sizeof(((struct sockaddr_un *)NULL)->sun_path);
-	size_t stem = strlen(pidfile);
-	int length;
 
-	if (stem > 4 && strcmp(pidfile + stem - 4, ".pid") == 0)
-		stem -= 4;
-	length = snprintf(path, size, "%.*s.sock", (int)stem, pidfile);
-	return length < 0 || (size_t)length >= size || (size_t)length >= most
-		       ? -ENAMETOOLONG
-		       : 0;
+	return path_beside(pidfile, ".sock", path, size < most ? size : most);
 }
 
 void status_socket_remove(const char *path)

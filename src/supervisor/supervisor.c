@@ -13,6 +13,10 @@
 #include "base/log_file.h"
 #include "base/notify.h"
 #include "base/signals.h"
+#include "instance/record.h"
+#include "instance/record_file.h"
+#include "instance/recovery.h"
+#include "listen/port_holder.h"
 #include "redirect/served.h"
 #include "supervisor/aside.h"
 #include "supervisor/pool.h"
@@ -61,6 +65,9 @@ struct supervisor {
 	struct aside aside;
 	int signal_fd;
 	struct status_server status;
+	/* What is made on the host; it is written there. */
+	struct record_file record_file;
+	bool recorded;
 	/* New flows come to the listeners now. */
 	bool attached;
 	/* SIGQUIT: connections are not waited for. */
@@ -86,16 +93,21 @@ static const struct redirect_ops *ops_of(const struct supervisor *supervisor)
 static int open_listeners(struct supervisor *supervisor)
 {
 	const struct supervisor_settings *settings = supervisor->settings;
+	char holder[PORT_HOLDER_SIZE];
 	int err = listeners_open(
 		&supervisor->worker.proxy.listeners, settings->ops->scope,
 		settings->redirect.listen_port, settings->redirect.ipv6);
 
-	if (err)
-		log_error("cannot listen on port %u: %s%s",
+	if (err == -EADDRINUSE) {
+		port_holder_describe(settings->redirect.listen_port, holder);
+		log_error("cannot listen on port %u: %s: %s; end it, or choose "
+			  "another port with --listen",
 			  settings->redirect.listen_port, error_text(err),
-			  err == -EADDRINUSE ? "; stop what listens there, or "
-					       "choose another with --listen"
-					     : "");
+			  holder);
+	} else if (err) {
+		log_error("cannot listen on port %u: %s",
+			  settings->redirect.listen_port, error_text(err));
+	}
 	return err;
 }
 
@@ -153,6 +165,34 @@ static int prove_before(struct supervisor *supervisor)
 	return err;
 }
 
+/* What attach() will make, so that it can be undone if we are killed. */
+static int record(void *context)
+{
+	struct supervisor *supervisor = context;
+	const struct supervisor_settings *settings = supervisor->settings;
+	struct record_file *file = &supervisor->record_file;
+	struct record made = {
+		.service_port = settings->redirect.service_port,
+		.listen_port = settings->redirect.listen_port,
+	};
+	int err;
+
+	strcpy(made.redirect, settings->ops->name);
+	if (settings->ops->leftovers)
+		settings->ops->leftovers(supervisor->redirect, &made.leftovers);
+	err = record_file_name(file, settings->pidfile->path);
+	if (!err)
+		err = record_locate(&made);
+	if (!err)
+		err = record_file_write(file, &made);
+	supervisor->recorded |= !err;
+	if (err)
+		log_error("cannot write %s, which is to tell what is made on "
+			  "this host: %s",
+			  file->path, error_text(err));
+	return err;
+}
+
 /*
  * Open everything that touches no packet, in the order of dependence: the
  * redirect assigns packets to the listeners, and the workers inherit both.
@@ -171,6 +211,8 @@ static int prepare(struct supervisor *supervisor)
 	settings->redirect.hand_over_context = &supervisor->pool;
 	settings->redirect.prove = prove;
 	settings->redirect.prove_context = supervisor;
+	settings->redirect.record = record;
+	settings->redirect.record_context = supervisor;
 	err = ops->open(&settings->redirect, &worker->proxy.listeners,
 			&supervisor->redirect);
 	if (err)
@@ -180,6 +222,25 @@ static int prepare(struct supervisor *supervisor)
 	if (ops->worker_fd)
 		worker->redirect_fd = ops->worker_fd(supervisor->redirect);
 	return worker_pool_start(&supervisor->pool);
+}
+
+/* Once; the pidfile is still held: the next holder's has the same name. */
+static void forget(struct supervisor *supervisor)
+{
+	if (supervisor->recorded)
+		record_file_remove(&supervisor->record_file);
+	supervisor->recorded = false;
+}
+
+/* Attaching has failed, and perhaps not all of it could be taken back. */
+static void undo_what_is_left(struct supervisor *supervisor)
+{
+	const struct record_file *file = &supervisor->record_file;
+
+	if (supervisor->recorded && recovery_undo(file))
+		log_error("something is left, and %s tells what: stop tries "
+			  "again to remove it",
+			  file->path);
 }
 
 static void renew(struct supervisor *supervisor)
@@ -371,6 +432,7 @@ static void close_listeners(struct supervisor *supervisor)
 	}
 	ops_of(supervisor)->detach(supervisor->redirect);
 	status_server_close(&supervisor->status);
+	forget(supervisor);
 	pidfile_release(supervisor->settings->pidfile);
 	enter(supervisor, PHASE_DRAINING,
 	      supervisor->settings->proxy.drain_timeout_ms);
@@ -636,6 +698,7 @@ static void release(struct supervisor *supervisor)
 	worker_pool_close(&supervisor->pool);
 	if (supervisor->redirect)
 		ops_of(supervisor)->close(supervisor->redirect);
+	undo_what_is_left(supervisor);
 	status_server_close(&supervisor->status);
 	status_server_leave(&supervisor->status);
 	pidfile_release(supervisor->settings->pidfile);
@@ -659,6 +722,8 @@ static int start(struct supervisor *supervisor)
 		err = prove_before(supervisor);
 	if (!err)
 		err = stopped_already(supervisor);
+	if (!err)
+		err = record(supervisor);
 	return err ? err : attach(supervisor);
 }
 

@@ -98,6 +98,20 @@ static const struct {
 	{ "proxy_preamble/v2",
 	  TEXT("\r\n\r\n\0\r\nQUIT\n\x21\x11\0\14\xc0\0\2\7"
 	       "\xc6\x33\x64\1\xc3\x50\1\xbb\x16\x03\x01") },
+	{ "record/bpf", TEXT("acme-alpn-proxy state 1\n"
+			     "boot 7e1f5cb2-0e46-4c1f-9a57-0d9e5f4e2b11\n"
+			     "network 4:4026531840\nredirect bpf\nport 443\n"
+			     "listen 21443\nfilters 0x0a1c53c3\n"
+			     "filters in 4:4026532233\n") },
+	{ "record/iptables",
+	  TEXT("acme-alpn-proxy state 1\nboot 7e1f5cb2\n"
+	       "network 4:1\nredirect iptables\nport 443\nlisten 21443\n"
+	       "rule iptables -p tcp\\x0a-j \\x5c ACCEPT\n"
+	       "rule ip6tables -p tcp\n"
+	       "hold acme-alpn-proxy hold 812-1f2e3d4c\n") },
+	{ "record/none",
+	  TEXT("\0acme-alpn-proxy state 1\nboot \nnetwork 0:0\n"
+	       "redirect none\nport 1\nlisten 2\nend 00000000\n") },
 	{ "rulespec/default",
 	  TEXT("-p tcp --dport 443 --syn -m addrtype --dst-type LOCAL "
 	       "-m comment --comment acme-alpn-proxy -j REDIRECT "

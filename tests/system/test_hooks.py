@@ -286,6 +286,113 @@ def test_uacme_hook_after_one_that_was_killed(host, authority, web):
     assert_issued(host.directory / f"uacme/{NAME}/cert.pem", [NAME])
 
 
+# A client of the name of @client: it has a challenge until it is told to end.
+CLIENT = """\
+#!/bin/sh
+set -eu
+(%s)
+touch "$0.has"
+while ! [ -e "$0.end" ]; do sleep 0.05; done
+%s
+"""
+CALLS = {
+    "dehydrated": ('"$HOOK" deploy_challenge a token key',
+                   '"$HOOK" exit_hook'),
+    "uacme": ('"$HOOK" begin tls-alpn-01 "$NAME" token '
+              "DEi0apzMOdMT2DAro57oIvn-wEzPiYcAYDh2Cvjra3I",
+              '"$HOOK" done tls-alpn-01 "$NAME" token digest'),
+}
+
+
+class Client:
+    """One run of a client that uses the hook of its name."""
+
+    def __init__(self, host, name, number):
+        folder = host.directory / f"client{number}"
+        folder.mkdir()
+        self.path = folder / name
+        self.path.write_text(CLIENT % CALLS[name])
+        self.path.chmod(0o755)
+        self.process = host.product.namespace.popen(
+            self.path, env=dict(host.environment, HOOK=str(HOOKS / name),
+                                NAME=f"{number}.example.test",
+                                ALPNCERTDIR=str(folder)))
+        wait_until(folder.joinpath(f"{name}.has").exists, 20, "a challenge")
+
+    def end(self):
+        self.path.with_name(self.path.name + ".end").touch()
+        assert self.process.wait(30) == 0
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+
+def assert_works(host, supervisor):
+    assert host.product.supervisor() == supervisor
+    assert host.product.namespace.listening(31443)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("name", CALLS)
+def test_two_runs_at_once(name, first, host, authority, web):
+    """Whoever is last ends what both use, whoever began it."""
+    clients = [Client(host, name, number) for number in range(2)]
+    supervisor = host.product.supervisor()
+    clients.pop(first).end()
+    assert_works(host, supervisor)
+    clients.pop().end()
+    host.assert_clean()
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_run_beside_one_that_was_killed(name, host, authority, web):
+    """It has nothing to say any more about when the others are done."""
+    clients = [Client(host, name, number) for number in range(2)]
+    clients[0].kill()
+    clients[1].end()
+    host.assert_clean()
+
+
+def test_two_runs_of_dehydrated_that_are_real(host, authority, web):
+    """Each has its certificates in a folder of its own."""
+    other = Client(host, "dehydrated", 1)
+    supervisor = host.product.supervisor()
+    assert dehydrated(host, authority, "register").returncode == 0
+    result = dehydrated(host, authority, "cron")
+    assert result.returncode == 0, result.stdout + authority.log.read_text()
+    assert_issued(host.directory / f"dehydrated/certs/{NAME}/cert.pem", NAMES)
+    assert_works(host, supervisor)
+    other.end()
+    host.assert_clean()
+
+
+def test_dehydrated_that_meets_the_lock_of_another(host, authority, web):
+    """It calls its hook to say that it ends."""
+    assert dehydrated(host, authority, "register").returncode == 0
+    other = Client(host, "dehydrated", 1)
+    supervisor = host.product.supervisor()
+    (host.directory / "dehydrated/lock").touch()
+    result = dehydrated(host, authority, "cron")
+    assert result.returncode != 0
+    assert "Lock file" in result.stdout
+    assert_works(host, supervisor)
+    other.end()
+    host.assert_clean()
+
+
+def test_two_runs_of_uacme_of_which_one_is_real(host, authority, web):
+    other = Client(host, "uacme", 1)
+    supervisor = host.product.supervisor()
+    host.succeed(*uacme(host, authority, "new", "you@example.test"))
+    host.succeed(*uacme(host, authority, "--hook", HOOKS / "uacme", "issue",
+                        NAME))
+    assert_issued(host.directory / f"uacme/{NAME}/cert.pem", [NAME])
+    assert_works(host, supervisor)
+    other.end()
+    host.assert_clean()
+
+
 @pytest.mark.parametrize("family", [4, 6])
 def test_uacme_with_an_address(family, host, authority, web):
     """Only its challenge is taken. Debian's uacme knows no profiles."""

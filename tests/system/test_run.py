@@ -4,7 +4,9 @@
 import contextlib
 import os
 import pty
+import re
 import signal
+import subprocess
 import sys
 import time
 
@@ -150,6 +152,66 @@ def test_killed_runner_leaves_what_the_next_one_ends(redirect, network, product,
     visitor.visit()
     visitor.close()
     os.kill(int(command), signal.SIGKILL)
+    assert_nothing_left(product, clean)
+
+
+def run_with_a_visitor(redirect, network, product, web, tmp_path):
+    """run whose command has ended, and a connection that has not."""
+    end = tmp_path / "end"
+    process = product.popen(
+        f"--redirect={redirect}", "run", "--", "sh", "-c",
+        'while ! [ -e "$0" ]; do sleep 0.05; done; exit 7', end,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    product.wait_running()
+    visitor = LongVisitor.through_the_proxy(network.client, Network.SERVER[4],
+                                            web)
+    end.touch()
+    wait_until(lambda: not product.pidfile.exists(), what="end of redirect")
+    time.sleep(1.5)
+    assert process.poll() is None
+    visitor.visit()
+    return process, visitor
+
+
+@pytest.mark.parametrize("redirect", ["steer", "iptables"])
+def test_it_ends_when_all_has_ended(redirect, network, product, web, clean,
+                                    tmp_path):
+    """What ends with it, as a unit of systemd does, would end what drains."""
+    process, visitor = run_with_a_visitor(redirect, network, product, web,
+                                          tmp_path)
+    visitor.close()
+    assert process.wait(20) == 7
+    assert not product.pids()
+    with process.stdout as output:
+        assert re.search(r"\nwaiting for 1 connections to end, at most "
+                         r"1[78]\d s\n", output.read())
+    assert_nothing_left(product, clean)
+
+
+def test_waiting_is_given_up_by_a_signal(network, product, web, clean,
+                                         tmp_path):
+    process, visitor = run_with_a_visitor("steer", network, product, web,
+                                          tmp_path)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == -signal.SIGTERM
+    process.stdout.close()
+    visitor.visit()
+    visitor.close()
+    assert_nothing_left(product, clean)
+
+
+def test_waiting_ends_with_the_drain_timeout(network, product, web, clean,
+                                             tmp_path):
+    def limited(*words, **options):
+        return popen("--drain-timeout", "3", *words, **options)
+
+    popen, product.popen = product.popen, limited
+    process, visitor = run_with_a_visitor("steer", network, product, web,
+                                          tmp_path)
+    assert process.wait(20) == 7
+    process.stdout.close()
+    visitor.close()
+    assert not product.pids()
     assert_nothing_left(product, clean)
 
 

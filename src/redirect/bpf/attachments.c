@@ -48,6 +48,12 @@ int attachments_changed(const struct attachments *self)
 	return netlink_drain(self->watch_fd);
 }
 
+/* A tcx link ends with its process. */
+uint32_t attachments_filters(const struct attachments *self)
+{
+	return self->way == TC_CLSACT ? tc_handle(self->instance, false) : 0;
+}
+
 static struct attachment *find_attachment(const struct attachments *self,
 					  unsigned int ifindex)
 {

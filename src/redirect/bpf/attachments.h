@@ -62,6 +62,10 @@ int attachments_open(struct attachments *self);
  * and twice. */
 void attachments_close(struct attachments *self);
 
+/* The handle of those that outlive this process, or 0 if they do not; from open
+ * on. */
+uint32_t attachments_filters(const struct attachments *self);
+
 /* Be attached to exactly the interfaces that fit now. 0 or negative errno; that
  * one interface refuses is no error, but logged. */
 int attachments_reconcile(struct attachments *self);

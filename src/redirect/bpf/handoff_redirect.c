@@ -203,6 +203,8 @@ static int open_redirect(const struct redirect_config *config,
 		config->hand_over_context;
 	self->config.prove = config->prove;
 	self->config.prove_context = config->prove_context;
+	self->config.record = config->record;
+	self->config.record_context = config->record_context;
 	self->config.lease_fd = self->handoff.program.lease_fd;
 	err = attachments_open(&self->attachments);
 	if (err)
@@ -221,6 +223,17 @@ static int open_redirect(const struct redirect_config *config,
 	if (err)
 		log_error("cannot watch for challenges: %s", error_text(err));
 	return err;
+}
+
+/* Steering's filters have the same handle. */
+static void leftovers(const struct redirect *redirect,
+		      struct redirect_leftovers *made)
+{
+	const struct handoff_redirect *self = from_redirect(redirect);
+
+	made->filters = attachments_filters(&self->attachments);
+	if (made->filters)
+		places_leave(&self->places, made);
 }
 
 static int apply_switch(struct handoff_redirect *self)
@@ -672,6 +685,7 @@ const struct redirect_ops redirect_handoff = {
 	.spares_visitors = true,
 	.probe = probe,
 	.open = open_redirect,
+	.leftovers = leftovers,
 	.attach = attach,
 	.pause = pause_handing_off,
 	.detach = detach,

@@ -159,6 +159,19 @@ static void tell(const struct place *place)
 		 place->port, place->path, names);
 }
 
+static int record(const struct places *self)
+{
+	return self->config->record(self->config->record_context);
+}
+
+void places_leave(const struct places *self,
+		  struct redirect_leftovers *leftovers)
+{
+	for (size_t i = 0; i < self->count; i++)
+		leftovers->places[leftovers->place_count++] =
+			self->items[i]->id;
+}
+
 static int add(struct places *self, const char *path, const struct netns_id *id,
 	       uint16_t port)
 {
@@ -178,14 +191,17 @@ static int add(struct places *self, const char *path, const struct netns_id *id,
 				 .handoff = HANDOFF_NONE,
 				 .attachments = { .watch_fd = -1 } };
 	snprintf(place->path, sizeof(place->path), "%s", path);
-	err = place->fd < 0 ? place->fd : netns_call(place->fd, set_up, place);
+	self->items[self->count++] = place;
+	err = place->fd < 0 ? place->fd : record(self);
+	if (!err)
+		err = netns_call(place->fd, set_up, place);
 	if (err) {
+		self->count--;
 		handoff_unload(&place->handoff);
 		close_fd_at(&place->fd);
 		free(place);
 		return err;
 	}
-	self->items[self->count++] = place;
 	tell(place);
 	return 0;
 }
@@ -432,6 +448,8 @@ static bool search_for(struct places *self, const struct targets *targets)
 		search.changed = true;
 		drop(self, i, "it has gone, or the service has");
 	}
+	if (search.changed)
+		record(self);
 	tell_missing(&search);
 	return search.changed;
 }

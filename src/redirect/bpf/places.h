@@ -78,6 +78,10 @@ void places_switch(struct places *self, const struct program_switch *wanted);
 /* Make sockets for all challenges that were taken (handoff_receive()). */
 void places_receive(struct places *self);
 
+/* Fill in where filters would be left. */
+void places_leave(const struct places *self,
+		  struct redirect_leftovers *leftovers);
+
 /* Add up what became of them. */
 void places_count(const struct places *self, struct handoff *total);
 

@@ -92,6 +92,13 @@ static int open_redirect(const struct redirect_config *config,
 	return err ? err : published_watch_check(&bpf->steering, config);
 }
 
+static void leftovers(const struct redirect *redirect,
+		      struct redirect_leftovers *made)
+{
+	made->filters =
+		attachments_filters(&from_redirect(redirect)->attachments);
+}
+
 static int apply_switch(struct bpf_redirect *bpf)
 {
 	const struct program_switch wanted = {
@@ -286,6 +293,7 @@ const struct redirect_ops redirect_steer = {
 	.proxies_visitors = proxies_visitors,
 	.probe = probe,
 	.open = open_redirect,
+	.leftovers = leftovers,
 	.attach = attach,
 	.pause = pause_steering,
 	.detach = detach,

@@ -21,12 +21,13 @@
 #include "redirect/iptables/obstacles.h"
 #include "redirect/redirect.h"
 
-#define FAMILIES 2
-
 struct iptables_redirect {
 	struct redirect redirect;
 	const struct redirect_config *config;
 	struct rulespec rule;
+	/* What it was made of: the user's text, or our own. */
+	const char *rule_text;
+	char default_rule[RULESPEC_DEFAULT_SIZE];
 	struct conntrack_hold hold;
 	/* Readable when others have changed rules by iptables-nft or nft;
 	 * iptables-legacy replaces tables without a word. -1 if the kernel does
@@ -36,7 +37,7 @@ struct iptables_redirect {
 	uint64_t next_look_ns;
 	/* From attach to pause. */
 	bool in_place;
-	struct nat_family families[FAMILIES];
+	struct nat_family families[REDIRECT_FAMILIES];
 	size_t family_count;
 };
 
@@ -45,15 +46,23 @@ static struct iptables_redirect *from_redirect(struct redirect *redirect)
 	return (struct iptables_redirect *)redirect;
 }
 
+/* @text is for the default. Returns where the rule's text is. */
+static const char *rule_text(const struct redirect_config *config,
+			     char text[static RULESPEC_DEFAULT_SIZE])
+{
+	if (config->rulespec)
+		return config->rulespec;
+	rulespec_default(config->service_port, config->listen_port, text);
+	return text;
+}
+
 static int make_rule(const struct redirect_config *config,
 		     struct rulespec *rule)
 {
-	int err;
+	char buffer[RULESPEC_DEFAULT_SIZE];
+	const char *text = rule_text(config, buffer);
+	int err = rulespec_split(text, strlen(text), rule);
 
-	if (!config->rulespec)
-		return rulespec_default(config->service_port,
-					config->listen_port, rule);
-	err = rulespec_split(config->rulespec, strlen(config->rulespec), rule);
 	if (!err && rule->count == 0) {
 		rulespec_free(rule);
 		return -EINVAL;
@@ -128,6 +137,7 @@ static int iptables_open(const struct redirect_config *config,
 	self->hold = CONNTRACK_HOLD_NONE;
 	self->watch_fd = -1;
 
+	self->rule_text = rule_text(config, self->default_rule);
 	err = make_rule(config, &self->rule);
 	if (err) {
 		log_error("the rule for iptables is malformed: %s",
@@ -154,6 +164,18 @@ static int iptables_open(const struct redirect_config *config,
 fail:
 	free_redirect(self);
 	return err;
+}
+
+static void iptables_leftovers(const struct redirect *redirect,
+			       struct redirect_leftovers *leftovers)
+{
+	const struct iptables_redirect *self =
+		(const struct iptables_redirect *)redirect;
+
+	for (size_t i = 0; i < self->family_count; i++)
+		leftovers->rules[self->families[i].xtables.family == AF_INET6] =
+			self->rule_text;
+	leftovers->hold = self->hold.name;
 }
 
 static int iptables_attach(struct redirect *redirect)
@@ -241,14 +263,15 @@ static void iptables_close(struct redirect *redirect)
 /* Both families, whatever is configured now: it may have been otherwise. */
 static int iptables_remove_leftovers(const struct redirect_config *config)
 {
-	static const sa_family_t families[FAMILIES] = { AF_INET, AF_INET6 };
+	static const sa_family_t families[REDIRECT_FAMILIES] = { AF_INET,
+								 AF_INET6 };
 	struct rulespec rule;
 	int result = make_rule(config, &rule);
 
 	/* No instance can have run with a malformed one. */
 	if (result)
 		return result == -EINVAL ? 0 : result;
-	for (size_t i = 0; i < FAMILIES; i++) {
+	for (size_t i = 0; i < REDIRECT_FAMILIES; i++) {
 		int err = leftovers_remove(families[i], &rule,
 					   config->listen_port);
 
@@ -294,6 +317,7 @@ const struct redirect_ops redirect_iptables = {
 	.proxies_visitors = iptables_proxies_visitors,
 	.probe = iptables_probe,
 	.open = iptables_open,
+	.leftovers = iptables_leftovers,
 	.attach = iptables_attach,
 	.pause = iptables_pause,
 	.detach = iptables_detach,

@@ -65,12 +65,9 @@ int rulespec_split(const char *text, size_t length, struct rulespec *rulespec)
 	return 0;
 }
 
-int rulespec_default(uint16_t service_port, uint16_t listen_port,
-		     struct rulespec *rulespec)
+void rulespec_default(uint16_t service_port, uint16_t listen_port,
+		      char text[static RULESPEC_DEFAULT_SIZE])
 {
-	char text[256];
-	int length;
-
 	/*
 	 * --syn: where nothing tracked connections before, this rule is what
 	 * starts it, and connections that are running already look new to it;
@@ -78,13 +75,12 @@ int rulespec_default(uint16_t service_port, uint16_t listen_port,
 	 * --dst-type LOCAL: containers' own outbound connections to this port
 	 * pass through here as well and are none of our business.
 	 */
-	length = snprintf(text, sizeof(text),
-			  "-p tcp --dport %u --syn "
-			  "-m addrtype --dst-type LOCAL "
-			  "-m comment --comment " RULESPEC_COMMENT " "
-			  "-j REDIRECT --to-ports %u",
-			  service_port, listen_port);
-	return rulespec_split(text, (size_t)length, rulespec);
+	snprintf(text, RULESPEC_DEFAULT_SIZE,
+		 "-p tcp --dport %u --syn "
+		 "-m addrtype --dst-type LOCAL "
+		 "-m comment --comment " RULESPEC_COMMENT " "
+		 "-j REDIRECT --to-ports %u",
+		 service_port, listen_port);
 }
 
 void rulespec_free(struct rulespec *rulespec)

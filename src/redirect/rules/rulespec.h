@@ -28,12 +28,13 @@ struct rulespec {
  */
 int rulespec_split(const char *text, size_t length, struct rulespec *rulespec);
 
-/*
- * The rule of our own: new connections to @service_port of this host go to
- * @listen_port. Returns 0 or -ENOMEM.
- */
-int rulespec_default(uint16_t service_port, uint16_t listen_port,
-		     struct rulespec *rulespec);
+/* Room for rulespec_default(). */
+#define RULESPEC_DEFAULT_SIZE 256
+
+/* The rule of our own: new connections to @service_port of this host go to
+ * @listen_port. */
+void rulespec_default(uint16_t service_port, uint16_t listen_port,
+		      char text[static RULESPEC_DEFAULT_SIZE]);
 
 /* Safe on a zeroed one and twice. */
 void rulespec_free(struct rulespec *rulespec);

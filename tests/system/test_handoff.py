@@ -271,7 +271,7 @@ SCRIPTS = {
     "in-three": in_pieces(VISIT, 60, 70),
     "large": in_pieces(hello.hello(hello.key_share(
         (hello.X25519MLKEM768, 1216)), hello.extension(
-            hello.PADDING, bytes(3000)), hello.alpn(b"h2"))),
+            hello.PADDING, bytes(3000)), hello.alpn(b"h2")), 1400, 1400, 1400),
     "no-tls": in_pieces(b"GET / HTTP/1.0\r\n\r\n"),
     "half-close": half_close,
     "reset": reset,
@@ -556,6 +556,23 @@ def test_firewall_that_drops_resets(network, product, responder, site):
     product.wait_gone()
 
 
+def test_firewall_that_drops_resets_where_visitors_cannot_be_proxied(
+        network, product, responder):
+    """Better no challenges than no visitors."""
+    network.server.run("nft", DROP_RESETS)
+    web = Recorder(network.server, "web", 443, Network.SERVER[4],
+                   listens_first=True)
+    product.start()
+    assert ask(network.client, Network.SERVER[4]) == web.greeting
+    wait_until(lambda: "-fallback" in product.log_text(),
+               what="what to do about it")
+    assert report(product)["mode"] == "handoff"
+    for data in (VISIT, CHALLENGE, VISIT):
+        assert ask(network.client, Network.SERVER[4], data) == web.greeting
+    product.stop()
+    web.stop()
+
+
 def test_firewall_that_drops_all_resets(network, product, responder, site):
     """The trial at start meets it, before a challenge does."""
     network.server.run("nft", DROP_RESETS.replace("iif != lo ", ""))
@@ -690,6 +707,22 @@ def test_answers_that_are_routed_by_their_source(network, product, responder,
     assert ask(network.authority, service, VISIT) == site.greeting
     assert ask(network.authority, service) == responder.greeting
     product.stop()
+
+
+def test_port_that_is_redirected_within_the_host(network, product, responder):
+    """The web server itself has no right to the port."""
+    site = Site(network.server, 8443)
+    with rules(network, "add chain inet t pre { type nat hook prerouting "
+               "priority dstnat; }; add rule inet t pre tcp dport 443 "
+               "redirect to :8443"):
+        product.start()
+        assert report(product)["mode"] == "handoff"
+        for address in Network.SERVER.values():
+            assert ask(network.client, address, VISIT) == site.greeting
+        assert_challenges_reach(responder, network)
+        product.stop()
+        product.wait_gone()
+    site.stop()
 
 
 def test_client_that_sleeps(network, product, responder, site):

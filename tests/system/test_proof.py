@@ -109,7 +109,7 @@ def test_web_server_bound_to_a_device(redirect, network, product):
     listener.listen()
     try:
         assert_refused(product, "--redirect", redirect,
-                       says=["somebody listens", "handoff"])
+                       says=["by a listener", "handoff"])
         network.client.connect(Network.SERVER[4], 443).close()
     finally:
         listener.close()

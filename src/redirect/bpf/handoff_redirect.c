@@ -306,17 +306,18 @@ static int may_proxy_visitors(const struct handoff_redirect *self, char *why,
 
 	if (!err || !served_find(self->config.service_port, &served))
 		return 0;
-	snprintf(
-		why, size,
-		"the fallback takes no visitors: %s; the port is served %.160s",
-		error_text(err), served.by);
+	snprintf(why, size,
+		 "the fallback takes no visitors: %s; the port is served "
+		 "%.160s%s%s",
+		 error_text(err), served.by,
+		 served.fallback[0] ? ": use -fallback " : "", served.fallback);
 	return err;
 }
 
 /* Let steering stand in, if it can; if not, leave things as they are. */
 static void stand_in(struct handoff_redirect *self, enum stand_in reason)
 {
-	char why[256] = "see the lines before";
+	char why[384] = "see the lines before";
 	int err;
 
 	if (self->stand_in != STAND_IN_NONE || self->alone)

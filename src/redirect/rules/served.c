@@ -93,8 +93,8 @@ static bool find_listener(bool ipv6, uint16_t port, struct served *served)
 		if (!read_listener(line, ipv6, port, text))
 			continue;
 		found = true;
-		snprintf(served->by, sizeof(served->by),
-			 "somebody listens there (%s)", text);
+		snprintf(served->by, sizeof(served->by), "by a listener (%s)",
+			 text);
 		if (accepts(text))
 			strcpy(served->fallback, text);
 	}

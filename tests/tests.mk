@@ -104,7 +104,7 @@ check-sanitizers:
 
 # The redirect on Debian's kernels from 5.10 to the newest, booted in QEMU, with
 # those of the unit tests that ask the kernel.
-kernel_tests := unit/test_steering unit/test_tc
+kernel_tests := unit/test_handoff unit/test_steering unit/test_tc
 .PHONY: check-kernels
 check-kernels:
 	$(Q)tests/install-packages build kernels arm64

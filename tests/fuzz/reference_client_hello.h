@@ -113,8 +113,7 @@ static inline bool reference_extensions(struct reference_slice list,
 		struct reference_slice data =
 			reference_vector(&list, 2, 0, SIZE_MAX);
 
-		if (!list.ok || seen[type] ||
-		    ++count > HELLO_MAX_EXTENSIONS)
+		if (!list.ok || seen[type] || ++count > HELLO_MAX_EXTENSIONS)
 			return false;
 		seen[type] = true;
 		if (type == 16 && !reference_alpn(data, &acme))

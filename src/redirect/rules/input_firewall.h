@@ -10,8 +10,8 @@
 #include "redirect/host.h"
 
 /*
- * Do the rules accept new connections to @service_port but drop them once they are
- * redirected to @listen_port? @rules is the dump of @family's filter table.
+ * Do the rules accept new connections to @service_port but drop them once they
+ * are redirected to @listen_port? @rules is the dump of @family's filter table.
  * Returns as input_firewall_drops().
  */
 int input_firewall_drops_redirected(sa_family_t family, const char *rules,

@@ -14,8 +14,8 @@
 
 /*
  * As published_find() of @rules, the dump of @family's nat table, where a
- * REDIRECT to @listen_port is our own and does not count. Returns 1 with the rule in @rule,
- * 0 if there is none, or -ENOMEM.
+ * REDIRECT to @listen_port is our own and does not count. Returns 1 with the
+ * rule in @rule, 0 if there is none, or -ENOMEM.
  */
 int published_in_dump(sa_family_t family, const char *rules,
 		      uint16_t service_port, uint16_t listen_port,

@@ -59,7 +59,7 @@ static void listen_on(const char *port, enum backend_name name)
 	struct sockaddr_in address = {
 		.sin_family = AF_INET,
 		.sin_port = htons((uint16_t)atoi(port)),
-		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+		.sin_addr.s_addr = htonl(INADDR_ANY),
 	};
 	struct endpoint *listener = calloc(1, sizeof(*listener));
 	int one = 1;

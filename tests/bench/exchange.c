@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "exchange.h"
 
+#include <arpa/inet.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Record and handshake header, version, random, and the length byte. */
@@ -134,4 +136,32 @@ bool hello_read(const uint8_t hello[static HELLO_SIZE], enum order *order,
 	for (int i = 0; i < 8; i++)
 		*length = *length << 8 | id[LENGTH_OFFSET + i];
 	return true;
+}
+
+struct sockaddr_in target_read(const char *text)
+{
+	const char *colon = strchr(text, ':');
+	struct sockaddr_in target = {
+		.sin_family = AF_INET,
+		.sin_port = htons((uint16_t)atoi(colon ? colon + 1 : text)),
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+	};
+	char address[INET_ADDRSTRLEN] = "";
+
+	if (colon && (size_t)(colon - text) < sizeof(address)) {
+		memcpy(address, text, (size_t)(colon - text));
+		inet_pton(AF_INET, address, &target.sin_addr);
+	}
+	return target;
+}
+
+struct sockaddr_in target_visitor(const struct sockaddr_in *target,
+				  uint32_t number)
+{
+	const uint32_t network = ntohl(target->sin_addr.s_addr) & 0xff000000;
+
+	return (struct sockaddr_in){
+		.sin_family = AF_INET,
+		.sin_addr.s_addr = htonl(network + 0x10000 + number % 65000),
+	};
 }

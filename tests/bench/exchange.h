@@ -9,6 +9,7 @@
 #ifndef EXCHANGE_H
 #define EXCHANGE_H
 
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -30,6 +31,13 @@ enum backend_name {
 	BACKEND_FALLBACK = 'F',
 	BACKEND_ALPN = 'A',
 };
+
+/* Where visits go: PORT, on loopback, or ADDRESS:PORT. */
+struct sockaddr_in target_read(const char *text);
+/* The @number-th visitor's own address, in the target's network of class A:
+ * from one alone the ports would run out. */
+struct sockaddr_in target_visitor(const struct sockaddr_in *target,
+				  uint32_t number);
 
 /* Write a hello that carries the order. @alpn and @server_name fit in it. */
 void hello_write(uint8_t hello[static HELLO_SIZE], enum order order,

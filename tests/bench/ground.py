@@ -43,7 +43,7 @@ def build_tools(folder):
     compile_one("backend", ["backend.c", "exchange.c"])
     compile_one("bare", ["bare.c"])
     compile_one("load", ["load.c", "exchange.c"])
-    return compile_one("tls_load", ["tls_load.c"], "-lssl", "-lcrypto", check=False)
+    return compile_one("tls_load", ["tls_load.c", "exchange.c"], "-lssl", "-lcrypto", check=False)
 
 
 def raise_descriptor_limit(effort):

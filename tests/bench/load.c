@@ -9,9 +9,12 @@
  * load PORT start CPU PROGRAM ARGUMENT...    milliseconds from exec to the
  *                                            first answer through PROGRAM,
  *                                            which runs on CPU
+ * load PORT challenges COUNT                 one after the other, each timed
+ * from hello to answer
  *
- * All on loopback. The result is one line of JSON; a wrong byte count, a wrong
- * backend or a connection that fails counts as failed.
+ * On loopback, or at what ADDRESS:PORT says in PORT's place. The result is one
+ * line of JSON; a wrong byte count, a wrong backend or a connection that fails
+ * counts as failed.
  */
 #include <arpa/inet.h>
 #include <err.h>
@@ -41,6 +44,7 @@
 #define STALL_MS     10000
 #define START_TRY_US 100
 #define START_MS     5000
+#define CHALLENGE_US 25000
 #define MAX_SAMPLES  4000000
 
 struct connection {
@@ -55,7 +59,7 @@ struct connection {
 
 /* One run: what each connection does, and what came of all. */
 struct run {
-	uint16_t port;
+	struct sockaddr_in target;
 	uint8_t hello[HELLO_SIZE];
 	uint64_t send_size;
 	uint64_t take_size;
@@ -81,26 +85,15 @@ static uint64_t now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-static struct sockaddr_in loopback(uint16_t port)
-{
-	return (struct sockaddr_in){
-		.sin_family = AF_INET,
-		.sin_port = htons(port),
-		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-	};
-}
-
-/* Each connection from another address, or the ports would run out. */
-static int open_socket(int flags)
+static int open_socket(const struct sockaddr_in *target, int flags)
 {
 	static uint32_t next;
-	struct sockaddr_in source = loopback(0);
+	struct sockaddr_in source = target_visitor(target, next++);
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
 	int one = 1;
 
 	if (fd < 0)
 		err(1, "socket");
-	source.sin_addr.s_addr = htonl(0x7f010000 + next++ % 65000);
 	setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	if (bind(fd, (struct sockaddr *)&source, sizeof(source)) < 0)
@@ -110,21 +103,20 @@ static int open_socket(int flags)
 
 static void start(struct run *run, struct connection *connection)
 {
-	struct sockaddr_in address = loopback(run->port);
 	struct epoll_event event = {
 		.events = EPOLLIN | EPOLLOUT | EPOLLET,
 		.data.ptr = connection,
 	};
 
 	*connection = (struct connection){
-		.fd = open_socket(SOCK_NONBLOCK),
+		.fd = open_socket(&run->target, SOCK_NONBLOCK),
 		.left_to_send = run->send_size,
 		.left_to_take = run->take_size,
 		.started_ns = now_ns(),
 	};
 	run->open++;
-	if (connect(connection->fd, (struct sockaddr *)&address,
-		    sizeof(address)) < 0 &&
+	if (connect(connection->fd, (const struct sockaddr *)&run->target,
+		    sizeof(run->target)) < 0 &&
 	    errno != EINPROGRESS)
 		err(1, "connect");
 	if (epoll_ctl(run->epoll_fd, EPOLL_CTL_ADD, connection->fd, &event) < 0)
@@ -315,28 +307,61 @@ static void hold(struct run *run, char *argv[])
 		err(1, "read");
 }
 
-/* One visit, blocking; returns the backend's name or 0. */
-static int ask(uint16_t port, const char *alpn, const char *server_name)
+/* One visit, blocking; returns the backend's name or 0. @answer_ns: from the
+ * hello to that; may be NULL. */
+static int ask(const struct sockaddr_in *target, const char *alpn,
+	       const char *server_name, uint64_t *answer_ns)
 {
-	struct sockaddr_in address = loopback(port);
 	struct timeval patience = { .tv_sec = 3 };
 	uint8_t hello[HELLO_SIZE];
 	uint8_t name = 0;
-	int fd = open_socket(0);
+	int fd = open_socket(target, 0);
+	uint64_t asked_ns;
 
 	hello_write(hello, ORDER_REPLY, 1, alpn, server_name);
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
-	    send(fd, hello, HELLO_SIZE, MSG_NOSIGNAL) != HELLO_SIZE ||
+	if (connect(fd, (const struct sockaddr *)target, sizeof(*target)) < 0) {
+		close(fd);
+		return 0;
+	}
+	asked_ns = now_ns();
+	if (send(fd, hello, HELLO_SIZE, MSG_NOSIGNAL) != HELLO_SIZE ||
 	    recv(fd, &name, 1, 0) != 1)
 		name = 0;
+	if (answer_ns)
+		*answer_ns = now_ns() - asked_ns;
 	close(fd);
 	return name;
 }
 
+/* No more at a time than one network may send. */
+static void challenges(struct run *run, char *argv[])
+{
+	const size_t count = strtoul(argv[0], NULL, 10);
+	uint64_t answer_ns;
+
+	run->samples_us = calloc(count, sizeof(*run->samples_us));
+	if (!run->samples_us)
+		err(1, "calloc");
+	for (size_t i = 0; i < count; i++) {
+		if (ask(&run->target, "acme-tls/1", "acme.example",
+			&answer_ns) == BACKEND_ALPN)
+			run->samples_us[run->sample_count++] =
+				(uint32_t)(answer_ns / 1000);
+		usleep(CHALLENGE_US);
+	}
+	qsort(run->samples_us, run->sample_count, sizeof(*run->samples_us),
+	      compare_samples);
+	printf("{\"completed\": %zu, \"failed\": %zu, \"p50_us\": %u, "
+	       "\"p99_us\": %u}\n",
+	       run->sample_count, count - run->sample_count,
+	       percentile(run, 50), percentile(run, 99));
+}
+
 static void route(const struct run *run, char *argv[])
 {
-	printf("{\"backend\": \"%c\"}\n", ask(run->port, argv[0], argv[1]));
+	printf("{\"backend\": \"%c\"}\n",
+	       ask(&run->target, argv[0], argv[1], NULL));
 }
 
 /* Kill and reap all our children; those of killed ones become ours. */
@@ -375,7 +400,7 @@ static void start_program(const struct run *run, char *argv[])
 		err(127, "%s", argv[1]);
 	}
 	while (!answered && now_ns() - started < START_MS * 1000000ull) {
-		if (ask(run->port, "http/1.1", "web.example") ==
+		if (ask(&run->target, "http/1.1", "web.example", NULL) ==
 		    BACKEND_FALLBACK)
 			answered = now_ns();
 		else
@@ -392,7 +417,7 @@ int main(int argc, char *argv[])
 	const char *what = argc > 3 ? argv[2] : "";
 
 	if (argc > 3)
-		run.port = (uint16_t)atoi(argv[1]);
+		run.target = target_read(argv[1]);
 	memset(chunk, 'x', CHUNK / 2);
 	if (strcmp(what, "visits") == 0 && argc == 5)
 		visits(&run, argv + 3);
@@ -404,6 +429,8 @@ int main(int argc, char *argv[])
 		hold(&run, argv + 3);
 	else if (strcmp(what, "route") == 0 && argc == 5)
 		route(&run, argv + 3);
+	else if (strcmp(what, "challenges") == 0 && argc == 4)
+		challenges(&run, argv + 3);
 	else if (strcmp(what, "start") == 0 && argc > 4)
 		start_program(&run, argv + 3);
 	else

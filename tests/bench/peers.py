@@ -34,7 +34,7 @@ defaults
     timeout server 1h
     {splice}
 frontend tls
-    bind 127.0.0.1:{port} backlog 65535
+    bind :{port} backlog 65535
     maxconn {connections}
     tcp-request inspect-delay 3s
     tcp-request content accept if {{ req.ssl_hello_type 1 }}
@@ -60,7 +60,7 @@ stream {{
         default          127.0.0.1:{fallback};
     }}
     server {{
-        listen 127.0.0.1:{port} backlog=65535;
+        listen {port} backlog=65535;
         ssl_preread on;
         proxy_timeout 1h;
         proxy_pass $backend;

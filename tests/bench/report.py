@@ -235,6 +235,36 @@ def redirect_text(samples):
     return f"Until the redirect is in place\n\n{aligned(rows)}\n"
 
 
+VISITORS = (
+    ("rate", "conn/s c=64"),
+    ("cpu", "us, all CPU"),
+    ("tls_p50", "TLS p50 us"),
+    ("tls_p99", "TLS p99 us"),
+    ("challenge_p50", "challenge p50 us"),
+    ("challenge_p99", "challenge p99 us"),
+)
+
+
+def visitors_text(samples):
+    """The table of {contestant: {column: [...]}}, beside direct in each round."""
+    rows = [["", *(title for _, title in VISITORS)], ["---"] * (len(VISITORS) + 1)]
+    for name, columns in samples.items():
+        row = [name]
+        for key, _ in VISITORS:
+            values = columns.get(key)
+            direct = samples[DIRECT].get(key)
+            cell_text = f"{statistics.median(values):.0f}" if values else "-"
+            if values and direct and name != DIRECT:
+                ratios = [ours / theirs for ours, theirs in zip(values, direct)]
+                cell_text += f" ({ratio_text(statistics.median(ratios))})"
+            row.append(cell_text)
+        rows.append(row)
+    return (
+        "Visitors from outside, beside no proxy at all; challenges from hello to answer\n\n"
+        f"{aligned(rows)}\n"
+    )
+
+
 def text(samples, facts):
     head = (
         f"{facts['machine']}\n{facts['command']}, {facts['date']}: medians of "
@@ -258,6 +288,8 @@ def text(samples, facts):
     tables = [table_text(samples, table) for table in TABLES]
     if facts.get("packets"):
         tables.extend(programs_text(facts["packets"]))
+    if facts.get("visitors"):
+        tables.append(visitors_text(facts["visitors"]))
     if facts.get("redirect"):
         tables.append(redirect_text(facts["redirect"]))
     return "\n".join([head, *tables, notes, failures])

@@ -187,7 +187,7 @@ static int look_below(struct listing *listing, const char *folder,
 int netns_each(netns_handler handler, void *context)
 {
 	struct listing listing = { .handler = handler, .context = context };
-	int err = netns_own(&listing.own);
+	int err = netns_identify(OWN, &listing.own);
 
 	/* Those with a name first: it stays the same for as long. */
 	if (!err)

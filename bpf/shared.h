@@ -41,6 +41,8 @@ struct program_switch {
 	__u32 only_listed_names;
 	/* Network byte order. */
 	__u32 service_port;
+	/* What would be padding. */
+	__u32 unused;
 };
 
 /* An address, IPv4 as ::ffff:a.b.c.d. Network byte order. */

@@ -34,7 +34,7 @@ HELLO_INLINE int proxy_preamble_text_length(const __u8 *bytes, __u32 length)
 		if (i >= length)
 			return PROXY_PREAMBLE_NEED_MORE;
 		if (i < sizeof(PROXY_PREAMBLE_TEXT) - 1 &&
-		    bytes[i] != PROXY_PREAMBLE_TEXT[i])
+		    bytes[i] != (__u8)PROXY_PREAMBLE_TEXT[i])
 			return 0;
 		if (bytes[i] == '\n')
 			return bytes[i - 1] == '\r' ? (int)i + 1 : 0;

@@ -161,7 +161,7 @@ static int challenge(struct trial *trial)
 
 static int set_switch(const struct trial *trial, bool enabled)
 {
-	const uint64_t until = monotonic_ns() + 10 * STEP_MS * NS_PER_MS;
+	const uint64_t until = monotonic_ns() + NS_PER_MS * 10 * STEP_MS;
 	const struct program_switch wanted = {
 		.supervised_until_ns = until,
 		.enabled = enabled,

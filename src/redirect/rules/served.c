@@ -2,6 +2,7 @@
 #include "redirect/served.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
@@ -30,8 +31,10 @@ static bool accepts(const char *text)
 		    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return false;
-	connect(fd, (const struct sockaddr *)&backend.addresses[0].address,
-		backend.addresses[0].length);
+	if (connect(fd, (const struct sockaddr *)&backend.addresses[0].address,
+		    backend.addresses[0].length) < 0 &&
+	    errno != EINPROGRESS)
+		return false;
 	event.fd = fd;
 	return poll(&event, 1, ANSWER_MS) > 0 &&
 	       getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 &&

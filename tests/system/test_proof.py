@@ -10,7 +10,7 @@ import pytest
 
 from harness import residue
 from harness.network import Network
-from harness.recorder import Recorder
+from harness.recorder import PROOF_SOURCE
 from harness.visitors import LongVisitor
 from harness.webserver import WebServer
 
@@ -187,14 +187,16 @@ def test_firewall_that_knows_one_address_of_loopback(redirect, network,
 
 def test_a_proof_leaves_nothing_behind(redirect, network, product):
     """A connection without a word, and none of the proxy alone."""
-    web = Recorder(network.server, "web", 443, "0.0.0.0")
-    try:
+    with network.server.listen("0.0.0.0", 443) as web:
+        web.settimeout(5)
         product.start("--redirect", redirect)
-        recording = web.next()
-        assert recording.data == b"" and recording.ended_by == "end"
+        connection, (address, _) = web.accept()
+        with connection:
+            assert address == PROOF_SOURCE
+            assert connection.recv(100) == b""
         product.stop()
         product.wait_gone()
         product.start("--no-redirect")
-        assert web.idle
-    finally:
-        web.stop()
+        web.settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            web.accept()

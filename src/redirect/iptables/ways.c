@@ -93,6 +93,8 @@ static void look_at_source(struct question *question,
 		    !covers(source, length, address_of(item)))
 			continue;
 		first = first_of(question->all, item->ifa_name);
+		if (!first)
+			continue;
 		if (!(item->ifa_flags & IFF_LOOPBACK) &&
 		    covers(source, length, address_of(first)))
 			continue;

@@ -80,13 +80,19 @@ def package(built):
 def as_nobody(folder, *words, check=True, **environment):
     """Run a build in @folder as a user without rights, whose home it is."""
     run("chown", "-R", "nobody:nogroup", folder)
-    for parent in list(folder.parents)[:-2]:
-        parent.chmod(parent.stat().st_mode | 0o111)
     return run("setpriv", "--reuid=nobody", "--regid=nogroup",
                "--clear-groups", *words, cwd=folder, check=check, timeout=300,
                env={"HOME": str(folder), "LC_ALL": "C",
                     "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
                     "SOURCE_DATE_EPOCH": str(RELEASED), **environment})
+
+
+@pytest.fixture(scope="module")
+def workshop():
+    """Where that user gets: pytest closes its folders whenever it starts."""
+    with tempfile.TemporaryDirectory(prefix="acme-packages-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
 
 
 def serve_without_redirect(program, emulated=False):

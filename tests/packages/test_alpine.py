@@ -51,9 +51,9 @@ def musl(folder):
 
 
 @pytest.fixture(scope="module")
-def package(built, tmp_path_factory):
+def package(built, workshop):
     """What package() installed."""
-    folder = recipe.unpack(built, "alpine", tmp_path_factory.mktemp("alpine"))
+    folder = recipe.unpack(built, "alpine", workshop)
     as_nobody(folder, "dash", "-euc", BUILD, **musl(folder / "musl"))
     return folder / "pkg"
 

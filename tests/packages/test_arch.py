@@ -26,8 +26,8 @@ def makepkg(folder, *words, **options):
 
 
 @pytest.fixture(scope="module")
-def package(built, tmp_path_factory):
-    folder = recipe.unpack(built, "arch", tmp_path_factory.mktemp("arch"))
+def package(built, workshop):
+    folder = recipe.unpack(built, "arch", workshop)
     makepkg(folder)
     (path,) = folder.glob("*.pkg.tar")
     return path
@@ -45,9 +45,9 @@ def test_recipe_is_well_formed(built, tmp_path):
         "PKGBUILD", "acme-alpn-proxy.install", "acme-alpn-proxy-0.1.0.tar.gz"}
 
 
-def test_other_sources_are_refused(built, tmp_path):
+def test_other_sources_are_refused(built, workshop):
     """The checksum is that of the sources."""
-    folder = recipe.unpack(built, "arch", tmp_path)
+    folder = recipe.unpack(built, "arch", workshop / "refused")
     (sources,) = folder.glob("*.tar.gz")
     with open(sources, "ab") as stream:
         stream.write(b"\0")

@@ -31,7 +31,8 @@ VISIT = """
 printf 'GET / HTTP/1.0\\r\\n\\r\\n' | ip netns exec client timeout 5 openssl \\
     s_client -quiet -connect 192.0.2.1:443 2>/dev/null | tail -n 1
 """
-DIRECTLY, THROUGH_PROXY = "192.0.2.2", "127.0.0.1"
+# The second is made of the first.
+DIRECTLY, THROUGH_PROXY = "192.0.2.2", "127.17.12.222"
 
 
 INSTALL = command("dist/README.md", "dpkg --install", {

@@ -69,7 +69,20 @@ RUN_BY = {
         "systemctl enable": DEBIAN + "test_timer_is_enabled",
         "nft add rule": HERE + "test_rule_for_a_firewall_of_ones_own",
         "cd /var/lib/prometheus": HERE + "test_file_for_node_exporter",
-        "make deb": "tests/packages/test_build.py::test_two_builds_are_equal",
+        "make dist": "tests/packages/test_release.py::test_all_are_there",
+        "cd dist && sha256sum":
+            "tests/packages/test_release.py::test_checksums_are_of_all",
+        "rpm --install":
+            "tests/packages/test_rpm.py::"
+            "test_installs_and_is_erased_without_a_trace",
+        "rpmbuild -ta":
+            "tests/packages/test_rpm.py::test_spec_builds_from_the_sources",
+        "makepkg": "tests/packages/test_arch.py::test_files_and_their_modes",
+        "abuild": "tests/packages/test_alpine.py::test_files_and_their_modes",
+        "tar --extract":
+            "tests/packages/test_release.py::test_all_are_there",
+        "ansible-playbook":
+            "tests/packages/test_ansible.py::test_host_renews_afterwards",
         "dpkg --install": DEBIAN + "test_installs_and_is_purged_without_a_trace",
         "make STATIC=1": CONTAINER + "test_documented_container",
         "buildah build": CONTAINER + "test_documented_container",

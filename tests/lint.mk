@@ -25,7 +25,7 @@ lint:
 			-O2 -fanalyzer $(WARNINGS) -c -o /dev/null $$file; \
 	done
 	$(Q)grep -rlE '^#!/bin/(ba)?sh' --exclude='*.py' .ci hooks dist tests | \
-		xargs shellcheck tests/kernels/guest tests/kernels/checks/*
+		xargs shellcheck hooks/runs.sh tests/kernels/guest tests/kernels/checks/*
 	$(Q)rm -rf $(BUILD)/seeds && mkdir $(BUILD)/seeds && \
 		$(BUILD)/fuzz/make_seeds $(BUILD)/seeds && \
 		diff -r $(BUILD)/seeds tests/fuzz/seeds

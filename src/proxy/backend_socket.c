@@ -45,7 +45,8 @@ static void take_source(int fd, const struct sockaddr *visitor)
 
 	if (setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on,
 		       sizeof(on)) == 0)
-		bind(fd, (const struct sockaddr *)&source, sizeof(source));
+		(void)bind(fd, (const struct sockaddr *)&source,
+			   sizeof(source));
 }
 
 int backend_socket_open(const struct endpoint *endpoint,

@@ -30,8 +30,10 @@ static bool accepts(const char *text)
 		    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return false;
-	connect(fd, (const struct sockaddr *)&backend.addresses[0].address,
-		backend.addresses[0].length);
+	/* What comes of it is asked below. */
+	(void)connect(fd,
+		      (const struct sockaddr *)&backend.addresses[0].address,
+		      backend.addresses[0].length);
 	event.fd = fd;
 	return poll(&event, 1, ANSWER_MS) > 0 &&
 	       getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 &&

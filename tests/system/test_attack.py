@@ -85,7 +85,8 @@ class Crowd:
 def test_slow_visitors_keep_nobody_out(network, product, web):
     """Each sends one byte a second, of a hello that never ends."""
     descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    slow = min(SLOW, (descriptors - 200) // 2)
+    # Two each, and an eighth of the room is kept for handshakes.
+    slow = min(SLOW, (descriptors - 400) * 7 // 16)
     product.start("--redirect=steer")
     during = visit(network, web)
     crowd = Crowd(network, slow)

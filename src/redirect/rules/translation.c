@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include "redirect/rules/translation.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "base/memory.h"
+#include "redirect/rules/nat_targets.h"
 
 /* The word of @text that follows @keyword, cut to @size; "" if there is none. */
 static void word_behind(const char *text, const char *keyword, char *word,
@@ -20,52 +24,40 @@ static void word_behind(const char *text, const char *keyword, char *word,
 	}
 }
 
-static size_t count_colons(const char *word)
+static void write_target(const struct nat_target *target,
+			 char text[static ENDPOINT_TEXT_SIZE])
 {
-	size_t count = 0;
+	const struct in6_addr *address = &target->address;
+	char host[INET6_ADDRSTRLEN];
 
-	while ((word = strchr(word, ':'))) {
-		count++;
-		word++;
-	}
-	return count;
-}
-
-/* "10.0.0.2", "10.0.0.2:443", "fd17::2", "[fd17::2]:443", ":8443" */
-static bool name_target(const char *word, uint16_t port,
-			char target[static ENDPOINT_TEXT_SIZE])
-{
-	const char *closing = strchr(word, ']');
-
-	if (word[strspn(word, "0123456789abcdefABCDEF.:[]")] || !*word)
-		return false;
-	if (*word == ':')
-		snprintf(target, ENDPOINT_TEXT_SIZE, "127.0.0.1%.64s", word);
-	else if (closing ? closing[1] == ':' : count_colons(word) == 1)
-		snprintf(target, ENDPOINT_TEXT_SIZE, "%.64s", word);
-	else if (closing || !strchr(word, ':'))
-		snprintf(target, ENDPOINT_TEXT_SIZE, "%.64s:%u", word, port);
+	if (IN6_IS_ADDR_UNSPECIFIED(address))
+		strcpy(host, "127.0.0.1");
+	else if (IN6_IS_ADDR_V4MAPPED(address))
+		inet_ntop(AF_INET, &address->s6_addr[12], host, sizeof(host));
 	else
-		snprintf(target, ENDPOINT_TEXT_SIZE, "[%.64s]:%u", word, port);
-	return true;
+		inet_ntop(AF_INET6, address, host, sizeof(host));
+	snprintf(text, ENDPOINT_TEXT_SIZE,
+		 strchr(host, ':') ? "[%s]:%u" : "%s:%u", host, target->port);
 }
 
 bool translation_target(const char *rule, uint16_t port,
 			char target[static ENDPOINT_TEXT_SIZE])
 {
-	static const char *const keywords[] = { "--to-destination", "to" };
-	char word[ENDPOINT_TEXT_SIZE];
+	static const char *const keywords[] = { "--to-ports",
+						"--to-destination", "to" };
+	char text[ENDPOINT_TEXT_SIZE];
+	struct nat_target found;
 
-	word_behind(rule, "--to-ports", word, sizeof(word));
-	if (*word) {
-		snprintf(target, ENDPOINT_TEXT_SIZE, "127.0.0.1:%.*s",
-			 (int)strspn(word, "0123456789"), word);
+	for (size_t i = 0; i < ARRAY_SIZE(keywords); i++) {
+		/* A port alone is one of this host's own. */
+		const bool own = i == 0;
+
+		text[0] = ':';
+		word_behind(rule, keywords[i], text + own, sizeof(text) - own);
+		if (!text[own] || !nat_target_parse(text, port, &found))
+			continue;
+		write_target(&found, target);
 		return true;
-	}
-	for (size_t i = 0; i < 2; i++) {
-		word_behind(rule, keywords[i], word, sizeof(word));
-		if (name_target(word, port, target))
-			return true;
 	}
 	return false;
 }

@@ -120,7 +120,7 @@ $(BUILD)/%.o: %.c
 
 ## Installing
 
-hooks	 := hooks/dehydrated hooks/due hooks/runs.sh hooks/uacme
+hooks	 := hooks/dehydrated hooks/due hooks/uacme
 examples := dist/systemd/acme-renew.service dist/systemd/acme-renew.timer \
 	    dist/kubernetes/daemonset.yaml dist/logrotate
 
@@ -134,6 +134,7 @@ install: $(program) $(completions)
 	install -D -m 0644 -t $(DESTDIR)$(UNITDIR) \
 		dist/systemd/acme-alpn-proxy.service
 	install -D -m 0755 -t $(DESTDIR)$(HOOKSDIR) $(hooks)
+	install -D -m 0644 -t $(DESTDIR)$(HOOKSDIR) hooks/runs.sh
 	sed -f dist/links.sed hooks/README.md | \
 		install -D -m 0644 /dev/stdin $(DESTDIR)$(DOCDIR)/hooks.md
 	sed -f dist/links.sed dist/README.md | \

@@ -7,8 +7,8 @@ MANUAL = "usr/share/man/man8/acme-alpn-proxy.8"
 UNIT = "usr/lib/systemd/system/acme-alpn-proxy.service"
 LICENSE = "usr/share/licenses/acme-alpn-proxy/LICENSE"
 SHARED = {
-    **{f"{HOOKS}/{name}": 0o755 for name in (
-        "dehydrated", "due", "runs.sh", "uacme")},
+    **{f"{HOOKS}/{name}": 0o755 for name in ("dehydrated", "due", "uacme")},
+    f"{HOOKS}/runs.sh": 0o644,
     **{f"{DOCUMENTS}/{name}": 0o644 for name in (
         "examples/acme-renew.service", "examples/acme-renew.timer",
         "examples/daemonset.yaml", "examples/logrotate", "hooks.md",

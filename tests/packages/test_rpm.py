@@ -80,15 +80,15 @@ def test_script_stops_only_when_it_is_erased(rpm, tmp_path):
 
 def test_installs_and_is_erased_without_a_trace(debian, rpm):
     debian.offer(rpm)
-    # Every system with RPM has these.
-    for folder in ("licenses", "zsh/site-functions"):
-        (debian.root / "usr/share" / folder).mkdir(parents=True, exist_ok=True)
     before = debian.files()
     debian.run(INSTALL[0], *DATABASE, *INSTALL[1:])
     assert "static" in debian.run("acme-alpn-proxy", "--version").stdout
     debian.run("rpm", *DATABASE, "--verify", "--nodeps", "acme-alpn-proxy")
     (debian.root / LOG).write_text("a line\n")
     debian.run(*ERASE)
+    # Systems with RPM have these anyway.
+    for folder in ("licenses", "zsh/site-functions"):
+        (debian.root / "usr/share" / folder).rmdir()
     assert debian.files() == before
     assert not (debian.root / LOG).exists()
 

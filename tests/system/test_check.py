@@ -69,7 +69,7 @@ def check(product, resolver):
 
 def test_all_is_well(redirect, network, product, web, check):
     before = residue.snapshot(network.server)
-    code, found = check.findings(f"--{redirect}", NAME)
+    code, found = check.findings(f"--redirect={redirect}", NAME)
     assert code == DONE
     for address in OWN:
         assert found["address", address][:2] == ("well", "own")
@@ -247,7 +247,7 @@ def test_responder_that_answers(responder, web, check):
 
 
 def test_instance_that_runs(redirect, product, web, check):
-    product.start(f"--{redirect}")
+    product.start(f"--redirect={redirect}")
     code, found = check.findings(NAME)
     assert code == DONE
     verdict, value, text = found["instance", None]
@@ -334,7 +334,7 @@ def test_serve_proves_the_way_in(redirect, network, product, web, serve,
                                  resolver):
     """By the line that it prints, typed on another host as it is."""
     before = residue.snapshot(network.server)
-    serving = serve(f"--{redirect}")
+    serving = serve(f"--redirect={redirect}")
     command = serving.told["command"]
     assert command.startswith(f"openssl s_client -connect {NAME}:443 "
                               f"-servername {NAME} -alpn acme-tls/1 ")

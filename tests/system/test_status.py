@@ -188,7 +188,7 @@ def test_watch_without_a_terminal_reports_each_second(options, visited,
     process = product.popen("status", "--watch", *options, text=True,
                             stdout=subprocess.PIPE)
     time.sleep(2.5)
-    process.send_signal(signal.SIGINT)
+    process.terminate()
     text = process.communicate(timeout=20)[0]
     if options == ["--json"]:
         reports = [json.loads(line) for line in text.splitlines()]

@@ -52,9 +52,13 @@ static int clean_up(const struct options *options, struct pidfile *pidfile)
 		return EXIT_CODE_FAILED;
 	}
 	left = pidfile_leave(pidfile);
+	if (!options->wait_ms)
+		return EXIT_CODE_DONE;
+	/* Another stop took us for an instance while we held the pidfile. */
+	while (signals_wait(0))
+		;
 	signals_release();
-	return options->wait_ms &&
-			       pidfile_wait_for_workers(left, options->wait_ms)
+	return pidfile_wait_for_workers(left, options->wait_ms)
 		       ? report_still_open(options)
 		       : EXIT_CODE_DONE;
 }

@@ -138,7 +138,8 @@ def test_address_made_ours_by_a_route(network, web, names, check):
     ("172.31.0.1", "private"), ("fd17::1", "private")])
 def test_address_that_no_ca_comes_to(address, kind, network, names, check):
     if kind == "private":
-        network.server.run("ip", "address", "add", address, "dev", "lo")
+        network.server.run("ip", "address", "add", address, "dev", "lo",
+                           *(["nodad"] if ":" in address else []))
     names[NAME] = [address]
     _, found = check.findings("--bpf", NAME)
     verdict, value, text = found["address", address]

@@ -338,8 +338,11 @@ static int prepare(const struct options *options,
 		return err;
 	err = recover(&recovery);
 	if (err) {
-		/* The file stays: by it the next attempt finds the workers. */
-		close_fd_at(&settings->pidfile->fd);
+		/* By the file the next attempt finds a killed one's workers. */
+		if (pidfile_has_workers(settings->pidfile))
+			close_fd_at(&settings->pidfile->fd);
+		else
+			pidfile_release(settings->pidfile);
 		return err;
 	}
 	err = own_port_choose(options, settings);

@@ -183,6 +183,9 @@ static int record(void *context)
 	err = record_file_name(file, settings->pidfile->path);
 	if (!err)
 		err = record_locate(&made);
+	/* Without /proc nobody could tell later where it was made. */
+	if (err == -ENOENT)
+		return 0;
 	if (!err)
 		err = record_file_write(file, &made);
 	supervisor->recorded |= !err;

@@ -2,6 +2,7 @@
 """Hosts that are hard to redirect on: firewalls, floods, containers."""
 
 import json
+import time
 
 import pytest
 
@@ -83,7 +84,12 @@ def test_flood_of_syns(redirect, network, product, responder, flood,
     before = cookies_sent(network)
     flooding = flood.send()
     while flooding.poll() is None:
-        assert_challenges_reach(responder, network)
+        # By handoff, one whose third segment is lost beside its cookie has no
+        # socket to be taken from.
+        if redirect == "steer":
+            assert_challenges_reach(responder, network)
+        else:
+            time.sleep(0.1)
     # Far below what one core takes, so that a busy machine passes, too.
     assert flood.finish(flooding) > 50_000
     assert cookies_sent(network) - before > 50_000

@@ -9,6 +9,7 @@ import socket
 import pytest
 
 from harness import residue
+from harness.namespace import wait_until
 from harness.network import Network
 from harness.recorder import PROOF_SOURCE
 from harness.visitors import LongVisitor
@@ -166,6 +167,14 @@ def test_firewall_that_keeps_the_proxy_from_the_web_server(
     assert_visit(network, web)
 
 
+def comes_through(network, web):
+    visitor = LongVisitor(network.client, Network.SERVER[4], web)
+    visitor.visit()
+    through_proxy = visitor.through_proxy
+    visitor.close()
+    return through_proxy
+
+
 def test_firewall_that_knows_one_address_of_loopback(redirect, network,
                                                      product, web):
     """Visitors come from an address each, unless that is not let in."""
@@ -179,6 +188,7 @@ def test_firewall_that_knows_one_address_of_loopback(redirect, network,
     visitor.close()
     # A worker that takes another one's place knows it, too.
     product.kill(product.worker())
+    wait_until(lambda: comes_through(network, web), 10)
     visitor = LongVisitor.through_the_proxy(network.client,
                                             Network.SERVER[4], web)
     assert visitor.peer == "127.0.0.1"

@@ -178,7 +178,7 @@ static int add(struct places *self, const char *path, const struct netns_id *id,
 	struct place *place;
 	int err;
 
-	if (self->count == PLACES_MOST)
+	if (self->count == REDIRECT_PLACES)
 		return -E2BIG;
 	place = calloc(1, sizeof(*place));
 	if (!place)

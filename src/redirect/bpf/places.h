@@ -22,9 +22,6 @@
 #include "redirect/bpf/targets.h"
 #include "redirect/redirect.h"
 
-/* Containers behind one port of one host: more than anybody has. */
-#define PLACES_MOST 64
-
 /* One port of one namespace. */
 struct place {
 	const struct places *places;
@@ -47,7 +44,7 @@ struct places {
 	int epoll_fd;
 	/* As the programs are switched now. */
 	struct program_switch program_switch;
-	struct place *items[PLACES_MOST];
+	struct place *items[REDIRECT_PLACES];
 	size_t count;
 	uint32_t round;
 	uint64_t searched_ns;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Who listens in this network namespace, as the kernel lists it for everybody:
- * unlike a bind() to a low port, that needs no rights. */
+/* Who listens in this network namespace (that of the thread that asks), as the
+ * kernel tells everybody: unlike a bind() to a low port, that needs no rights.
+ */
 #ifndef LISTEN_LISTENING_H
 #define LISTEN_LISTENING_H
 
@@ -31,7 +32,7 @@ size_t listening_find(uint16_t port, struct listening *found, size_t most);
  */
 unsigned int listening_find_holder(uint16_t port, struct listening *holder);
 
-/* Does anybody, at whatever address? False if /proc does not tell. */
+/* Does anybody, at whatever address? False if the kernel does not tell. */
 bool listeners_serve(uint16_t port);
 
 /* Does it get what is sent to @address? */

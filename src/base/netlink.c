@@ -13,8 +13,8 @@
 #define BUFFER_SIZE 32768
 /* A host where interfaces change at every moment still gets an answer. */
 #define DUMP_ATTEMPTS 5
-/* Enough for struct tcmsg, the longest of those asked with. */
-#define MAX_DUMP_BODY 32
+/* Enough for struct inet_diag_req_v2, the longest of those asked with. */
+#define MAX_DUMP_BODY 64
 
 static int open_socket(int protocol, int flags)
 {
@@ -26,6 +26,14 @@ static int open_socket(int protocol, int flags)
 int netlink_open(int protocol)
 {
 	return open_socket(protocol, 0);
+}
+
+/* A dump that fails under way ends as others do, but for its value. */
+static int end_of_dump(const struct nlmsghdr *message)
+{
+	const int *err = netlink_body(message, NLMSG_DONE, sizeof(*err));
+
+	return err && *err < 0 ? *err : 0;
 }
 
 /* One datagram; 0 at the end of a dump, 1 if more follows. */
@@ -46,7 +54,7 @@ static int read_datagram(int fd, netlink_handler handler, void *context,
 		if (message->nlmsg_flags & NLM_F_DUMP_INTR)
 			*interrupted = true;
 		if (message->nlmsg_type == NLMSG_DONE)
-			return 0;
+			return end_of_dump(message);
 		if (message->nlmsg_type == NLMSG_ERROR) {
 			error = NLMSG_DATA(message);
 			return error->error;

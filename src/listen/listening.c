@@ -3,6 +3,8 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/inet_diag.h>
+#include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -11,6 +13,14 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/netlink.h"
+
+struct search {
+	uint16_t port;
+	struct listening *found;
+	size_t most;
+	size_t count;
+};
 
 /* Of the thread that asks: it may be in another network namespace. */
 #define TCP_LIST  "/proc/thread-self/net/tcp"
@@ -50,9 +60,51 @@ static bool parse_entry(const char *line, struct listening *listening,
 	       parse_address(address, listening);
 }
 
-/* In the kernel's list those that listen come first. */
-static void find_in(const char *path, sa_family_t family, uint16_t port,
-		    struct listening *found, size_t most, size_t *count)
+static void add(struct search *search, const struct listening *listening)
+{
+	if (search->count < search->most)
+		search->found[search->count] = *listening;
+	search->count++;
+}
+
+static int heed_answer(const struct nlmsghdr *message, void *context)
+{
+	struct search *search = context;
+	const struct inet_diag_msg *answer =
+		netlink_body(message, SOCK_DIAG_BY_FAMILY, sizeof(*answer));
+	struct listening listening = { 0 };
+
+	if (!answer || ntohs(answer->id.idiag_sport) != search->port)
+		return 0;
+	listening.family = answer->idiag_family;
+	listening.inode = answer->idiag_inode;
+	memcpy(listening.address, answer->id.idiag_src,
+	       listening.family == AF_INET ? 4 : 16);
+	add(search, &listening);
+	return 0;
+}
+
+/* By sock_diag(7): 0, or negative errno where the kernel does not have it. */
+static int ask(sa_family_t family, struct search *search)
+{
+	const struct inet_diag_req_v2 request = {
+		.sdiag_family = (uint8_t)family,
+		.sdiag_protocol = IPPROTO_TCP,
+		.idiag_states = 1 << TCP_LISTEN,
+		.id.idiag_sport = htons(search->port),
+	};
+
+	return netlink_dump(NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, &request,
+			    sizeof(request), heed_answer, search);
+}
+
+/*
+ * In the kernel's list those that listen come first. To find that no more come
+ * the kernel goes through its whole table of connections, which takes
+ * milliseconds.
+ */
+static void read_list(const char *path, sa_family_t family,
+		      struct search *search)
 {
 	FILE *file = fopen(path, "re");
 	unsigned int state = TCP_LISTEN;
@@ -65,23 +117,22 @@ static void find_in(const char *path, sa_family_t family, uint16_t port,
 		unsigned int local_port;
 
 		/* Not the heading. */
-		if (!parse_entry(line, &listening, &local_port, &state) ||
-		    state != TCP_LISTEN || local_port != port)
-			continue;
-		if (*count < most)
-			found[*count] = listening;
-		++*count;
+		if (parse_entry(line, &listening, &local_port, &state) &&
+		    state == TCP_LISTEN && local_port == search->port)
+			add(search, &listening);
 	}
 	fclose(file);
 }
 
 size_t listening_find(uint16_t port, struct listening *found, size_t most)
 {
-	size_t count = 0;
+	struct search search = { .port = port, .found = found, .most = most };
 
-	find_in(TCP_LIST, AF_INET, port, found, most, &count);
-	find_in(TCP6_LIST, AF_INET6, port, found, most, &count);
-	return count;
+	if (ask(AF_INET, &search) < 0)
+		read_list(TCP_LIST, AF_INET, &search);
+	if (ask(AF_INET6, &search) < 0)
+		read_list(TCP6_LIST, AF_INET6, &search);
+	return search.count;
 }
 
 static unsigned int find_first(const char *path, sa_family_t family,

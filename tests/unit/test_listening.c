@@ -7,9 +7,14 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -100,6 +105,49 @@ static void whoever_listens_at_all_addresses_takes_each(void **state)
 	close(second);
 }
 
+/* From now on there is no netlink(7), as on a kernel built without its part. */
+static void refuse_netlink(void)
+{
+	struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+			 offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+			 offsetof(struct seccomp_data, args)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_NETLINK, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EAFNOSUPPORT),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	const struct sock_fprog program = { ARRAY_SIZE(filter), filter };
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0 ||
+	    socket(AF_NETLINK, SOCK_RAW, 0) >= 0)
+		_exit(2);
+}
+
+static void finds_the_same_without_netlink(void **state)
+{
+	struct listening found[2];
+	uint16_t port = 0;
+	int first = listen_at("127.0.0.2", &port);
+	int second = listen_at("::1", &port);
+	pid_t child = fork();
+	int status;
+
+	(void)state;
+	if (child == 0) {
+		refuse_netlink();
+		_exit(listening_find(port, found, 2) != 2 ||
+		      !takes(&found[0], "127.0.0.2") ||
+		      !takes(&found[1], "::1"));
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	close(first);
+	close(second);
+}
+
 static void names_the_process(void **state)
 {
 	struct listening found;
@@ -143,6 +191,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(finds_those_of_the_port),
 		cmocka_unit_test(whoever_listens_at_all_addresses_takes_each),
+		cmocka_unit_test(finds_the_same_without_netlink),
 		cmocka_unit_test(names_the_process),
 		cmocka_unit_test(dials_whoever_is_there),
 	};

@@ -3,19 +3,20 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/fd.h"
 #include "base/memory.h"
+#include "listen/listening.h"
 #include "redirect/rules/published.h"
 #include "redirect/rules/translation.h"
 
 /* For each that may be the one. */
 #define ANSWER_MS 200
+/* A web server's workers may have one each. */
+#define MOST_LISTENERS 64
 
 static bool accepts(const char *text)
 {
@@ -42,67 +43,38 @@ static bool accepts(const char *text)
 }
 
 /* One that listens everywhere is found on loopback. */
-static void name_listener(const uint32_t words[static 4], bool ipv6,
-			  uint16_t port, char text[static ENDPOINT_TEXT_SIZE])
-{
-	char address[INET6_ADDRSTRLEN];
-
-	inet_ntop(ipv6 ? AF_INET6 : AF_INET, words, address, sizeof(address));
-	if (!words[0] && !words[1] && !words[2] && !words[3])
-		snprintf(text, ENDPOINT_TEXT_SIZE,
-			 ipv6 ? "[::1]:%u" : "127.0.0.1:%u", port);
-	else
-		snprintf(text, ENDPOINT_TEXT_SIZE, ipv6 ? "[%s]:%u" : "%s:%u",
-			 address, port);
-}
-
-/*
- * A line of the kernel's list of sockets, in which those that listen come
- * first: "  0: 0100007F:01BB 00000000:0000 0A". Reading it needs no rights.
- */
-static bool read_listener(const char *line, bool ipv6, uint16_t port,
+static void name_listener(const struct listening *listening, uint16_t port,
 			  char text[static ENDPOINT_TEXT_SIZE])
 {
-	unsigned int words[4] = { 0 };
-	unsigned int local_port, state;
-	int read;
+	static const uint8_t any[16];
+	const bool ipv6 = listening->family == AF_INET6;
+	char address[INET6_ADDRSTRLEN];
 
-	if (ipv6)
-		read = sscanf(line, " %*u: %8x%8x%8x%8x:%4x %*[0-9A-F:] %2x",
-			      &words[0], &words[1], &words[2], &words[3],
-			      &local_port, &state) -
-		       3;
-	else
-		read = sscanf(line, " %*u: %8x:%4x %*[0-9A-F:] %2x", &words[0],
-			      &local_port, &state);
-	if (read != 3 || state != TCP_LISTEN || local_port != port)
-		return false;
-	name_listener(words, ipv6, port, text);
-	return true;
+	inet_ntop(listening->family, listening->address, address,
+		  sizeof(address));
+	if (memcmp(listening->address, any, sizeof(any)) == 0)
+		strcpy(address, ipv6 ? "::1" : "127.0.0.1");
+	snprintf(text, ENDPOINT_TEXT_SIZE, ipv6 ? "[%s]:%u" : "%s:%u", address,
+		 port);
 }
 
 /* Goes on to the next one where this one does not answer. */
-static bool find_listener(bool ipv6, uint16_t port, struct served *served)
+static bool find_listener(uint16_t port, struct served *served)
 {
-	FILE *file = fopen(ipv6 ? "/proc/self/net/tcp6" : "/proc/self/net/tcp",
-			   "re");
+	struct listening found[MOST_LISTENERS];
+	size_t count = listening_find(port, found, MOST_LISTENERS);
 	char text[ENDPOINT_TEXT_SIZE];
-	bool found = false;
-	char line[256];
 
-	if (!file)
-		return false;
-	while (!served->fallback[0] && fgets(line, sizeof(line), file)) {
-		if (!read_listener(line, ipv6, port, text))
-			continue;
-		found = true;
+	for (size_t i = 0; i < count && i < MOST_LISTENERS; i++) {
+		name_listener(&found[i], port, text);
 		snprintf(served->by, sizeof(served->by), "by a listener (%s)",
 			 text);
-		if (accepts(text))
+		if (accepts(text)) {
 			strcpy(served->fallback, text);
+			break;
+		}
 	}
-	fclose(file);
-	return found;
+	return count > 0;
 }
 
 static bool find_rule(uint16_t port, struct served *served)
@@ -122,6 +94,5 @@ bool served_find(uint16_t port, struct served *served)
 {
 	*served = (struct served){ .by = "" };
 	/* Where there is a rule, it comes before who listens. */
-	return find_rule(port, served) || find_listener(false, port, served) ||
-	       find_listener(true, port, served);
+	return find_rule(port, served) || find_listener(port, served);
 }

@@ -22,6 +22,8 @@
 #define EVENTS	     256
 #define CHUNK	     (256 * 1024)
 #define ACCEPT_BATCH 64
+/* Up to this an answer goes by one send(), as a web server's page does. */
+#define PAGE_SIZE (16 * 1024)
 
 /* What an epoll event belongs to: a listener or a connection. */
 struct endpoint {
@@ -39,6 +41,7 @@ struct endpoint {
 
 static uint8_t chunk[CHUNK];
 static int epoll_fd;
+static int payload;
 
 static void watch(struct endpoint *endpoint, uint32_t events)
 {
@@ -125,11 +128,16 @@ static bool read_hello(struct endpoint *endpoint)
 static bool send_rest(struct endpoint *endpoint)
 {
 	while (endpoint->left) {
-		size_t length = endpoint->left < CHUNK ? endpoint->left : CHUNK;
+		size_t length = endpoint->left < PAGE_SIZE ? endpoint->left
+							   : PAGE_SIZE;
 		ssize_t sent;
 
-		chunk[0] = endpoint->named ? 'x' : (uint8_t)endpoint->name;
-		sent = send(endpoint->fd, chunk, length, MSG_NOSIGNAL);
+		chunk[0] = (uint8_t)endpoint->name;
+		if (endpoint->named)
+			sent = payload_send(endpoint->fd, payload,
+					    endpoint->left);
+		else
+			sent = send(endpoint->fd, chunk, length, MSG_NOSIGNAL);
 		if (sent < 0)
 			return false;
 		endpoint->named = true;
@@ -197,6 +205,7 @@ int main(int argc, char *argv[])
 		errx(2, "usage: backend FALLBACK_PORT ALPN_PORT");
 	epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	memset(chunk, 'x', sizeof(chunk));
+	payload = payload_open();
 	watch(&input, EPOLLIN);
 	listen_on(argv[1], BACKEND_FALLBACK);
 	listen_on(argv[2], BACKEND_ALPN);

@@ -2,8 +2,13 @@
 #include "exchange.h"
 
 #include <arpa/inet.h>
+#include <err.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
+#include <unistd.h>
 
 /* Record and handshake header, version, random, and the length byte. */
 #define SESSION_ID_OFFSET (5 + 4 + 2 + 32 + 1)
@@ -11,6 +16,7 @@
 #define MAGIC		  "acmebnch"
 #define MAGIC_SIZE	  8
 #define LENGTH_OFFSET	  16
+#define PAYLOAD_SIZE	  (256 * 1024)
 
 /* Extension types (IANA). */
 enum {
@@ -159,9 +165,33 @@ struct sockaddr_in target_visitor(const struct sockaddr_in *target,
 				  uint32_t number)
 {
 	const uint32_t network = ntohl(target->sin_addr.s_addr) & 0xff000000;
+	const uint32_t street = number % 250 * 256;
 
 	return (struct sockaddr_in){
 		.sin_family = AF_INET,
-		.sin_addr.s_addr = htonl(network + 0x10000 + number % 65000),
+		.sin_addr.s_addr =
+			htonl(network + 0x10000 + street + number / 250 % 256),
 	};
+}
+
+int payload_open(void)
+{
+	static uint8_t bytes[PAYLOAD_SIZE];
+	int payload = memfd_create("payload", MFD_CLOEXEC);
+
+	/* sendfile(2) has no MSG_NOSIGNAL. */
+	signal(SIGPIPE, SIG_IGN);
+	memset(bytes, 'x', sizeof(bytes));
+	if (payload < 0 ||
+	    write(payload, bytes, sizeof(bytes)) != sizeof(bytes))
+		err(1, "payload");
+	return payload;
+}
+
+ssize_t payload_send(int fd, int payload, uint64_t length)
+{
+	off_t offset = 0;
+
+	return sendfile(fd, payload, &offset,
+			length < PAYLOAD_SIZE ? length : PAYLOAD_SIZE);
 }

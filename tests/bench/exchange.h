@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 /* As long as the padded hello of a usual browser, one record. */
 #define HELLO_SIZE 517
@@ -35,7 +36,8 @@ enum backend_name {
 /* Where visits go: PORT, on loopback, or ADDRESS:PORT. */
 struct sockaddr_in target_read(const char *text);
 /* The @number-th visitor's own address, in the target's network of class A:
- * from one alone the ports would run out. */
+ * from one alone the ports would run out. One after the other are of different
+ * networks, as what comes from the internet is. */
 struct sockaddr_in target_visitor(const struct sockaddr_in *target,
 				  uint32_t number);
 
@@ -46,5 +48,12 @@ void hello_write(uint8_t hello[static HELLO_SIZE], enum order order,
 /* Returns false if @hello did not come from hello_write(). */
 bool hello_read(const uint8_t hello[static HELLO_SIZE], enum order *order,
 		uint64_t *length);
+
+/* Open what payload_send() sends from; never returns if it cannot. */
+int payload_open(void);
+
+/* Send up to @length bytes of no meaning, without copying any: what an end
+ * point costs must not hide what a relay does. As send(2), never a signal. */
+ssize_t payload_send(int fd, int payload, uint64_t length);
 
 #endif

@@ -37,7 +37,7 @@
 #include "exchange.h"
 
 #define EVENTS 256
-#define CHUNK  (256 * 1024)
+#define CHUNK  (1024 * 1024)
 /* A page's worth: what a visit gets for an answer. */
 #define VISIT_REPLY 1024
 /* Without any progress for this long the proxy is stuck. */
@@ -68,6 +68,7 @@ struct run {
 	bool repeat;
 	bool hold;
 	int epoll_fd;
+	int payload;
 	size_t open;
 	uint64_t completed;
 	uint64_t failed;
@@ -151,11 +152,8 @@ static bool send_some(struct run *run, struct connection *connection)
 		connection->asked = true;
 	}
 	while (connection->left_to_send) {
-		size_t length = connection->left_to_send < CHUNK
-					? connection->left_to_send
-					: CHUNK;
-		ssize_t sent =
-			send(connection->fd, chunk, length, MSG_NOSIGNAL);
+		ssize_t sent = payload_send(connection->fd, run->payload,
+					    connection->left_to_send);
 
 		if (sent < 0)
 			return errno == EAGAIN;
@@ -169,8 +167,8 @@ static bool take_some(struct run *run, struct connection *connection)
 {
 	for (;;) {
 		/* The first byte is looked at, the others are but counted. */
-		ssize_t length = recv(connection->fd, chunk + CHUNK / 2,
-				      connection->named ? CHUNK / 2 : 1,
+		ssize_t length = recv(connection->fd, chunk,
+				      connection->named ? CHUNK : 1,
 				      connection->named ? MSG_TRUNC : 0);
 
 		if (length < 0 && errno == EAGAIN)
@@ -182,8 +180,7 @@ static bool take_some(struct run *run, struct connection *connection)
 			return true;
 		}
 		connection->left_to_take -= (uint64_t)length;
-		if (!connection->named &&
-		    chunk[CHUNK / 2] != BACKEND_FALLBACK) {
+		if (!connection->named && chunk[0] != BACKEND_FALLBACK) {
 			finish(run, connection, false);
 			return true;
 		}
@@ -283,6 +280,7 @@ static void transfer(struct run *run, bool up, char *argv[])
 
 	hello_write(run->hello, up ? ORDER_TAKE : ORDER_REPLY, each, "http/1.1",
 		    "web.example");
+	run->payload = payload_open();
 	run->send_size = up ? each : 0;
 	run->take_size = up ? 1 : each;
 	seconds = perform(run, streams);
@@ -334,7 +332,6 @@ static int ask(const struct sockaddr_in *target, const char *alpn,
 	return name;
 }
 
-/* No more at a time than one network may send. */
 static void challenges(struct run *run, char *argv[])
 {
 	const size_t count = strtoul(argv[0], NULL, 10);
@@ -418,7 +415,6 @@ int main(int argc, char *argv[])
 
 	if (argc > 3)
 		run.target = target_read(argv[1]);
-	memset(chunk, 'x', CHUNK / 2);
 	if (strcmp(what, "visits") == 0 && argc == 5)
 		visits(&run, argv + 3);
 	else if (strcmp(what, "down") == 0 && argc == 5)

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""hooks/: real ACME clients, a real CA, the recipes as they are documented."""
+"""
+hooks/: real ACME clients, a real CA, the recipes as they are documented.
+HANDOFF_ROUNDS in the environment makes what is done again and again that often.
+"""
 
 import datetime
 import os
 import re
 import shlex
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -24,6 +28,7 @@ NAME = "www.example.test"
 NAMES = [NAME, "example.test", "a.example.test"]
 # Enough of them to notice a moment that goes wrong.
 VISITOR_RATE = 50
+ROUNDS = int(os.environ.get("HANDOFF_ROUNDS", 1))
 
 
 @pytest.fixture
@@ -261,6 +266,27 @@ def test_uacme(host, authority, send_visitors):
     host.assert_clean()
     assert_issued(host.directory / f"uacme/{NAME}/cert.pem", [NAME])
     assert host.challenges_answered() >= 1
+
+
+def test_five_runs_of_uacme_at_once(host, authority, send_visitors):
+    """Their validations too: one responder has the challenges of all."""
+    host.succeed(*uacme(host, authority, "new", "you@example.test"))
+    visitors = send_visitors(4, rate=200)
+    visitors.wait_for_more(50)
+    with ThreadPoolExecutor(5) as runs:
+        for number in range(ROUNDS):
+            names = [f"host{place}.round{number}.example.test"
+                     for place in range(5)]
+            list(runs.map(lambda name: host.succeed(*uacme(
+                host, authority, "--hook", HOOKS / "uacme", "issue", name)),
+                          names))
+            for name in names:
+                assert_issued(host.directory / f"uacme/{name}/cert.pem",
+                              [name])
+    visitors.wait_for_more(50)
+    assert_went_by("handoff", visitors.finish_without_failures())
+    host.assert_clean()
+    assert host.challenges_answered() >= 5 * ROUNDS
 
 
 def test_uacme_with_several_names_in_one_run(host, authority, web):

@@ -8,9 +8,10 @@
 /*
  * Asked for each pipe; a refusal (pipe-user-pages-soft, pipe(7)) leaves the
  * default. A pipe holds one piece of a segment in each of its page slots, so
- * what fits in is many times more or a little less than this.
+ * what fits in is many times more or a little less than this. All pipes of a
+ * worker together take half of what an unprivileged user may have by default.
  */
-#define PIPE_SIZE (256 * 1024)
+#define PIPE_SIZE (512 * 1024)
 
 void pipe_pool_init(struct pipe_pool *pool, size_t maximum)
 {

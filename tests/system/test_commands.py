@@ -311,5 +311,13 @@ def test_logrotate_example(product, web, tmp_path):
     wait_until(lambda: "done: " in product.log_text(), what="the last line")
 
 
-def test_picture_is_well_formed():
-    xml.etree.ElementTree.parse(ROOT / "dist/images/flow.svg")
+def test_pictures_are_well_formed():
+    """On light pages and on dark ones, and made of nothing from elsewhere."""
+    pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)",
+                          (ROOT / "README.md").read_text())
+    assert pictures == ["dist/images/flow.svg", "tests/bench/result.svg"]
+    for name in pictures:
+        xml.etree.ElementTree.parse(ROOT / name)
+        text = (ROOT / name).read_text()
+        assert "@media (prefers-color-scheme: dark)" in text
+        assert not re.search(r"href|url\((?!#)|<script|@import", text)

@@ -32,6 +32,7 @@ RUN_BY = {
         "tests/install-packages build": HERE + "test_build_needs",
         "make && make install": HERE + "test_make_and_install",
         "acme-alpn-proxy run -- lego run": HOOKS + "test_lego",
+        "acme-alpn-proxy run -- lego --tls": HOOKS + "test_lego_renews",
         "acme-alpn-proxy check": "tests/system/test_check.py::"
                                  "test_text_is_for_people",
     },

@@ -80,6 +80,7 @@ RUN_BY = {
             "tests/packages/test_rpm.py::test_spec_builds_from_the_sources",
         "makepkg": "tests/packages/test_arch.py::test_files_and_their_modes",
         "abuild": "tests/packages/test_alpine.py::test_files_and_their_modes",
+        "nix-build": "tests/packages/test_nix.py::test_files",
         "tar --extract":
             "tests/packages/test_release.py::test_all_are_there",
         "ansible-playbook":

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT, as_nobody, copy_sources, serve_without_redirect
+from conftest import ROOT, as_nobody, copy_sources, serve
 from contents import MANUAL, SHARED, UNIT
 from harness.documents import command
 
@@ -75,4 +75,4 @@ def test_unit_finds_the_program(package):
 
 
 def test_program_serves(package):
-    serve_without_redirect([package / PROGRAM])
+    serve([package / PROGRAM])

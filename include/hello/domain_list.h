@@ -33,6 +33,13 @@ struct domain_list {
 int domain_list_add(struct domain_list *list, const char *text);
 
 /*
+ * The server name of @length bytes, any bytes, as a text: without a period at
+ * its end, or "" where it is no DNS name.
+ */
+void domain_name_copy(const uint8_t *bytes, size_t length,
+		      char name[static DOMAIN_NAME_MAX + 1]);
+
+/*
  * Is a challenge for the server name of @length bytes, any bytes, one of
  * those? 0 is a hello without a name; of a name that is longer than any can be
  * no byte is looked at. Case and a period at the end do not matter. An empty

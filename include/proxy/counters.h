@@ -2,13 +2,15 @@
 /*
  * One page shared by the supervisor and one worker. The worker alone writes;
  * the supervisor reads, and sums up. So the root process learns of the traffic
- * without reading a byte that a stranger sent.
+ * without judging a byte that a stranger sent.
  */
 #ifndef PROXY_COUNTERS_H
 #define PROXY_COUNTERS_H
 
 #include <stdatomic.h>
 #include <stdint.h>
+
+#include "proxy/challenges.h"
 
 /*
  * What is counted: X(name, kind, unit, help). All that tells of it is made from
@@ -54,6 +56,8 @@ struct proxy_counters {
 #define PROXY_COUNTER(name, ...) atomic_uint_least64_t name;
 	PROXY_COUNTERS(PROXY_COUNTER)
 #undef PROXY_COUNTER
+	/* The last of to_alpn; the next one's place is that counter's. */
+	struct challenge_slot challenges[CHALLENGES_KEPT];
 };
 
 /* What was counted: by one worker, or by all together. */

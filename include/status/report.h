@@ -17,10 +17,11 @@
 #include <sys/types.h>
 
 #include "base/address.h"
+#include "proxy/challenges.h"
 #include "proxy/counters.h"
 #include "redirect/redirect.h"
 
-#define STATUS_REPORT_VERSION	 5
+#define STATUS_REPORT_VERSION	 6
 #define STATUS_REPORT_INTERFACES 64
 #define STATUS_REPORT_WORKERS	 64
 
@@ -60,6 +61,7 @@ struct status_report {
 
 	/* Of all workers together. */
 	struct proxy_totals totals;
+	struct challenge challenges[CHALLENGES_KEPT];
 
 	uint32_t worker_count;
 	struct status_worker workers[STATUS_REPORT_WORKERS];
@@ -72,6 +74,10 @@ struct status_report {
 /* Is it of this release, and are its texts, counts and times what they must be
  * to be printed? Pure. */
 bool status_report_is_sound(const struct status_report *report);
+
+/* How many are told of. Pure. */
+size_t status_report_challenges(const struct status_report *report);
+size_t status_report_interfaces(const struct status_report *report);
 
 /*
  * "x.pid" -> "x.sock". Returns 0, or -ENAMETOOLONG where a socket cannot have

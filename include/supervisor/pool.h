@@ -20,6 +20,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "proxy/challenges.h"
 #include "proxy/proxy.h"
 #include "supervisor/worker.h"
 
@@ -142,6 +143,10 @@ void worker_pool_terminate(struct worker_pool *pool);
 
 /* What they and those before them counted, all together. */
 struct proxy_totals worker_pool_totals(const struct worker_pool *pool);
+
+/* Put the last challenges that they took into @newest (challenges.h). */
+void worker_pool_challenges(const struct worker_pool *pool,
+			    struct challenge newest[static CHALLENGES_KEPT]);
 
 /* Bits of enum confinement that are in force in all that run. */
 unsigned int worker_pool_confinement(const struct worker_pool *pool);

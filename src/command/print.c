@@ -27,6 +27,11 @@ void print_plain(const char *text)
 		putchar(*text >= 0x20 && *text < 0x7f ? *text : '?');
 }
 
+void print_server_name(const char *name)
+{
+	print_plain(*name ? name : "(no name)");
+}
+
 const char *proxy_protocol_name(uint8_t version)
 {
 	static const char *const names[] = {

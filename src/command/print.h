@@ -21,4 +21,7 @@ const char *proxy_protocol_name(uint8_t version);
 /* Where connections go, and by which version of the PROXY protocol. */
 void print_backend(const char *text, uint8_t version);
 
+/* For people: what a challenge asks for. */
+void print_server_name(const char *name);
+
 #endif

@@ -26,6 +26,8 @@
 #define DEFAULT_LOG_FILE "/var/log/acme-alpn-proxy.log"
 /* An instance that starts or stops is waited for this long. */
 #define OTHER_TIMEOUT_MS 30000
+/* Without a word only for this long. */
+#define OTHER_SILENT_MS 1000
 /* Enough for 100,000 connections; more would only cost memory. */
 #define MAX_DESCRIPTORS 262144
 
@@ -198,6 +200,35 @@ const struct redirect_ops *choose_redirect(const struct options *options,
 	return NULL;
 }
 
+/* One turn of the wait for another instance. 0, or negative errno (logged) when
+ * it is over. */
+static int wait_for_other(const struct pidfile_holder *holder,
+			  uint64_t began_ns, bool *told)
+{
+	const uint64_t passed_ms = (monotonic_ns() - began_ns) / NS_PER_MS;
+	const char *what = holder->state == PIDFILE_STOPPING ? "stopping"
+							     : "starting";
+	int signal_number;
+
+	if (passed_ms >= OTHER_TIMEOUT_MS) {
+		log_error("process %d has been %s for too long", holder->pid,
+			  what);
+		return -ETIMEDOUT;
+	}
+	if (passed_ms >= OTHER_SILENT_MS && !*told) {
+		log_info("process %d is %s: waiting for it, at most %llu s",
+			 holder->pid, what,
+			 (OTHER_TIMEOUT_MS - passed_ms + 999ull) / 1000);
+		*told = true;
+	}
+	signal_number = signals_wait(20);
+	if (signal_number) {
+		log_error("signal %d: not started", signal_number);
+		return -EINTR;
+	}
+	return 0;
+}
+
 /*
  * Become the one instance of this pidfile. One that stops is waited for, one
  * that starts until it serves. Returns 0, -EALREADY (one runs; said so), or
@@ -207,9 +238,9 @@ const struct redirect_ops *choose_redirect(const struct options *options,
 static int become_instance(const struct options *options,
 			   struct pidfile *pidfile)
 {
-	uint64_t deadline = monotonic_ns() + OTHER_TIMEOUT_MS * NS_PER_MS;
+	const uint64_t began = monotonic_ns();
 	struct pidfile_holder holder;
-	int signal_number;
+	bool told = false;
 	int err;
 
 	signals_hold(NULL);
@@ -225,19 +256,9 @@ static int become_instance(const struct options *options,
 			log_info("already running as %d", holder.pid);
 			return -EALREADY;
 		}
-		if (monotonic_ns() >= deadline) {
-			log_error("process %d has been %s for too long",
-				  holder.pid,
-				  holder.state == PIDFILE_STOPPING
-					  ? "stopping"
-					  : "starting");
-			return -ETIMEDOUT;
-		}
-		signal_number = signals_wait(20);
-		if (signal_number) {
-			log_error("signal %d: not started", signal_number);
-			return -EINTR;
-		}
+		err = wait_for_other(&holder, began, &told);
+		if (err)
+			return err;
 	}
 }
 

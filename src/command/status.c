@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "command/print.h"
@@ -49,14 +50,7 @@ static unsigned long long value_of(const void *base,
 	return *(const uint64_t *)((const char *)base + number->offset);
 }
 
-static size_t listed_interfaces(const struct status_report *report)
-{
-	return report->interface_count < STATUS_REPORT_INTERFACES
-		       ? report->interface_count
-		       : STATUS_REPORT_INTERFACES;
-}
-
-static void format_time(int64_t seconds, char *text, size_t size)
+static void format_time(uint64_t seconds, char *text, size_t size)
 {
 	const time_t when = (time_t)seconds;
 	struct tm utc;
@@ -95,11 +89,23 @@ static void print_interface(const struct redirect_interface *interface)
 	puts(*between ? "" : " nothing yet");
 }
 
+static void print_challenge(const struct challenge *challenge)
+{
+	char taken[32];
+
+	format_time(challenge->taken_ns / NS_PER_S, taken, sizeof(taken));
+	printf("challenge: %s from ", taken);
+	print_plain(challenge->client);
+	printf(" for ");
+	print_server_name(challenge->server_name);
+	puts("");
+}
+
 static void print_text(const struct status_report *report)
 {
 	char since[32];
 
-	format_time(report->since, since, sizeof(since));
+	format_time((uint64_t)report->since, since, sizeof(since));
 	printf("running as %d since %s\n", report->pid, since);
 	printf("redirect: %s, port %u to port %u on%s%s\n", report->state.mode,
 	       report->service_port, report->listen_port,
@@ -128,8 +134,10 @@ static void print_text(const struct status_report *report)
 			       value_of(&report->state, &move_numbers[i]),
 			       move_numbers[i].help);
 	}
-	for (size_t i = 0; i < listed_interfaces(report); i++)
+	for (size_t i = 0; i < status_report_interfaces(report); i++)
 		print_interface(&report->interfaces[i]);
+	for (size_t i = 0; i < status_report_challenges(report); i++)
+		print_challenge(&report->challenges[i]);
 }
 
 static void print_json_text(const char *key, const char *text)
@@ -169,11 +177,31 @@ static void print_json_workers(const struct status_report *report)
 	putchar(']');
 }
 
+static void print_json_challenges(const struct status_report *report)
+{
+	char taken[32];
+
+	printf(",\"challenges\":[");
+	for (size_t i = 0; i < status_report_challenges(report); i++) {
+		const struct challenge *challenge = &report->challenges[i];
+
+		format_time(challenge->taken_ns / NS_PER_S, taken,
+			    sizeof(taken));
+		printf("%s{", i ? "," : "");
+		print_json_text("time", taken);
+		print_json_text("client", challenge->client);
+		printf("\"server_name\":");
+		print_quoted(challenge->server_name);
+		putchar('}');
+	}
+	putchar(']');
+}
+
 static void print_json(const struct status_report *report)
 {
 	char since[32];
 
-	format_time(report->since, since, sizeof(since));
+	format_time((uint64_t)report->since, since, sizeof(since));
 	printf("{\"running\":true,\"pid\":%d,\"worker_pid\":%d,", report->pid,
 	       report->worker_pid);
 	print_json_text("since", since);
@@ -200,9 +228,10 @@ static void print_json(const struct status_report *report)
 	print_json_numbers(&report->state, move_numbers,
 			   ARRAY_SIZE(move_numbers));
 	putchar('}');
+	print_json_challenges(report);
 	print_json_workers(report);
 	printf(",\"interfaces\":[");
-	for (size_t i = 0; i < listed_interfaces(report); i++) {
+	for (size_t i = 0; i < status_report_interfaces(report); i++) {
 		const struct redirect_interface *interface =
 			&report->interfaces[i];
 
@@ -270,11 +299,11 @@ static void print_prometheus(const struct status_report *report)
 	       "start_time_seconds %lld\n",
 	       (long long)report->since);
 	print_prometheus_numbers(report);
-	if (listed_interfaces(report))
+	if (status_report_interfaces(report))
 		puts("# HELP " PREFIX "packets_total Packets that could begin "
 		     "a connection, by what became of them.\n"
 		     "# TYPE " PREFIX "packets_total counter");
-	for (size_t i = 0; i < listed_interfaces(report); i++)
+	for (size_t i = 0; i < status_report_interfaces(report); i++)
 		print_prometheus_packets(&report->interfaces[i]);
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/memory.h"
 #include "command/print.h"
 
@@ -51,24 +52,26 @@ static void print_duration(int64_t seconds)
 	printf("%lld s", (long long)(seconds > 0 ? seconds : 0));
 }
 
-static size_t listed(const struct status_report *report)
+/* By the clock of who reads it. */
+static void print_time(uint64_t seconds)
 {
-	return report->interface_count < STATUS_REPORT_INTERFACES
-		       ? report->interface_count
-		       : STATUS_REPORT_INTERFACES;
+	const time_t when = (time_t)seconds;
+	struct tm local;
+	char text[32];
+
+	localtime_r(&when, &local);
+	strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S", &local);
+	fputs(text, stdout);
 }
 
 /* Which redirect, and where it leads whom. */
 static void print_head(const struct status_report *report)
 {
 	const struct redirect_state *state = &report->state;
-	const time_t since = (time_t)report->since;
-	struct tm local;
-	char text[32];
 
-	localtime_r(&since, &local);
-	strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S", &local);
-	printf("running as %d since %s, ", report->pid, text);
+	printf("running as %d since ", report->pid);
+	print_time((uint64_t)report->since);
+	printf(", ");
 	print_duration((int64_t)time(NULL) - report->since);
 	printf("\n  redirect          %s, port %u to %u, %s\n",
 	       report->redirect, report->service_port, report->listen_port,
@@ -101,7 +104,7 @@ static uint64_t visitors(const struct status_report *report)
 {
 	uint64_t sum = report->totals.to_fallback;
 
-	for (size_t i = 0; i < listed(report); i++)
+	for (size_t i = 0; i < status_report_interfaces(report); i++)
 		sum += report->interfaces[i].visitors;
 	return sum;
 }
@@ -154,11 +157,36 @@ static void print_interfaces(const struct redirect_interface *interfaces,
 	}
 }
 
+/* The newest first; the addresses' column is as wide as the longest. */
+static void print_challenges(const struct challenge *challenges, size_t count)
+{
+	int width = (int)strlen("from");
+
+	for (size_t i = 0; i < count; i++)
+		if (width < (int)strlen(challenges[i].client))
+			width = (int)strlen(challenges[i].client);
+	printf("\n  %-19s  %-*s  for\n", "last challenges", width, "from");
+	for (size_t i = 0; i < count; i++) {
+		printf("  ");
+		print_time(challenges[i].taken_ns / NS_PER_S);
+		printf("  ");
+		print_plain(challenges[i].client);
+		printf("%*s  ", width - (int)strlen(challenges[i].client), "");
+		print_server_name(challenges[i].server_name);
+		putchar('\n');
+	}
+}
+
 void status_table_print(const struct status_report *report)
 {
+	const size_t challenges = status_report_challenges(report);
+	const size_t interfaces = status_report_interfaces(report);
+
 	print_head(report);
 	putchar('\n');
 	print_numbers(report);
-	if (listed(report))
-		print_interfaces(report->interfaces, listed(report));
+	if (interfaces)
+		print_interfaces(report->interfaces, interfaces);
+	if (challenges)
+		print_challenges(report->challenges, challenges);
 }

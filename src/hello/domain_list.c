@@ -58,21 +58,39 @@ static void reverse_ipv6(const struct in6_addr *address, char *name,
 	snprintf(name + length, size - (size_t)length, "ip6.arpa");
 }
 
-/* @name has room for DOMAIN_NAME_MAX bytes and the zero. */
-static int copy_name(const char *text, char *name)
+/* Without a period at its end; @name has room for DOMAIN_NAME_MAX bytes and the
+ * zero. False if that is not enough. */
+static bool copy_bytes(const char *text, size_t length, char *name)
 {
-	size_t length = strlen(text);
-	size_t wildcard = strlen(WILDCARD);
-
+	/* Of one that is longer still, the bytes may not even be there. */
+	if (length > DOMAIN_NAME_MAX + 1)
+		return false;
 	if (length > 0 && text[length - 1] == '.')
 		length--;
 	if (length > DOMAIN_NAME_MAX)
-		return -EINVAL;
+		return false;
 	memcpy(name, text, length);
 	name[length] = '\0';
+	return strlen(name) == length;
+}
+
+static int copy_pattern(const char *text, char *name)
+{
+	size_t wildcard = strlen(WILDCARD);
+
+	if (!copy_bytes(text, strlen(text), name))
+		return -EINVAL;
 	if (strncmp(name, WILDCARD, wildcard) != 0)
 		wildcard = 0;
 	return name_is_valid(name + wildcard) ? 0 : -EINVAL;
+}
+
+void domain_name_copy(const uint8_t *bytes, size_t length,
+		      char name[static DOMAIN_NAME_MAX + 1])
+{
+	if (!copy_bytes((const char *)bytes, length, name) ||
+	    !name_is_valid(name))
+		name[0] = '\0';
 }
 
 int domain_list_add(struct domain_list *list, const char *text)
@@ -91,7 +109,7 @@ int domain_list_add(struct domain_list *list, const char *text)
 	else if (inet_pton(AF_INET6, text, &ipv6) == 1)
 		reverse_ipv6(&ipv6, name, size);
 	else
-		err = copy_name(text, name);
+		err = copy_pattern(text, name);
 	if (!err)
 		list->count++;
 	return err;

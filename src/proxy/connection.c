@@ -101,6 +101,15 @@ int connection_failure(int fd)
 	return -error;
 }
 
+struct endpoint connection_client(const struct connection *connection)
+{
+	struct endpoint client = { .length = sizeof(connection->address) };
+
+	memcpy(&client.address, &connection->address,
+	       sizeof(connection->address));
+	return client;
+}
+
 uint64_t connection_bytes_from_client(const struct connection *connection)
 {
 	const uint64_t bytes = connection->from_client.bytes;
@@ -171,13 +180,11 @@ static void log_end(const struct engine *engine,
 	};
 	const struct backend *backend = connection->backend;
 	uint64_t age = engine->now_ns - connection->accepted_ns;
-	struct endpoint client = { .length = sizeof(connection->address) };
+	const struct endpoint client = connection_client(connection);
 	char client_text[ENDPOINT_TEXT_SIZE];
 
 	if (log_settings.level < LOG_LEVEL_DEBUG)
 		return;
-	memcpy(&client.address, &connection->address,
-	       sizeof(connection->address));
 
 	const struct log_field fields[] = {
 		text_field("client", endpoint_text(&client, client_text)),

@@ -119,6 +119,9 @@ void connection_wait(struct engine *engine, struct connection *connection,
 /* Why @fd, one of the two, has failed: 0 or negative errno, told only once. */
 int connection_failure(int fd);
 
+/* Whoever is at the other end. */
+struct endpoint connection_client(const struct connection *connection);
+
 /* Bytes of the client's that the backend has; a header of ours is not. */
 uint64_t connection_bytes_from_client(const struct connection *connection);
 

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "hello/client_hello.h"
 #include "hello/proxy_preamble.h"
+#include "proxy/challenges.h"
 #include "proxy/connect.h"
 #include "proxy/connection.h"
 #include "proxy/engine.h"
@@ -21,6 +22,23 @@ static void keep_for_log(struct connection *connection,
 	connection->hello = malloc(sizeof(*hello));
 	if (connection->hello)
 		*connection->hello = *hello;
+}
+
+/* For `status`; before it is counted, which gives the next its place. */
+static void note_challenge(struct engine *engine,
+			   const struct connection *connection,
+			   const struct client_hello *hello)
+{
+	struct proxy_counters *counters = engine->counters;
+	const struct endpoint client = connection_client(connection);
+	struct challenge challenge = { 0 };
+
+	endpoint_host(&client, challenge.client);
+	domain_name_copy(hello->server_name, hello->server_name_length,
+			 challenge.server_name);
+	challenge_write(&counters->challenges[atomic_load(&counters->to_alpn) %
+					      CHALLENGES_KEPT],
+			&challenge);
 }
 
 static void judge(struct engine *engine, struct connection *connection,
@@ -46,7 +64,9 @@ static void judge_challenge(struct engine *engine,
 					     hello->server_name,
 					     hello->server_name_length);
 
-	if (!taken)
+	if (taken)
+		note_challenge(engine, connection, hello);
+	else
 		counter_add(&engine->counters->other_domains, 1);
 	judge(engine, connection,
 	      taken ? CONNECTION_ACME : CONNECTION_OTHER_DOMAIN);

@@ -24,6 +24,14 @@ bool status_report_is_sound(const struct status_report *report)
 	if (report->version != STATUS_REPORT_VERSION ||
 	    report->size != sizeof(*report))
 		return false;
+	for (size_t i = 0; i < CHALLENGES_KEPT; i++) {
+		const struct challenge *challenge = &report->challenges[i];
+
+		if (!is_text(challenge->client, sizeof(challenge->client)) ||
+		    !is_text(challenge->server_name,
+			     sizeof(challenge->server_name)))
+			return false;
+	}
 	for (size_t i = 0; i < STATUS_REPORT_INTERFACES; i++) {
 		const struct redirect_interface *interface =
 			&report->interfaces[i];
@@ -40,6 +48,22 @@ bool status_report_is_sound(const struct status_report *report)
 	       is_text(report->fallback, sizeof(report->fallback)) &&
 	       report->alpn_proxy_protocol <= PROXY_PROTOCOL_V2 &&
 	       report->fallback_proxy_protocol <= PROXY_PROTOCOL_V2;
+}
+
+size_t status_report_challenges(const struct status_report *report)
+{
+	size_t count = 0;
+
+	while (count < CHALLENGES_KEPT && report->challenges[count].taken_ns)
+		count++;
+	return count;
+}
+
+size_t status_report_interfaces(const struct status_report *report)
+{
+	return report->interface_count < STATUS_REPORT_INTERFACES
+		       ? report->interface_count
+		       : STATUS_REPORT_INTERFACES;
 }
 
 int status_socket_path(const char *pidfile, char *path, size_t size)

@@ -439,6 +439,14 @@ struct proxy_totals worker_pool_totals(const struct worker_pool *pool)
 	return totals;
 }
 
+void worker_pool_challenges(const struct worker_pool *pool,
+			    struct challenge newest[static CHALLENGES_KEPT])
+{
+	for (unsigned int i = 0; i < pool->count; i++)
+		challenges_collect(pool->members[i].counters->challenges,
+				   newest);
+}
+
 unsigned int worker_pool_confinement(const struct worker_pool *pool)
 {
 	unsigned int bits = ~0U;

@@ -79,6 +79,7 @@ static void fill(const struct status_server *server,
 	strcpy(report->alpn, config->alpn.text);
 	strcpy(report->fallback, config->fallback.text);
 	report->totals = worker_pool_totals(source->pool);
+	worker_pool_challenges(source->pool, report->challenges);
 	fill_workers(source->pool, report);
 }
 

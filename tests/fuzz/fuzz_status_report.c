@@ -31,6 +31,9 @@ static struct status_report sound_report(void)
 		.alpn = "127.0.0.1:31443",
 		.fallback = "[::1]:443",
 		.confinement = CONFINED_BY_ALL,
+		.challenges = { { .taken_ns = 1,
+				  .client = "192.0.2.7",
+				  .server_name = "www.example.org" } },
 		.interface_count = 1,
 		.interfaces = { { .name = "eth0", .attached_by = "tcx" } },
 	};
@@ -75,6 +78,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	if (status_report_is_sound(report)) {
 		print(print_text, report);
+		print(status_table_print, report);
 		print(print_json, report);
 		print(print_prometheus, report);
 	}

@@ -20,8 +20,8 @@ sys.path.insert(0, str(ROOT / "tests/system"))
 
 from harness import hello  # noqa: E402
 from harness.documents import command  # noqa: E402
-from harness.namespace import (Namespace, remove_abandoned,  # noqa: E402
-                               run)
+from harness.namespace import remove_abandoned, run  # noqa: E402
+from harness.network import Network  # noqa: E402
 from harness.recorder import Recorder  # noqa: E402
 from debian import Debian  # noqa: E402
 
@@ -95,33 +95,34 @@ def workshop():
         yield Path(folder)
 
 
-def serve_without_redirect(program, emulated=False):
-    """
-    @program, with what runs it, serves a visitor and a challenge. An emulator
-    cannot look for what a killed instance left, so that there "stop" fails.
-    """
-    server = Namespace("server")
+def serve(program, redirect="none"):
+    """@program, with what runs it, serves a visitor and a challenge."""
+    network = Network()
+    server = network.server
     backends = {hello.ACME: Recorder(server, "responder", 31443),
                 b"h2": Recorder(server, "web", 443)}
+    visitor, *way = {"none": (server, "127.0.0.1", 21443),
+                     "iptables": (network.client, Network.SERVER[4], 443),
+                     }[redirect]
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder, "log")
         server_run = functools.partial(server.run, *program, env={
             **os.environ, "ACME_ALPN_PROXY_PIDFILE": f"{folder}/pid"})
         try:
-            server_run("start", "--daemon", "--redirect", "none",
+            server_run("start", "--daemon", "--redirect", redirect,
                        "--log-file", log)
             for protocol, backend in backends.items():
-                with server.connect("127.0.0.1", 21443) as visitor:
-                    visitor.sendall(hello.hello(hello.alpn(protocol)))
-                    assert visitor.recv(100) == backend.greeting
-            assert "redirect: none" in server_run("status").stdout
-            server_run("stop", "--wait", check=not emulated)
+                with visitor.connect(*way) as connection:
+                    connection.sendall(hello.hello(hello.alpn(protocol)))
+                    assert connection.recv(100) == backend.greeting
+            assert f"redirect: {redirect}" in server_run("status").stdout
+            server_run("stop", "--wait")
             assert "1 to the ACME responder, 1 to the web server" in \
                 log.read_text()
         finally:
             for backend in backends.values():
                 backend.stop()
-            server.remove()
+            network.remove()
 
 
 @pytest.fixture(scope="session")

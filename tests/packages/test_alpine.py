@@ -10,7 +10,7 @@ import stat
 import pytest
 
 import recipe
-from conftest import as_nobody, serve_without_redirect
+from conftest import as_nobody, serve
 from contents import MANUAL, SHARED
 from harness.namespace import run
 
@@ -83,4 +83,4 @@ def test_files_and_their_modes(package):
 def test_program_runs_with_musl(package):
     program = package / "usr/sbin/acme-alpn-proxy"
     assert "libc.so" not in run("readelf", "--dynamic", program).stdout
-    serve_without_redirect([program])
+    serve([program])

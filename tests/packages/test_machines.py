@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: MIT
 """The static program for each machine; an emulator runs those of others."""
 
+import json
 import tarfile
 
 import pytest
 
-from conftest import MACHINE, RELEASED, serve_without_redirect
+from conftest import MACHINE, RELEASED, serve
 from harness.documents import command
 from harness.namespace import run
+from harness.network import Network
+from harness.recorder import Recorder
 
 # As readelf calls it, and as qemu does.
 MACHINES = {
@@ -78,5 +81,25 @@ def test_refuses_what_it_does_not_know(program):
     assert "--unknown" in result.stdout
 
 
-def test_serves(machine, program):
-    serve_without_redirect(program, emulated=machine != MACHINE)
+@pytest.mark.parametrize("redirect", ["none", "iptables"])
+def test_serves(redirect, program):
+    serve(program, redirect)
+
+
+def test_checks(program):
+    """From the host's addresses to the redirect that would be taken."""
+    network = Network()
+    web = Recorder(network.server, "web", 443, "0.0.0.0")
+    try:
+        told = json.loads(network.server.run(
+            *program, "check", "--json", "--redirect", "iptables",
+            Network.SERVER[4]).stdout)
+    finally:
+        web.stop()
+        network.remove()
+    assert told["well"]
+    values = {finding["topic"]: finding["value"]
+              for finding in told["findings"]}
+    assert values["address"] == "own"
+    assert values["server"] == "process"
+    assert values["redirect"] == "iptables"

@@ -32,6 +32,7 @@ RUN_BY = {
         "tests/install-packages build": HERE + "test_build_needs",
         "make && make install": HERE + "test_make_and_install",
         "acme-alpn-proxy run -- lego run": HOOKS + "test_lego",
+        "acme-alpn-proxy run -- lego --tls": HOOKS + "test_lego_renews",
         "acme-alpn-proxy check": "tests/system/test_check.py::"
                                  "test_text_is_for_people",
     },
@@ -79,6 +80,7 @@ RUN_BY = {
             "tests/packages/test_rpm.py::test_spec_builds_from_the_sources",
         "makepkg": "tests/packages/test_arch.py::test_files_and_their_modes",
         "abuild": "tests/packages/test_alpine.py::test_files_and_their_modes",
+        "nix-build": "tests/packages/test_nix.py::test_files",
         "tar --extract":
             "tests/packages/test_release.py::test_all_are_there",
         "ansible-playbook":
@@ -311,5 +313,13 @@ def test_logrotate_example(product, web, tmp_path):
     wait_until(lambda: "done: " in product.log_text(), what="the last line")
 
 
-def test_picture_is_well_formed():
-    xml.etree.ElementTree.parse(ROOT / "dist/images/flow.svg")
+def test_pictures_are_well_formed():
+    """On light pages and on dark ones, and made of nothing from elsewhere."""
+    pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)",
+                          (ROOT / "README.md").read_text())
+    assert pictures == ["dist/images/flow.svg", "tests/bench/result.svg"]
+    for name in pictures:
+        xml.etree.ElementTree.parse(ROOT / name)
+        text = (ROOT / name).read_text()
+        assert "@media (prefers-color-scheme: dark)" in text
+        assert not re.search(r"href|url\((?!#)|<script|@import", text)

@@ -39,9 +39,7 @@ def backends(network):
 
 
 def challenge(name):
-    names = [] if name is None else [hello.server_name(name)]
-    return hello.record(hello.message(hello.body(
-        [*names, *hello.common_extensions(), hello.alpn(hello.ACME)])))
+    return hello.challenge(*[] if name is None else [name])
 
 
 def ask(network, family, data):

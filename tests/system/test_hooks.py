@@ -158,8 +158,7 @@ def assert_renewed(host, renew):
 
 def test_lego_renews(host, authority, web):
     changes = run_lego("handoff", host, authority)
-    host.follow(RECIPES, "acme-alpn-proxy run -- lego --tls", changes,
-                "--accept-tos run")
+    host.follow("README.md", "acme-alpn-proxy run -- lego --tls", changes)
     assert_renewed(host, lambda: host.follow(
         RECIPES, "acme-alpn-proxy run -- lego --tls",
         {"renew": "renew --days 9999 --no-random-sleep", **changes}, " renew"))

@@ -32,12 +32,6 @@ def backends(network):
         one.stop()
 
 
-def acme_hello(name=b"www.example.test"):
-    return hello.record(hello.message(hello.body(
-        [hello.server_name(name), *hello.common_extensions(),
-         hello.alpn(hello.ACME)])))
-
-
 def talk(network, data):
     """Send @data, read the greeting, leave in order."""
     with network.client.connect(Network.SERVER[4], 443) as visitor:
@@ -65,10 +59,11 @@ def connections_in_json(product):
 
 
 CASES = {
-    "acme-tls/1": acme_hello(),
+    "acme-tls/1": hello.challenge(b"www.example.test"),
     "other": hello.hello(hello.alpn(b"h2")),
     # In the middle of the name.
-    "incomplete": acme_hello().partition(b".example.test")[0],
+    "incomplete": hello.challenge(
+        b"www.example.test").partition(b".example.test")[0],
     "silent": b"",
 }
 
@@ -153,7 +148,7 @@ def test_json_cannot_be_forged(network, product, backends):
              b'"' * 255: '"' * 255}
     product.start("--redirect=steer", "-v", "--log-format=json")
     for name in names:
-        talk(network, acme_hello(name))
+        talk(network, hello.challenge(name))
     wait_until(lambda: len(connections_in_json(product)) == len(names),
                what="all lines")
     events = [json.loads(line) for line in product.log_text().splitlines()]

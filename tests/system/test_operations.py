@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """start, stop and status as hooks, people and scripts use them."""
 
+import fcntl
 import os
 import pty
 import random
@@ -163,6 +164,30 @@ def test_starts_at_the_same_time_make_one_instance(redirect, network, product,
     assert len(product.pids()) == 2
     visit_through_proxy(network, web).close()
     product.stop()
+    assert_nothing_left(product, clean)
+
+
+@pytest.mark.parametrize("operation", [["start"], ["run", "--", "true"]],
+                         ids=["start", "run"])
+def test_wait_for_another_instance_is_told_of(operation, product, clean):
+    """Once it is worth a word; and the log has it, too."""
+    with open(product.pidfile, "wb") as other:
+        # As an instance that starts: the first byte is locked.
+        fcntl.lockf(other, fcntl.LOCK_EX, 1)
+        start = product.popen("--redirect=none", *operation, text=True,
+                              stderr=subprocess.PIPE)
+        word = (f"process {os.getpid()} is starting: waiting for it, at most "
+                "29 s\n")
+        assert start.stderr.readline() == word
+        assert start.poll() is None
+        assert product.run("status").stdout == "starting\n"
+    if operation == ["start"]:
+        product.wait_running()
+        product.stop()
+    assert start.wait(20) == 0
+    with start.stderr as output:
+        assert "waiting for it" not in output.read()
+    assert word in product.log_text()
     assert_nothing_left(product, clean)
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What a running instance tells of itself, in each form."""
 
+import datetime
 import json
 import os
 import re
@@ -15,6 +16,7 @@ from harness import hello
 from harness.faults import Tracer
 from harness.namespace import wait_until
 from harness.network import Network
+from harness.product import REDIRECTS
 from harness.recorder import Recorder
 from harness.terminal import on_a_terminal, read_to_the_end
 from harness.visitors import LongVisitor
@@ -103,6 +105,53 @@ def test_prometheus_text_is_well_formed(redirect, visited, product):
     if redirect == "steer":
         assert sum(value for series, value in samples.items()
                    if 'verdict="steered"' in series) == 2
+
+
+@pytest.mark.parametrize("redirect", REDIRECTS)
+def test_challenges_are_told_by_name_and_address(redirect, network, product,
+                                                 web, responder):
+    """Of any bytes that are asked for, only what can be a name."""
+    product.start(f"--redirect={redirect}", "--workers", "2")
+    assert json.loads(product.succeed(
+        "status", "--json").stdout)["challenges"] == []
+    asked = [(4, b"www.example.test"), (6, b"7.2.0.192.in-addr.arpa"),
+             (4, b"\x1b[2J\"\r\n.example.test")]
+    for family, name in asked:
+        with network.authority.connect(Network.SERVER_FOR_AUTHORITY[family],
+                                       443) as connection:
+            connection.sendall(hello.challenge(name))
+            assert connection.recv(100) == responder.greeting
+    expected = [(Network.AUTHORITY[4], ""),
+                (Network.AUTHORITY[6], "7.2.0.192.in-addr.arpa"),
+                (Network.AUTHORITY[4], "www.example.test")]
+    told = json.loads(product.succeed("status", "--json").stdout)["challenges"]
+    assert [(one["client"], one["server_name"]) for one in told] == expected
+    assert all(0 <= time.time() - datetime.datetime.fromisoformat(
+        one["time"].replace("Z", "+00:00")).timestamp() < 60 for one in told)
+    assert [f"challenge: {one['time']} from {one['client']} for "
+            f"{one['server_name'] or '(no name)'}" for one in told] == [
+        line for line in product.succeed("status").stdout.splitlines()
+        if line.startswith("challenge: ")]
+    # In no label of a metric: whoever asks would make series.
+    assert "example.test" not in product.succeed("status",
+                                                 "--prometheus").stdout
+    process, terminal = on_a_terminal(product, "status")
+    assert process.wait(20) == 0
+    lines = read_to_the_end(terminal).splitlines()
+    rows = [re.split(r"  +", line.strip()) for line in lines[-4:]]
+    assert rows[0] == ["last challenges", "from", "for"]
+    assert [(row[1], row[2]) for row in rows[1:]] == [
+        (client, name or "(no name)") for client, name in expected]
+    # The newest are kept.
+    for number in range(10):
+        with network.authority.connect(Network.SERVER_FOR_AUTHORITY[4],
+                                       443) as connection:
+            connection.sendall(hello.challenge(b"host%d.test" % number))
+            assert connection.recv(100) == responder.greeting
+    told = json.loads(product.succeed("status", "--json").stdout)["challenges"]
+    assert [one["server_name"] for one in told] == [
+        f"host{number}.test" for number in range(9, 1, -1)]
+    product.stop()
 
 
 @pytest.mark.parametrize("name, escaped", [

@@ -173,6 +173,52 @@ static void takes_the_longest_name(void **state)
 	assert_int_equal(domain_list_add(&list, name), -EINVAL);
 }
 
+/* Of @length bytes, the text that is shown. */
+static void assert_shown(const char *bytes, size_t length, const char *expected)
+{
+	char name[DOMAIN_NAME_MAX + 1];
+
+	memset(name, '?', sizeof(name));
+	domain_name_copy((const uint8_t *)bytes, length, name);
+	assert_string_equal(name, expected);
+}
+
+static void shows_a_server_name_only_if_it_is_one(void **state)
+{
+	char longest[DOMAIN_NAME_MAX + 3];
+	static const char *const names[] = {
+		"a.example",
+		"A-1_b.xn--bcher-kva.example",
+		"localhost",
+		"7.2.0.192.in-addr.arpa",
+	};
+	static const char *const others[] = {
+		"",	      ".",
+		"a..example", "*.example",
+		"a b",	      "a\x1b[2J.example",
+		"a\"b",	      "a\\b",
+		"a\nb",	      "a\xff.example",
+		"192.0.2.7",  "-a",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		assert_shown(names[i], strlen(names[i]), names[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+		assert_shown(others[i], strlen(others[i]), "");
+	assert_shown("a.example.", 10, "a.example");
+	assert_shown("a.example\0b", 11, "");
+	assert_shown("a.example\0", 10, "");
+	for (size_t i = 0; i < sizeof(longest); i++)
+		longest[i] = i % 2 ? '.' : 'a';
+	assert_shown(longest, DOMAIN_NAME_MAX + 2, "");
+	/* What is behind is not even there. */
+	assert_shown(longest, 65535, "");
+	longest[DOMAIN_NAME_MAX + 1] = '\0';
+	longest[DOMAIN_NAME_MAX] = '\0';
+	assert_shown(longest, DOMAIN_NAME_MAX, longest);
+}
+
 static void refuses_what_is_no_name(void **state)
 {
 	static const char *const wrong[] = {
@@ -245,6 +291,7 @@ int main(void)
 		cmocka_unit_test(is_not_misled_by_odd_bytes),
 		cmocka_unit_test(takes_no_name_that_is_too_long),
 		cmocka_unit_test(takes_the_longest_name),
+		cmocka_unit_test(shows_a_server_name_only_if_it_is_one),
 		cmocka_unit_test(refuses_what_is_no_name),
 		cmocka_unit_test(has_room_for_a_certificate),
 	};

@@ -21,6 +21,7 @@
 #include "base/control.h"
 #include "base/fd.h"
 #include "base/memory.h"
+#include "proxy/challenges.h"
 #include "proxy/proxy_header.h"
 #include "tests/unit/proxy_fixture.h"
 
@@ -59,6 +60,49 @@ static void routes_by_alpn_in_both_families(void **state)
 	fixture_expect_counter(fixture, open_connections, 0);
 	fixture_expect_counter(fixture, bytes_to_clients, 22);
 	assert_int_equal(fixture_counter(fixture, resets), 0);
+}
+
+/* A challenge for @name from the loopback address of @family. */
+static void challenge(struct fixture *fixture, int family, const char *name)
+{
+	static const char *const protocols[] = { "acme-tls/1", NULL };
+	const struct hello_spec spec = { .protocols = protocols,
+					 .server_name = name };
+	struct hello hello = { 0 };
+	int client = try_to_visit(fixture, family);
+
+	hello_build(&hello, &spec);
+	close(greet(fixture->alpn, client, &hello));
+	close(client);
+}
+
+static void notes_the_last_challenges(void **state)
+{
+	struct fixture *fixture = *state;
+	struct challenge newest[CHALLENGES_KEPT] = { 0 };
+	char name[] = "?.example.org";
+
+	fixture_start(fixture);
+	challenges_collect(fixture->shared->counters.challenges, newest);
+	assert_int_equal(newest[0].taken_ns, 0);
+	for (name[0] = 'a'; name[0] < 'a' + CHALLENGES_KEPT; name[0]++)
+		challenge(fixture, AF_INET, name);
+	close_both(relay(fixture));
+	challenge(fixture, AF_INET6, "v6.example.org");
+	/* Never what a terminal could take for a command. */
+	challenge(fixture, AF_INET, "\x1b[2J.example.org");
+	challenge(fixture, AF_INET, NULL);
+	challenges_collect(fixture->shared->counters.challenges, newest);
+	assert_string_equal(newest[0].server_name, "");
+	assert_string_equal(newest[1].server_name, "");
+	assert_string_equal(newest[2].server_name, "v6.example.org");
+	assert_string_equal(newest[2].client, "::1");
+	for (size_t i = 3; i < CHALLENGES_KEPT; i++) {
+		name[0]--;
+		assert_string_equal(newest[i].server_name, name);
+		assert_string_equal(newest[i].client, "127.0.0.1");
+		assert_true(newest[i].taken_ns <= newest[i - 1].taken_ns);
+	}
 }
 
 static void routes_a_hello_in_two_segments(void **state)
@@ -1548,6 +1592,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		proxy_test(routes_by_alpn_in_both_families),
+		proxy_test(notes_the_last_challenges),
 		proxy_test(routes_a_hello_in_two_segments),
 		proxy_test(routes_a_hello_byte_by_byte),
 		proxy_test(gives_all_that_is_no_hello_to_the_fallback),

@@ -11,13 +11,17 @@
 #include <cmocka.h>
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "base/log.h"
+#include "proxy/challenges.h"
 #include "tests/unit/proxy_fixture.h"
 
-#define VISITS 200
+#define VISITS	   200
+#define CHALLENGES 200000
 
 static void *serve(void *argument)
 {
@@ -84,12 +88,46 @@ static void is_read_while_it_is_written(void **state)
 	close(ends[1]);
 }
 
+/* Those of one worker, each with one number for its client and its name. */
+static void *write_challenges(void *argument)
+{
+	struct challenge_slot *slots = argument;
+	struct challenge challenge = { 0 };
+
+	for (unsigned int i = 1; i <= CHALLENGES; i++) {
+		snprintf(challenge.client, sizeof(challenge.client), "%u", i);
+		strcpy(challenge.server_name, challenge.client);
+		challenge_write(&slots[i % CHALLENGES_KEPT], &challenge);
+	}
+	return NULL;
+}
+
+static void a_challenge_is_read_as_a_whole(void **state)
+{
+	static struct challenge_slot slots[CHALLENGES_KEPT];
+	struct challenge newest[CHALLENGES_KEPT];
+	pthread_t worker;
+
+	(void)state;
+	assert_int_equal(pthread_create(&worker, NULL, write_challenges, slots),
+			 0);
+	do {
+		memset(newest, 0, sizeof(newest));
+		challenges_collect(slots, newest);
+		for (size_t i = 0; i < CHALLENGES_KEPT; i++)
+			assert_string_equal(newest[i].client,
+					    newest[i].server_name);
+	} while (atoi(newest[0].client) < CHALLENGES);
+	assert_int_equal(pthread_join(worker, NULL), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(is_read_while_it_is_written,
 						fixture_setup,
 						fixture_teardown),
+		cmocka_unit_test(a_challenge_is_read_as_a_whole),
 	};
 
 	fixture_enter_namespace();

@@ -7,7 +7,9 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -134,6 +136,45 @@ static void sums_up_the_counters(void **state)
 	assert_int_equal(worker_pool_totals(pool).accept_pauses, 30);
 	assert_int_equal(worker_pool_totals(pool).resets, 0);
 	assert_int_equal(worker_pool_confinement(pool), 16);
+}
+
+static void tells_the_last_challenges_of_all(void **state)
+{
+	struct fixture *fixture = *state;
+	struct challenge newest[CHALLENGES_KEPT] = { 0 };
+	struct challenge challenge = { 0 };
+
+	worker_pool_challenges(&fixture->pool, newest);
+	assert_int_equal(newest[0].taken_ns, 0);
+	/* Each worker fills a place or two of its own. */
+	for (unsigned int i = 0; i < 2 * COUNT; i++) {
+		snprintf(challenge.server_name, sizeof(challenge.server_name),
+			 "%u", i);
+		challenge_write(&fixture->pool.members[i % COUNT]
+					 .counters->challenges[i / COUNT],
+				&challenge);
+	}
+	worker_pool_challenges(&fixture->pool, newest);
+	for (unsigned int i = 0; i < 2 * COUNT; i++)
+		assert_int_equal(atoi(newest[i].server_name),
+				 2 * COUNT - 1 - i);
+	assert_int_equal(newest[2 * COUNT].taken_ns, 0);
+	for (unsigned int i = 0; i < CHALLENGES_KEPT; i++) {
+		memset(challenge.server_name, 'x', DOMAIN_NAME_MAX + 1);
+		memset(challenge.client, 'y', sizeof(challenge.client));
+		challenge_write(
+			&fixture->pool.members[1].counters->challenges[i],
+			&challenge);
+	}
+	memset(newest, 0, sizeof(newest));
+	worker_pool_challenges(&fixture->pool, newest);
+	/* Whatever a worker writes there, texts have an end. */
+	for (unsigned int i = 0; i < CHALLENGES_KEPT; i++) {
+		assert_int_equal(strlen(newest[i].server_name),
+				 DOMAIN_NAME_MAX);
+		assert_int_equal(strlen(newest[i].client),
+				 sizeof(challenge.client) - 1);
+	}
 }
 
 static void takes_in_who_died(void **state)
@@ -357,6 +398,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(shares_out_every_connection),
 		pool_test(sums_up_the_counters),
+		pool_test(tells_the_last_challenges_of_all),
 		pool_test(takes_in_who_died),
 		pool_test(counts_only_those_that_turn_as_well),
 		pool_test(kills_the_one_that_hangs),

@@ -331,8 +331,10 @@ int tc_remove_leftover(unsigned int ifindex, uint16_t instance)
 	int err;
 
 	err = take_census(ifindex, TC_H_MIN_INGRESS, &census);
-	/* No such qdisc, no such interface any more. */
-	if (err == -EINVAL || err == -ENOENT || err == -ENODEV)
+	/* No such qdisc, no such interface any more, or a kernel without any
+	 * filters (CONFIG_NET_CLS). */
+	if (err == -EINVAL || err == -ENOENT || err == -ENODEV ||
+	    err == -EOPNOTSUPP)
 		return 0;
 	if (err || !census.handle)
 		return err;

@@ -84,6 +84,12 @@ def records(handshake, *sizes):
     return result + record(handshake)
 
 
+def challenge(*names):
+    """A CA's: of one name, or of none."""
+    return record(message(body([*map(server_name, names),
+                                *common_extensions(), alpn(ACME)])))
+
+
 def hello(*extensions):
     """One record with one whole ClientHello."""
     return record(message(body([server_name(), *common_extensions(),

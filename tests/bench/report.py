@@ -65,7 +65,11 @@ TABLES = (
     ),
 )
 
-# What the plot shows of it.
+# What the plot shows of it; first, of visitors from outside.
+VISITOR_PANELS = (
+    ("cpu", "CPU of the whole host per visit", "µs"),
+    ("tls_p50", "TLS handshake, median", "µs"),
+)
 PANELS = (
     ("cpu_1", "CPU per connection, one at a time", "µs"),
     ("cpu_64", "CPU per connection, 64 at a time", "µs"),
@@ -297,12 +301,14 @@ def text(samples, facts):
 
 STYLE = """
   text { font: 12px system-ui, -apple-system, 'Segoe UI', sans-serif; fill: #24292f }
+  .page { fill: #ffffff }
   .title { font-size: 17px; font-weight: 600 }
   .panel { font-weight: 600 }
   .minor { font-size: 11px; fill: #57606a }
   .ours { fill: #0969da } .peer { fill: #afb8c1 }
   .bold { font-weight: 600 }
   @media (prefers-color-scheme: dark) {
+    .page { fill: #0d1117 }
     text { fill: #e6edf3 } .minor { fill: #9198a1 }
     .ours { fill: #4493f8 } .peer { fill: #59636e }
   }
@@ -312,7 +318,6 @@ PANEL_WIDTH = 420
 BAR_LEFT = 126
 BAR_HEIGHT = 14
 ROW = 20
-HEAD = 74
 
 
 def bar_rows(samples, key, unit):
@@ -326,16 +331,26 @@ def bar_rows(samples, key, unit):
     return rows
 
 
-def panel(samples, left, top, key, title, unit):
-    rows = bar_rows(samples, key, unit)
+def visitor_rows(samples, key, unit):
+    """The same of what visitors from outside meet, beside no proxy at all."""
+    rows = []
+    for name, columns in samples.items():
+        if columns.get(key):
+            value = statistics.median(columns[key])
+            rows.append(("no proxy" if name == DIRECT else name, value, f"{value:.0f} {unit}"))
+    return rows
+
+
+def panel(rows, left, top, title):
     most = max((value for _, value, _ in rows), default=0) or 1
     room = PANEL_WIDTH - BAR_LEFT - 78
     parts = [f'<text class="panel" x="{left}" y="{top}">{escape(title)}</text>']
     for i, (name, value, label) in enumerate(rows):
         y = top + 12 + i * ROW
         width = max(1, room * value / most)
-        kind = "ours" if name == OURS else "peer"
-        weight = ' class="bold"' if name == OURS else ""
+        ours = name in (OURS, "handoff", "steer")
+        kind = "ours" if ours else "peer"
+        weight = ' class="bold"' if ours else ""
         parts.append(
             f'<text{weight} x="{left + BAR_LEFT - 8}" y="{y + 11}" '
             f'text-anchor="end">{escape(name)}</text>'
@@ -347,28 +362,55 @@ def panel(samples, left, top, key, title, unit):
     return "".join(parts)
 
 
+def section(title, note, panels, top):
+    """A heading and, two in a row, its [(rows, title)]; and where the next
+    one begins."""
+    parts = [
+        f'<text class="title" x="20" y="{top}">{escape(title)}</text>'
+        f'<text class="minor" x="20" y="{top + 20}">{escape(note)}</text>'
+    ]
+    top += 52
+    for i in range(0, len(panels), 2):
+        for side, (rows, name) in enumerate(panels[i : i + 2]):
+            parts.append(panel(rows, 20 + side * (PANEL_WIDTH + 20), top, name))
+        top += 42 + ROW * max(len(rows) for rows, _ in panels[i : i + 2])
+    return parts, top
+
+
 def svg(samples, facts):
-    contestants = sum(1 for name in samples if name != DIRECT)
-    height = 12 + contestants * ROW + 30
-    rows = (len(PANELS) + 1) // 2
-    total = HEAD + rows * height + 30
+    medians = f"medians of {facts['rounds']} alternating rounds"
+    outside = facts.get("visitors")
+    top = 28
+    drawn = []
+    if outside:
+        drawn, top = section(
+            "What visitors meet: shorter is better",
+            "From outside, while a certificate is renewed: handed off or steered from the web "
+            f"server's own port, or a proxy in front of it; {medians}",
+            [(visitor_rows(outside, key, unit), title) for key, title, unit in VISITOR_PANELS],
+            top,
+        )
+        top += 14
+    relaying, top = section(
+        "What relaying costs, for those that are steered: shorter is better",
+        f"The proxy on one core, load and backend on another; {medians}",
+        [
+            (bar_rows(samples, key, unit), title.format(idle=facts["idle_connections"]))
+            for key, title, unit in PANELS
+        ],
+        top,
+    )
     width = 2 * PANEL_WIDTH + 60
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {total}" '
-        f'width="{width}" height="{total}" role="img" '
-        f'aria-label="What relaying costs: {OURS} and other proxies">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {top + 16}" '
+        f'width="{width}" height="{top + 16}" role="img" '
+        f'aria-label="What visitors meet and what relaying costs: {OURS} and other proxies">',
         f"<style>{STYLE}</style>",
-        '<text class="title" x="20" y="28">What relaying costs: shorter is better</text>',
-        f'<text class="minor" x="20" y="48">The proxy on one core, load and backend on '
-        f"another; medians of {facts['rounds']} alternating rounds</text>",
-    ]
-    for i, (key, title, unit) in enumerate(PANELS):
-        left = 20 + (i % 2) * (PANEL_WIDTH + 20)
-        title = title.format(idle=facts["idle_connections"])
-        parts.append(panel(samples, left, HEAD + 6 + i // 2 * height, key, title, unit))
-    parts.append(
-        f'<text class="minor" x="20" y="{total - 14}">'
+        f'<rect class="page" width="{width}" height="{top + 16}"/>',
+        *drawn,
+        *relaying,
+        f'<text class="minor" x="20" y="{top}">'
         f"{escape(facts['command'])}, {escape(facts['date'])}, "
-        f"{escape(facts['machine'])}</text></svg>\n"
-    )
+        f"{escape(facts['machine'])}</text></svg>\n",
+    ]
     return "\n".join(parts)

@@ -47,11 +47,9 @@ static __always_inline enum steer_verdict pin_flow(struct __sk_buff *skb,
 #define TCP_OPTION_END	 0
 #define TCP_OPTION_NOP	 1
 #define TCP_OPTION_MPTCP 30
-#define MPTCP_JOIN	 1 /* subtype MP_JOIN */
+#define MPTCP_JOIN	 1  /* subtype MP_JOIN */
+#define MPTCP_JOIN_SIZE	 12 /* in a SYN */
 
-/* In words of four bytes, the longest TCP header of a SYN without MPTCP: with
- * all of segment size, SACK, timestamps and window scale. */
-#define LONGEST_PLAIN_HEADER 10
 /* Options looked at, padding too: MPTCP has been seen as the eighth. */
 #define TCP_MAX_OPTIONS 16
 
@@ -123,10 +121,8 @@ static __always_inline bool joins_flow(struct __sk_buff *skb,
 		__u8 subtype;
 	} option;
 
-	if (segment->tcp.doff <= LONGEST_PLAIN_HEADER)
-		return false;
 	for (int i = 0; i < TCP_MAX_OPTIONS; i++) {
-		if (offset + sizeof(option) > end ||
+		if (offset + MPTCP_JOIN_SIZE > end ||
 		    !load(skb, offset, &option, sizeof(option)) ||
 		    option.kind == TCP_OPTION_END)
 			return false;

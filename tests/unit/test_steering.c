@@ -442,6 +442,10 @@ static void test_mptcp(void **state)
 	static const uint8_t joins[] = {
 		USUAL_OPTIONS, 30, 12, 0x10, 1, 1, 2, 3, 4, 5, 6, 7, 8
 	};
+	/* In a header no longer than a usual one. */
+	static const uint8_t joins_tersely[] = { 2, 4,	5,  0xb4, 1, 3, 3,
+						 7, 30, 12, 0x10, 1, 1, 2,
+						 3, 4,	5,  6,	  7, 8 };
 	/* No end and no length that means anything. */
 	static const uint8_t broken[] = { USUAL_OPTIONS, 9, 0, 0, 0 };
 	static const uint8_t cut[] = { USUAL_OPTIONS, 1, 1, 1, 30 };
@@ -452,6 +456,7 @@ static void test_mptcp(void **state)
 	} cases[] = {
 		{ begins, sizeof(begins), STEER_STEERED },
 		{ joins, sizeof(joins), STEER_EXISTING_FLOW },
+		{ joins_tersely, sizeof(joins_tersely), STEER_EXISTING_FLOW },
 		{ broken, sizeof(broken), STEER_STEERED },
 		{ cut, sizeof(cut), STEER_STEERED },
 	};

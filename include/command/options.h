@@ -60,6 +60,8 @@ struct options {
 	/* See backend_resolve(); not yet looked up. */
 	const char *alpn;
 	const char *fallback;
+	/* It was not said. */
+	bool default_fallback;
 	enum proxy_protocol alpn_proxy_protocol;
 	enum proxy_protocol fallback_proxy_protocol;
 	const char *pidfile;

@@ -39,6 +39,10 @@ bool listeners_serve(uint16_t port);
 bool listening_takes(const struct listening *listening,
 		     const struct sockaddr *address);
 
+/* Does one that listens on TCP @port have an address of its own, and not one of
+ * loopback? */
+bool listening_at_own_address(uint16_t port);
+
 /*
  * The name of the process that has the socket open, cut to @size, and as the
  * result its pid; 0 if it is another user's, or of another pid namespace, or

@@ -32,10 +32,13 @@ struct proxy_config {
 	unsigned int grace_ms;
 	/* How long the connections of an orphan have once it drains. */
 	unsigned int drain_timeout_ms;
-	/* Connect to a fallback on IPv4 loopback from an address of 127.0.0.0/8
-	 * that is made of the visitor's, so that what counts or bans by source
-	 * does not take all visitors for one. */
+	/* Connect to a fallback of IPv4, which is this host's, from an address
+	 * of 127.0.0.0/8 that is made of the visitor's, so that what counts or
+	 * bans by source does not take all visitors for one. */
 	bool own_sources;
+	/* Web servers have addresses of their own: a visitor's fallback is at
+	 * the one that it came to, if the port is the same. */
+	bool at_visited_address;
 	/* Connections at one time; beyond it, new ones wait in the backlog or
 	 * go to another worker. */
 	unsigned int max_connections;

@@ -535,7 +535,6 @@ static void set_defaults(struct options *options,
 
 	*options = (struct options){
 		.alpn = "127.0.0.1:31443",
-		.fallback = "127.0.0.1:443",
 		.pidfile = "/var/run/acme-alpn-proxy.pid",
 		.user = "nobody",
 		.service_port = 443,
@@ -576,6 +575,9 @@ int options_parse(struct options *options, int argc, char *const argv[],
 		else
 			err = parse_operation(&parser);
 	}
+	options->default_fallback = !options->fallback;
+	if (options->default_fallback)
+		options->fallback = "127.0.0.1:443";
 	options->any_listen_port = options->listen_port == 0;
 	if (options->any_listen_port)
 		options->listen_port = 21443;

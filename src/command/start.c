@@ -20,6 +20,7 @@
 #include "base/spawn.h"
 #include "command/own_port.h"
 #include "instance/recovery.h"
+#include "listen/listening.h"
 #include "supervisor/pool.h"
 #include "supervisor/supervisor.h"
 
@@ -297,15 +298,21 @@ static unsigned int worker_count(const struct options *options)
 	return count;
 }
 
-/* A header tells the visitor's address, and is believed from 127.0.0.1. */
+/* A header tells the visitor's address, and is believed from 127.0.0.1. Another
+ * host cannot answer. */
 static bool may_have_own_sources(const struct backend *fallback)
 {
+	bool loopback = false;
+
 	if (fallback->proxy_protocol != PROXY_PROTOCOL_NONE)
 		return false;
-	for (size_t i = 0; i < fallback->count; i++)
+	for (size_t i = 0; i < fallback->count; i++) {
 		if (endpoint_is_ipv4_loopback(&fallback->addresses[i]))
-			return true;
-	return false;
+			loopback = true;
+		else if (fallback->addresses[i].address.ss_family == AF_INET)
+			return false;
+	}
+	return loopback;
 }
 
 /* Everything that may fail before the first thing is touched. */
@@ -329,6 +336,9 @@ static int examine(const struct options *options,
 	settings->proxy.alpn.proxy_protocol = options->alpn_proxy_protocol;
 	settings->proxy.fallback.proxy_protocol =
 		options->fallback_proxy_protocol;
+	settings->proxy.at_visited_address =
+		options->default_fallback &&
+		listening_at_own_address((uint16_t)options->service_port);
 	settings->ops = choose_redirect(options, &settings->redirect,
 					&settings->probed);
 	if (!settings->ops)

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/memory.h"
 #include "base/netlink.h"
 
 struct search {
@@ -190,6 +191,28 @@ bool listening_takes(const struct listening *listening,
 		       listening->family == AF_INET6;
 	return listening->family == address->sa_family &&
 	       memcmp(listening->address, bytes, size) == 0;
+}
+
+static bool is_own_address(const struct listening *listening)
+{
+	const uint8_t *address = listening->address;
+
+	return memcmp(address, &in6addr_any, sizeof(in6addr_any)) != 0 &&
+	       (listening->family == AF_INET
+			? address[0] != IN_LOOPBACKNET
+			: memcmp(address, &in6addr_loopback,
+				 sizeof(in6addr_loopback)) != 0);
+}
+
+bool listening_at_own_address(uint16_t port)
+{
+	struct listening found[64] = { { .family = AF_UNSPEC } };
+
+	listening_find(port, found, ARRAY_SIZE(found));
+	for (size_t i = 0; i < ARRAY_SIZE(found); i++)
+		if (is_own_address(&found[i]))
+			return true;
+	return false;
 }
 
 /* Does a descriptor in the folder @process of /proc lead to @target? */

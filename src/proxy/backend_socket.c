@@ -57,7 +57,7 @@ int backend_socket_open(const struct endpoint *endpoint,
 
 	if (fd < 0)
 		return -errno;
-	if (visitor && endpoint_is_ipv4_loopback(endpoint))
+	if (visitor && endpoint->address.ss_family == AF_INET)
 		take_source(fd, visitor);
 	return fd;
 }

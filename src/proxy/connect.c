@@ -97,16 +97,34 @@ static void give_up(struct engine *engine, struct connection *connection,
 	connection_abort(engine, connection, CONNECTION_UNREACHABLE);
 }
 
+/* The backend's current address, or the one that the visitor came to. */
+static struct endpoint choose_endpoint(const struct connection *connection,
+				       bool at_visited_address)
+{
+	const struct endpoint *named =
+		&connection->backend->addresses[connection->address_index];
+	struct endpoint visited = { .length = sizeof(visited.address) };
+
+	if (!at_visited_address)
+		return *named;
+	original_destination(connection->client_fd,
+			     connection->address.any.sa_family,
+			     &visited.address);
+	return endpoint_port(&visited) == endpoint_port(named) ? visited
+							       : *named;
+}
+
 /* Returns 0 if connected, -EINPROGRESS, or why not. */
 static int open_backend(struct engine *engine, struct connection *connection)
 {
-	const struct endpoint *endpoint =
-		&connection->backend->addresses[connection->address_index];
-	const bool own_source = engine->own_sources &&
-				connection->backend ==
-					&engine->config->fallback;
-	int fd = backend_socket_open(
-		endpoint, own_source ? &connection->address.any : NULL);
+	const struct proxy_config *config = engine->config;
+	const bool fallback = connection->backend == &config->fallback;
+	const struct endpoint endpoint = choose_endpoint(
+		connection, fallback && config->at_visited_address);
+	int fd = backend_socket_open(&endpoint,
+				     fallback && engine->own_sources
+					     ? &connection->address.any
+					     : NULL);
 
 	if (fd < 0)
 		return fd;
@@ -115,8 +133,8 @@ static int open_backend(struct engine *engine, struct connection *connection)
 		return -EMFILE;
 	}
 	connection_set_backend(engine, connection, fd);
-	if (connect(fd, (const struct sockaddr *)&endpoint->address,
-		    endpoint->length) == 0)
+	if (connect(fd, (const struct sockaddr *)&endpoint.address,
+		    endpoint.length) == 0)
 		return 0;
 	return -errno;
 }

@@ -146,7 +146,8 @@ def test_files_that_are_named_exist():
 
 def literals():
     """All strings of the sources, those in pieces put together."""
-    for path in (ROOT / "src").rglob("*.c"):
+    for path in (*(ROOT / "src").rglob("*.c"),
+                 *(ROOT / "include").rglob("*.h")):
         text = re.sub(r'"\s*\n\s*"', "", path.read_text())
         yield from re.findall(r'"((?:[^"\\\n]|\\.)+)"', text)
 
@@ -155,10 +156,13 @@ def test_messages_that_are_explained_exist():
     text = (ROOT / "man/acme-alpn-proxy.8").read_text()
     section = text.split("\n.Sh DIAGNOSTICS\n")[1].split("\n.Sh ")[0]
     heads = re.findall(r"^\.It (.*)$", section, re.M)
-    assert len(heads) > 10
+    messages = [quoted for head in heads
+                for quoted in re.findall(r'Sy "([^"]+)"', head)]
+    assert len(messages) > 10
+    limits = text.split("\n.Sh KNOWN LIMITS\n")[1].split("\n.Sh ")[0]
+    messages += re.findall(r"^\.Dq (.*?)(?: [;.,])?$", limits, re.M)
     found = list(literals())
-    for message in (quoted for head in heads
-                    for quoted in re.findall(r'Sy "([^"]+)"', head)):
+    for message in messages:
         pieces = [piece for piece in message.split("...") if piece.strip()]
         assert any(all(piece in literal for piece in pieces)
                    for literal in found), f"no message says: {message}"

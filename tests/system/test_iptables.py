@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: MIT
 """What only the iptables redirect has to get right."""
 
+import contextlib
 import re
+import threading
+import time
 
 import pytest
 
 from harness import residue
 from harness.namespace import wait_until
 from harness.network import Network
+from harness.recorder import accept_visitor
 from harness.visitors import LongVisitor
 
 IPTABLES = {4: "iptables", 6: "ip6tables"}
@@ -36,6 +40,27 @@ def test_firewall_in_the_way_is_told(family, network, product, web):
     assert result.returncode != 0
     assert "--bpf" in result.stdout
     assert residue.snapshot(network.server) == before
+
+
+def test_firewall_of_nft_in_the_way_is_told(network, product, web):
+    """One that iptables does not list."""
+    network.server.run(
+        "nft", "add table inet t; add chain inet t input "
+        "{ type filter hook input priority 0; policy drop; }; "
+        "add rule inet t input ct state established,related accept; "
+        "add rule inet t input meta l4proto ipv6-icmp accept; "
+        "add rule inet t input iif lo accept; "
+        "add rule inet t input tcp dport 443 accept")
+    before = residue.snapshot(network.server)
+    result = product.run("start", "--daemon", "--iptables")
+    assert result.returncode == 1
+    assert "use --bpf, or accept the latter with ct status dnat" \
+        in result.stdout
+    assert residue.snapshot(network.server) == before
+    network.server.run("nft", "add rule inet t input ct status dnat accept")
+    product.start("--iptables")
+    LongVisitor.through_the_proxy(network.client, Network.SERVER[4],
+                                  web).close()
 
 
 def test_firewall_that_lets_redirected_connections_in(
@@ -178,3 +203,37 @@ def test_flushed_table_during_the_drain(network, product, web):
     visitor.close()
     product.wait_gone()
     assert our_rules(network, 4) == []
+
+
+def send_without_end(listener):
+    connection, _ = accept_visitor(listener)
+    with connection, contextlib.suppress(OSError):
+        while True:
+            connection.sendall(b"x" * 1024)
+            time.sleep(0.001)
+
+
+def test_flushed_table_during_a_download(network, product):
+    """One that goes on in that moment is reset, as the manual says: it never
+    hangs."""
+    listener = network.server.listen("0.0.0.0", 443)
+    server = threading.Thread(target=send_without_end, args=(listener,))
+    server.start()
+    try:
+        product.start("--iptables")
+        with network.client.connect(Network.SERVER[4], 443) as visitor:
+            visitor.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            assert visitor.recv(1024)
+            product.stop()
+            visitor.settimeout(5)
+            network.server.run("iptables", "-t", "nat", "-F")
+            until = time.monotonic() + 3
+            with contextlib.suppress(ConnectionResetError):
+                while time.monotonic() < until:
+                    assert visitor.recv(1024)
+        wait_until(lambda: "that open connections need" in product.log_text(),
+                   3, "a word of it")
+        product.wait_gone()
+    finally:
+        listener.close()
+        server.join(10)

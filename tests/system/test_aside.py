@@ -150,26 +150,58 @@ def test_no_web_server_at_all(redirect, network, product, responder):
     assert_challenges_reach(responder, network)
 
 
-def test_limit_of_connections_from_one_address(redirect, network, product):
-    """Visitors of several addresses are not taken for one."""
-    web = Recorder(network.server, "web", 443, "0.0.0.0")
+@pytest.fixture
+def limited_web(network):
+    """A web server that has 20 connections from one address at a time."""
     network.server.run("iptables", "-A", "INPUT", "-p", "tcp", "--dport", 443,
                        "--syn", "-m", "connlimit", "--connlimit-above", 20,
                        "-j", "REJECT", "--reject-with", "tcp-reset")
+    made = Recorder(network.server, "web", 443, "0.0.0.0")
+    yield made
+    made.stop()
+
+
+def test_limit_of_connections_from_one_address(redirect, network, product,
+                                               limited_web):
+    """Visitors of several addresses are not taken for one."""
     sources = [f"192.0.2.{number}" for number in (2, 3, 4)]
     for source in sources[1:]:
         add_address(network.client, "server", f"{source}/24")
     product.start("--redirect", redirect)
     with contextlib.ExitStack() as stack:
-        stack.callback(web.stop)
         for source in sources * 10:
             visitor = stack.enter_context(network.client.socket())
             visitor.settimeout(5)
             visitor.bind((source, 0))
             visitor.connect((Network.SERVER[4], 443))
             visitor.sendall(b"GET / HTTP/1.0\r\n\r\n")
-            assert visitor.recv(100) == web.greeting
+            assert visitor.recv(100) == limited_web.greeting
         assert paused(product) == ""
         report = json.loads(product.run("status", "--json", stderr=None)
                             .stdout)
         assert report["open_connections"] == 30
+
+
+def count_served(network, web, count):
+    """Of so many visitors at one time."""
+    served = 0
+    with contextlib.ExitStack() as stack:
+        for _ in range(count):
+            with contextlib.suppress(ConnectionError):
+                visitor = stack.enter_context(
+                    network.client.connect(Network.SERVER[4], 443))
+                visitor.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                served += visitor.recv(100) == web.greeting
+    return served
+
+
+def test_balancer_in_front_of_all(redirect, network, product, limited_web):
+    """All visitors have its address, and are limited with us as without."""
+    assert count_served(network, limited_web, 25) == 20
+    product.start("--redirect", redirect)
+    assert count_served(network, limited_web, 25) == 20
+    network.server.run("iptables", "-F", "INPUT")
+    # So many were turned away that it may have stepped aside.
+    wait_until(lambda: paused(product) == "", 15, "an end of the pause")
+    assert count_served(network, limited_web, 200) == 200
+    assert paused(product) == ""

@@ -15,7 +15,7 @@
  * segments. Of what follows "mptcp" or "options" each is made by MPTCP, or has
  * IPv4 options or an IPv6 extension header. HOW is the listener's: "defer",
  * "reuseport", "fastopen", "one" for a backlog of 1, "idle" for one that
- * accepts nobody, "mptcp".
+ * accepts nobody, "mptcp", "vrf0" for one that is bound to that device.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -134,6 +134,9 @@ static int open_listener(const char *address, const char *port, const char *how)
 	if (strcmp(how, "fastopen") == 0)
 		setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN, &waiting,
 			   sizeof(waiting));
+	if (strcmp(how, "vrf0") == 0)
+		setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, how,
+			   sizeof("vrf0"));
 	if (strcmp(how, "reuseport") == 0)
 		setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
 	if (bind(fd, (struct sockaddr *)&name, size) == 0 &&

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from harness import hello
 from harness.challenge import assert_challenges_reach
 from harness.namespace import add_address, wait_until
 from harness.network import Network
@@ -148,6 +149,44 @@ def test_no_web_server_at_all(redirect, network, product, responder):
     time.sleep(1)
     assert paused(product) == ""
     assert_challenges_reach(responder, network)
+
+
+# As its manual has it, with SYNs that conntrack does not see.
+SYNPROXY = (
+    "-t raw -A PREROUTING -i client -p tcp --dport 443 --syn -j CT --notrack",
+    "-A INPUT -p tcp --dport 443 -m conntrack --ctstate INVALID,UNTRACKED "
+    "-j SYNPROXY --sack-perm --timestamp --wscale 7 --mss 1460",
+    "-A INPUT -m conntrack --ctstate INVALID -j DROP")
+
+
+@pytest.fixture
+def synproxy(network, web):
+    network.server.sysctl("net.netfilter.nf_conntrack_tcp_loose", 0)
+    for rule in SYNPROXY:
+        network.server.run("iptables", *rule.split())
+    assert try_to_visit(network, web) == "192.0.2.2"
+
+
+def test_firewall_that_answers_syns_steered(network, product, web, synproxy):
+    product.start("--redirect", "steer")
+    wait_until(lambda: try_to_visit(network, web) and paused(product), 6,
+               "a pause")
+    assert "never arrive" in paused(product)
+    for _ in range(5):
+        assert try_to_visit(network, web) == "192.0.2.2"
+
+
+def test_firewall_that_answers_syns_handed_off(network, product, web,
+                                               responder, synproxy):
+    """The web server's socket has other numbers than the client was told."""
+    product.start("--redirect", "handoff")
+    for _ in range(5):
+        assert try_to_visit(network, web) == "192.0.2.2"
+    with network.client.connect(Network.SERVER[4], 443) as challenge:
+        challenge.sendall(hello.hello(hello.alpn(hello.ACME)))
+        # An alert of TLS.
+        assert challenge.recv(1) == b"\x15"
+    assert "1 not taken: socket unfit" in product.run("status").stdout
 
 
 @pytest.fixture

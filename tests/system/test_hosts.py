@@ -258,6 +258,23 @@ def test_iptables_cannot_see_a_published_port_and_says_so(network, product,
     assert residue.snapshot(network.server) == before
 
 
+def test_zone_in_front_of_a_published_port(network, product, responder,
+                                           container_host):
+    """Conntrack has the visitors' connections apart from all others."""
+    for command in ("iptables", "ip6tables"):
+        network.server.run(command, "-t", "raw", "-A", "PREROUTING", "-p",
+                           "tcp", "--dport", 443, "-j", "CT", "--zone-orig",
+                           5)
+    visitors = container_host.send_visitors()
+    visitors.wait_for_more(30)
+    product.start("--bpf")
+    assert_challenges_reach(responder, network)
+    visitors.wait_for_more(50)
+    product.stop()
+    visitors.finish_without_failures()
+    product.wait_gone()
+
+
 @pytest.mark.parametrize("redirect", REDIRECTS)
 def test_traffic_of_containers_is_left_alone(redirect, network, product, web,
                                              tmp_path):

@@ -54,3 +54,11 @@ def test_all_meet_the_one_that_is_named(redirect, network, product, sites):
     product.start(f"--redirect={redirect}", "-fallback", "127.0.0.1:443")
     for address in OUTER:
         assert visit(network, address) == sites["127.0.0.1"].greeting
+
+
+def test_which_one_to_name_is_not_guessed(redirect, product, outer_sites):
+    result = product.run("start", "--daemon", f"--redirect={redirect}")
+    assert result.returncode == 1
+    assert "by a listener (" in result.stdout
+    assert "name that with -fallback; else use --redirect handoff" \
+        in result.stdout

@@ -58,21 +58,28 @@ static void name_listener(const struct listening *listening, uint16_t port,
 		 port);
 }
 
-/* Goes on to the next one where this one does not answer. */
+/* Of several that answer, only the user can tell whose the visitors are. */
 static bool find_listener(uint16_t port, struct served *served)
 {
 	struct listening found[MOST_LISTENERS];
 	size_t count = listening_find(port, found, MOST_LISTENERS);
+	sa_family_t family = AF_UNSPEC;
 	char text[ENDPOINT_TEXT_SIZE];
 
 	for (size_t i = 0; i < count && i < MOST_LISTENERS; i++) {
 		name_listener(&found[i], port, text);
-		snprintf(served->by, sizeof(served->by), "by a listener (%s)",
-			 text);
-		if (accepts(text)) {
-			strcpy(served->fallback, text);
+		if (!family)
+			snprintf(served->by, sizeof(served->by),
+				 "by a listener (%s)", text);
+		if (strcmp(text, served->fallback) == 0 ||
+		    (family && found[i].family != family) || !accepts(text))
+			continue;
+		if (family) {
+			served->fallback[0] = '\0';
 			break;
 		}
+		family = found[i].family;
+		strcpy(served->fallback, text);
 	}
 	return count > 0;
 }

@@ -7,10 +7,11 @@ import os
 
 import pytest
 
-from harness import hello
+from harness import hello, residue
 from harness.challenge import assert_challenges_reach
 from harness.namespace import Namespace, add_address, link, wait_until
 from harness.network import Network
+from harness.product import WITHOUT_TCX
 from harness.visitors import Crowd, LongVisitor, Visitors
 from harness.webserver import Site, WebServer
 
@@ -18,6 +19,8 @@ HANDOFF = ("--redirect", "handoff")
 # A second, and what a busy machine adds.
 SOON = 1.5
 ELSEWHERE = ("0.0.0.0:8443", "[::]:8443")
+# Two of the host's addresses.
+BOTH = (Network.SERVER[4], Network.SERVER_FOR_AUTHORITY[4])
 MACHINE = {4: "172.18.0.2", 6: "fd18::2"}
 
 
@@ -174,6 +177,31 @@ def publish(network, port=443, addresses=Network.CONTAINER):
                            "tcp", "-m", "addrtype", "--dst-type", "LOCAL",
                            "--dport", 443, "-j", "DNAT", "--to-destination",
                            target)
+
+
+@pytest.mark.parametrize("way", [[], [WITHOUT_TCX]], ids=["tcx", "clsact"])
+def test_two_ports_of_a_container(way, network, product, responder, tmp_path):
+    """Each behind an address of the host's own: there are two programs on one
+    device, of which none is in the other's way."""
+    container = network.add_container()
+    web = WebServer(container, tmp_path, listen=("0.0.0.0:443",
+                                                 "0.0.0.0:8443"))
+    before = residue.snapshot(container)
+    for address, port in zip(BOTH, (443, 8443)):
+        network.server.run("iptables", "-t", "nat", "-A", "PREROUTING", "-p",
+                           "tcp", "-d", address, "--dport", 443, "-j", "DNAT",
+                           "--to-destination",
+                           f"{Network.CONTAINER[4]}:{port}")
+    product.start(*HANDOFF, by=way)
+    wait_until(lambda: pods_attached(product) == 2, SOON)
+    for _ in range(3):
+        assert_challenges_reach(responder, network, BOTH)
+    assert "taken our program off" not in product.log_text()
+    product.stop()
+    product.wait_gone()
+    assert " 0 to the web server" in product.log_text()
+    assert residue.snapshot(container) == before
+    web.stop()
 
 
 def challenge_reaches(responder, network, address):

@@ -6,6 +6,7 @@ theirs is seen by the machine that runs the tests.
 """
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -36,7 +37,7 @@ cgroup_manager = "cgroupfs"
 events_logger = "file"
 runtime = "crun"
 [network]
-network_backend = "netavark"
+network_backend = "{backend}"
 network_config_dir = "{state}/networks"
 END
 {more}
@@ -115,13 +116,16 @@ class Engine:
     NETWORK = ("--network", "bridge")
     PUBLISH = ("--publish", "443:443")
 
-    def __init__(self, namespace, program, image, more=""):
+    def __init__(self, namespace, program, image, more="",
+                 backend="netavark"):
+        self._namespace = namespace
         self._program = program
         self._image = image
         self._containers = []
         self._holder = subprocess.Popen(
             ["nsenter", f"--net=/run/netns/{namespace.name}", "unshare",
-             "--mount", "sh", "-euc", ENTER.format(state=STATE, more=more)],
+             "--mount", "sh", "-euc", ENTER.format(
+                 state=STATE, more=more, backend=backend)],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True)
         output = self._holder.stdout.readline()
@@ -162,22 +166,42 @@ class Engine:
                   f"{self.share(site.directory)}:{site.directory}",
                   *(options or self.PUBLISH), IMAGE, self._image.program, "-c",
                   site.configuration)
-        container = Container(self._pid(name))
-        wait_until(lambda: self._serves(container), what="nginx")
+        return self.serving_container(name)
+
+    def serving_container(self, name):
+        """Its network, as soon as its web server can be reached there."""
+        pid = wait_until(lambda: self._inspect(name)["State"]["Pid"],
+                         what=name)
+        container = Container(pid)
+        wait_until(lambda: self._serves(name, container), what="nginx")
         return container
+
+    def create_network(self, name):
+        self.prepare("network", "create", name)
+
+    def move(self, name, old, new):
+        """A container from one network to another."""
+        self.call("network", "disconnect", old, name)
+        self.call("network", "connect", new, name)
+        self.serving_container(name).remove()
 
     def share(self, directory):
         """Where the containers find it; the engine's user must get at it."""
         return directory
 
-    def _pid(self, name):
+    def _inspect(self, name):
         (state,) = json.loads(self.call("inspect", name, stderr=None).stdout)
-        return state["State"]["Pid"]
+        return state
 
-    @staticmethod
-    def _serves(container):
+    def _serves(self, name, container):
+        """Itself, and the host where the engine would forward to."""
+        networks = self._inspect(name)["NetworkSettings"].get("Networks", {})
+        addresses = [network[kind] for network in networks.values()
+                     for kind in ("IPAddress", "GlobalIPv6Address")]
         with contextlib.suppress(OSError):
             container.connect("127.0.0.1", 443).close()
+            for address in filter(None, addresses):
+                self._namespace.connect(address, 443, timeout=0.5).close()
             return True
         return False
 
@@ -200,19 +224,31 @@ class Docker(Engine):
         self._cgroup = f"acme-containers-{os.getpid()}"
         self._log_path = directory / "dockerd.log"
         self._log = open(self._log_path, "wb")
-        self._daemon = subprocess.Popen(
-            self.command("dockerd", "--host", socket, "--pidfile",
-                         f"{STATE}/pid", "--data-root", f"{STATE}/data",
-                         "--exec-root", f"{STATE}/exec", "--exec-opt",
-                         "native.cgroupdriver=cgroupfs", "--cgroup-parent",
-                         f"/{self._cgroup}", *options),
-            stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log)
+        self._command = self.command(
+            "dockerd", "--host", socket, "--pidfile", f"{STATE}/pid",
+            "--data-root", f"{STATE}/data", "--exec-root", f"{STATE}/exec",
+            "--exec-opt", "native.cgroupdriver=cgroupfs", "--cgroup-parent",
+            f"/{self._cgroup}", *options)
         try:
-            wait_until(self._is_there, 60, "dockerd")
+            self._start_daemon()
             self.import_image()
         except BaseException:
             self.stop()
             raise
+
+    def _start_daemon(self):
+        self._daemon = subprocess.Popen(
+            self._command, stdin=subprocess.DEVNULL, stdout=self._log,
+            stderr=self._log)
+        wait_until(self._is_there, 60, "dockerd")
+
+    def _stop_daemon(self):
+        self._daemon.send_signal(signal.SIGTERM)
+        self._daemon.wait(60)
+
+    def restart(self):
+        self._stop_daemon()
+        self._start_daemon()
 
     def _is_there(self):
         if self._daemon.poll() is not None:
@@ -222,8 +258,7 @@ class Docker(Engine):
     def stop(self):
         if self._daemon.poll() is None:
             self.remove_containers()
-            self._daemon.send_signal(signal.SIGTERM)
-            self._daemon.wait(60)
+            self._stop_daemon()
         self._log.close()
         super().stop()
         for folder in Path("/sys/fs/cgroup").glob(f"**/{self._cgroup}"):
@@ -240,20 +275,25 @@ class Podman(Engine):
     NETWORK = ("--network", NETWORK)
     PUBLISH = (*NETWORK, *Engine.PUBLISH)
 
-    def __init__(self, namespace, _directory, image):
+    def __init__(self, namespace, _directory, image, backend="netavark"):
         super().__init__(
             namespace, ("env", f"CONTAINERS_CONF={STATE}/containers.conf",
                         "podman", "--root", f"{STATE}/root", "--runroot",
                         f"{STATE}/run", "--storage-driver", "overlay"), image,
-            PLAIN_CGROUPS)
+            PLAIN_CGROUPS, backend)
+        self._networks = itertools.count(1)
         try:
             self.import_image()
-            self.prepare("network", "create", "--disable-dns", "--ipv6",
-                         "--subnet", "10.89.0.0/24", "--subnet", "fd18::/64",
-                         NETWORK)
+            self.create_network(NETWORK)
         except BaseException:
             self.stop()
             raise
+
+    def create_network(self, name):
+        number = next(self._networks)
+        self.prepare("network", "create", "--disable-dns", "--ipv6",
+                     "--subnet", f"10.89.{number}.0/24", "--subnet",
+                     f"fd18:{number}::/64", name)
 
 
 class RootlessPodman(Engine):

@@ -14,7 +14,7 @@ import pytest
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "system")]
 
-from engines import (Docker, Podman, RootlessPodman,  # noqa: E402
+from engines import (Docker, Pasta, Podman, RootlessPodman,  # noqa: E402
                      Unavailable, make_image)
 from harness.network import Network  # noqa: E402
 from harness.visitors import Crowd, Visitors  # noqa: E402
@@ -38,6 +38,7 @@ ENGINES = {
 OTHER_ENGINES = {
     # Containers outlive it.
     "docker-live-restore": lambda *where: Docker(*where, "--live-restore"),
+    "pasta": lambda *where: Pasta(*where),
 }
 # Of visitors, to each address.
 RATE = 30

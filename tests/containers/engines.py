@@ -17,11 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.namespace import Namespace, run, wait_until
+from harness.network import Network
 
 IMAGE = "web"
 USER = 4242
 NETWORK = "dual"
 STATE = "/run/engine"
+IFA_F_TENTATIVE = 0x40
 
 ENTER = """\
 mount --make-rprivate /
@@ -66,6 +68,8 @@ mount --bind /run/tun /dev/net/tun
 chown -R {USER}:{USER} /run/user/{USER} {STATE}
 sysctl -qw net.ipv4.ip_unprivileged_port_start=443
 """
+AS_USER = ("setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups",
+           "env", f"HOME={STATE}", f"XDG_RUNTIME_DIR=/run/user/{USER}")
 
 
 class Unavailable(Exception):
@@ -303,11 +307,8 @@ class RootlessPodman(Engine):
 
     def __init__(self, namespace, _directory, image):
         super().__init__(
-            namespace, ("setpriv", f"--reuid={USER}", f"--regid={USER}",
-                        "--clear-groups", "env", f"HOME={STATE}",
-                        f"XDG_RUNTIME_DIR=/run/user/{USER}",
-                        f"CONTAINERS_CONF={STATE}/containers.conf", "podman",
-                        "--storage-driver", "vfs"), image,
+            namespace, (*AS_USER, f"CONTAINERS_CONF={STATE}/containers.conf",
+                        "podman", "--storage-driver", "vfs"), image,
             f"{PLAIN_CGROUPS}\n{ADD_USER}")
         try:
             self.import_image()
@@ -320,3 +321,51 @@ class RootlessPodman(Engine):
         run(*self.command("mount", "--bind", directory, "/run/site"))
         run("chown", "-R", f"{USER}:{USER}", directory)
         return "/run/site"
+
+
+class Pasta(RootlessPodman):
+    """What rootless Podman publishes ports by from 4.4 on, without Podman."""
+
+    def __init__(self, namespace, _directory, image):
+        Engine.__init__(self, namespace, (*AS_USER, "pasta"), image, ADD_USER)
+        self.prepare("--version")
+
+    def run_container(self, site, *_options):
+        self.share(site.directory)
+        # Of the folders above some are root's alone.
+        run(*self.command("sh", "-euc", f"""
+            mount -t tmpfs tmpfs {site.directory.parents[-3]}
+            mkdir -p {site.directory}
+            mount --bind /run/site {site.directory}"""))
+        gateways = [word for address in Network.CLIENT.values()
+                    for word in ("--gateway", address)]
+        process = subprocess.Popen(
+            self.command(*self._program, *gateways, "--foreground",
+                         "--config-net", "--interface", "client",
+                         "--tcp-ports", 443, "--udp-ports", "none", "--tcp-ns",
+                         "none", "--udp-ns", "none", "--", "setpriv",
+                         "--pdeathsig", "KILL", "nginx", "-c",
+                         site.configuration),
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL)
+        wait_until((site.directory / "nginx.pid").exists, what="nginx")
+        guest = PastaGuest(process)
+        wait_until(guest.has_addresses, what="the guest's addresses")
+        return guest
+
+
+class PastaGuest:
+    def __init__(self, process):
+        self._process = process
+        self._web = int(run("pgrep", "--parent", process.pid).stdout)
+
+    def has_addresses(self):
+        """None of IPv6 is tentative any more."""
+        lines = Path(f"/proc/{self._web}/net/if_inet6").read_text().split("\n")
+        return not any(int(line.split()[4], 16) & IFA_F_TENTATIVE
+                       for line in filter(None, lines))
+
+    def remove(self):
+        """nginx ends with it."""
+        self._process.kill()
+        self._process.wait(10)

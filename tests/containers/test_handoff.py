@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from conftest import IPV6_ENGINES
+from conftest import ENGINES, IPV6_ENGINES
 from harness.challenge import assert_challenges_reach
 from harness.namespace import wait_until
 from harness.network import Network
@@ -40,7 +40,7 @@ def assert_served(network, product, responder, site, visitors, *options):
             "responder, 0 to the web server") in product.log_text()
 
 
-@all_engines
+@pytest.mark.parametrize("engine_name", [*ENGINES, "pasta"])
 def test_published_port(container, network, product, responder, site,
                         send_visitors):
     assert_served(network, product, responder, site, send_visitors())

@@ -122,7 +122,8 @@ $(BUILD)/%.o: %.c
 
 hooks	 := hooks/dehydrated hooks/due hooks/uacme
 examples := dist/systemd/acme-renew.service dist/systemd/acme-renew.timer \
-	    dist/kubernetes/daemonset.yaml dist/logrotate
+	    dist/kubernetes/acme-client.yaml dist/kubernetes/daemonset.yaml \
+	    dist/logrotate
 
 install: $(program) $(completions)
 	install -D -m 0755 $(program) $(DESTDIR)$(SBINDIR)/acme-alpn-proxy

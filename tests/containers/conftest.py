@@ -14,7 +14,7 @@ import pytest
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "system")]
 
-from engines import (Docker, Podman, RootlessPodman,  # noqa: E402
+from engines import (Docker, Pasta, Podman, RootlessPodman,  # noqa: E402
                      Unavailable, make_image)
 from harness.network import Network  # noqa: E402
 from harness.visitors import Crowd, Visitors  # noqa: E402
@@ -31,12 +31,20 @@ ENGINES = {
     "docker-without-proxy": lambda *where: Docker(
         *where, *IPV6, "--userland-proxy=false"),
     "podman": lambda *where: Podman(*where),
+    "podman-cni": lambda *where: Podman(*where, "cni"),
     "rootless-podman": lambda *where: RootlessPodman(*where),
+}
+# For tests of it alone.
+OTHER_ENGINES = {
+    # Containers outlive it.
+    "docker-live-restore": lambda *where: Docker(*where, "--live-restore"),
+    "pasta": lambda *where: Pasta(*where),
 }
 # Of visitors, to each address.
 RATE = 30
 # Where containers have IPv6 addresses.
-IPV6_ENGINES = ("docker-ipv6", "docker-without-proxy", "podman")
+IPV6_ENGINES = ("docker-ipv6", "docker-without-proxy", "podman",
+                "podman-cni")
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +65,8 @@ def engine(engine_name, image, network, tmp_path):
     folder.mkdir()
     made = None
     try:
-        made = ENGINES[engine_name](network.server, folder, image)
+        make = {**ENGINES, **OTHER_ENGINES}[engine_name]
+        made = make(network.server, folder, image)
     except (Unavailable, FileNotFoundError) as reason:
         pytest.skip(f"no {engine_name} here: {reason}")
     yield made
@@ -80,6 +89,23 @@ def container(engine, site):
     made = engine.run_container(site)
     yield made
     made.remove()
+
+
+@pytest.fixture
+def strict_firewall(network):
+    """
+    Whatever is forwarded to a container does not pass the INPUT rules, so
+    they need not accept the port.
+    """
+    for command in ("iptables", "ip6tables"):
+        for rule in (("-A", "INPUT", "-i", "lo", "-j", "ACCEPT"),
+                     ("-A", "INPUT", "-m", "conntrack", "--ctstate",
+                      "ESTABLISHED,RELATED", "-j", "ACCEPT"),
+                     ("-P", "INPUT", "DROP")):
+            network.server.run(command, *rule)
+    # Without neighbour discovery there is no IPv6.
+    network.server.run("ip6tables", "-A", "INPUT", "-p", "icmpv6", "-j",
+                       "ACCEPT")
 
 
 @pytest.fixture

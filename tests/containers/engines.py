@@ -6,6 +6,7 @@ theirs is seen by the machine that runs the tests.
 """
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -16,11 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.namespace import Namespace, run, wait_until
+from harness.network import Network
 
 IMAGE = "web"
 USER = 4242
 NETWORK = "dual"
 STATE = "/run/engine"
+IFA_F_TENTATIVE = 0x40
 
 ENTER = """\
 mount --make-rprivate /
@@ -36,7 +39,7 @@ cgroup_manager = "cgroupfs"
 events_logger = "file"
 runtime = "crun"
 [network]
-network_backend = "netavark"
+network_backend = "{backend}"
 network_config_dir = "{state}/networks"
 END
 {more}
@@ -65,6 +68,8 @@ mount --bind /run/tun /dev/net/tun
 chown -R {USER}:{USER} /run/user/{USER} {STATE}
 sysctl -qw net.ipv4.ip_unprivileged_port_start=443
 """
+AS_USER = ("setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups",
+           "env", f"HOME={STATE}", f"XDG_RUNTIME_DIR=/run/user/{USER}")
 
 
 class Unavailable(Exception):
@@ -115,13 +120,16 @@ class Engine:
     NETWORK = ("--network", "bridge")
     PUBLISH = ("--publish", "443:443")
 
-    def __init__(self, namespace, program, image, more=""):
+    def __init__(self, namespace, program, image, more="",
+                 backend="netavark"):
+        self._namespace = namespace
         self._program = program
         self._image = image
         self._containers = []
         self._holder = subprocess.Popen(
             ["nsenter", f"--net=/run/netns/{namespace.name}", "unshare",
-             "--mount", "sh", "-euc", ENTER.format(state=STATE, more=more)],
+             "--mount", "sh", "-euc", ENTER.format(
+                 state=STATE, more=more, backend=backend)],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True)
         output = self._holder.stdout.readline()
@@ -162,22 +170,42 @@ class Engine:
                   f"{self.share(site.directory)}:{site.directory}",
                   *(options or self.PUBLISH), IMAGE, self._image.program, "-c",
                   site.configuration)
-        container = Container(self._pid(name))
-        wait_until(lambda: self._serves(container), what="nginx")
+        return self.serving_container(name)
+
+    def serving_container(self, name):
+        """Its network, as soon as its web server can be reached there."""
+        pid = wait_until(lambda: self._inspect(name)["State"]["Pid"],
+                         what=name)
+        container = Container(pid)
+        wait_until(lambda: self._serves(name, container), what="nginx")
         return container
+
+    def create_network(self, name):
+        self.prepare("network", "create", name)
+
+    def move(self, name, old, new):
+        """A container from one network to another."""
+        self.call("network", "disconnect", old, name)
+        self.call("network", "connect", new, name)
+        self.serving_container(name).remove()
 
     def share(self, directory):
         """Where the containers find it; the engine's user must get at it."""
         return directory
 
-    def _pid(self, name):
+    def _inspect(self, name):
         (state,) = json.loads(self.call("inspect", name, stderr=None).stdout)
-        return state["State"]["Pid"]
+        return state
 
-    @staticmethod
-    def _serves(container):
+    def _serves(self, name, container):
+        """Itself, and the host where the engine would forward to."""
+        networks = self._inspect(name)["NetworkSettings"].get("Networks", {})
+        addresses = [network[kind] for network in networks.values()
+                     for kind in ("IPAddress", "GlobalIPv6Address")]
         with contextlib.suppress(OSError):
             container.connect("127.0.0.1", 443).close()
+            for address in filter(None, addresses):
+                self._namespace.connect(address, 443, timeout=0.5).close()
             return True
         return False
 
@@ -200,19 +228,31 @@ class Docker(Engine):
         self._cgroup = f"acme-containers-{os.getpid()}"
         self._log_path = directory / "dockerd.log"
         self._log = open(self._log_path, "wb")
-        self._daemon = subprocess.Popen(
-            self.command("dockerd", "--host", socket, "--pidfile",
-                         f"{STATE}/pid", "--data-root", f"{STATE}/data",
-                         "--exec-root", f"{STATE}/exec", "--exec-opt",
-                         "native.cgroupdriver=cgroupfs", "--cgroup-parent",
-                         f"/{self._cgroup}", *options),
-            stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log)
+        self._command = self.command(
+            "dockerd", "--host", socket, "--pidfile", f"{STATE}/pid",
+            "--data-root", f"{STATE}/data", "--exec-root", f"{STATE}/exec",
+            "--exec-opt", "native.cgroupdriver=cgroupfs", "--cgroup-parent",
+            f"/{self._cgroup}", *options)
         try:
-            wait_until(self._is_there, 60, "dockerd")
+            self._start_daemon()
             self.import_image()
         except BaseException:
             self.stop()
             raise
+
+    def _start_daemon(self):
+        self._daemon = subprocess.Popen(
+            self._command, stdin=subprocess.DEVNULL, stdout=self._log,
+            stderr=self._log)
+        wait_until(self._is_there, 60, "dockerd")
+
+    def _stop_daemon(self):
+        self._daemon.send_signal(signal.SIGTERM)
+        self._daemon.wait(60)
+
+    def restart(self):
+        self._stop_daemon()
+        self._start_daemon()
 
     def _is_there(self):
         if self._daemon.poll() is not None:
@@ -222,8 +262,7 @@ class Docker(Engine):
     def stop(self):
         if self._daemon.poll() is None:
             self.remove_containers()
-            self._daemon.send_signal(signal.SIGTERM)
-            self._daemon.wait(60)
+            self._stop_daemon()
         self._log.close()
         super().stop()
         for folder in Path("/sys/fs/cgroup").glob(f"**/{self._cgroup}"):
@@ -240,20 +279,25 @@ class Podman(Engine):
     NETWORK = ("--network", NETWORK)
     PUBLISH = (*NETWORK, *Engine.PUBLISH)
 
-    def __init__(self, namespace, _directory, image):
+    def __init__(self, namespace, _directory, image, backend="netavark"):
         super().__init__(
             namespace, ("env", f"CONTAINERS_CONF={STATE}/containers.conf",
                         "podman", "--root", f"{STATE}/root", "--runroot",
                         f"{STATE}/run", "--storage-driver", "overlay"), image,
-            PLAIN_CGROUPS)
+            PLAIN_CGROUPS, backend)
+        self._networks = itertools.count(1)
         try:
             self.import_image()
-            self.prepare("network", "create", "--disable-dns", "--ipv6",
-                         "--subnet", "10.89.0.0/24", "--subnet", "fd18::/64",
-                         NETWORK)
+            self.create_network(NETWORK)
         except BaseException:
             self.stop()
             raise
+
+    def create_network(self, name):
+        number = next(self._networks)
+        self.prepare("network", "create", "--disable-dns", "--ipv6",
+                     "--subnet", f"10.89.{number}.0/24", "--subnet",
+                     f"fd18:{number}::/64", name)
 
 
 class RootlessPodman(Engine):
@@ -263,11 +307,8 @@ class RootlessPodman(Engine):
 
     def __init__(self, namespace, _directory, image):
         super().__init__(
-            namespace, ("setpriv", f"--reuid={USER}", f"--regid={USER}",
-                        "--clear-groups", "env", f"HOME={STATE}",
-                        f"XDG_RUNTIME_DIR=/run/user/{USER}",
-                        f"CONTAINERS_CONF={STATE}/containers.conf", "podman",
-                        "--storage-driver", "vfs"), image,
+            namespace, (*AS_USER, f"CONTAINERS_CONF={STATE}/containers.conf",
+                        "podman", "--storage-driver", "vfs"), image,
             f"{PLAIN_CGROUPS}\n{ADD_USER}")
         try:
             self.import_image()
@@ -280,3 +321,51 @@ class RootlessPodman(Engine):
         run(*self.command("mount", "--bind", directory, "/run/site"))
         run("chown", "-R", f"{USER}:{USER}", directory)
         return "/run/site"
+
+
+class Pasta(RootlessPodman):
+    """What rootless Podman publishes ports by from 4.4 on, without Podman."""
+
+    def __init__(self, namespace, _directory, image):
+        Engine.__init__(self, namespace, (*AS_USER, "pasta"), image, ADD_USER)
+        self.prepare("--version")
+
+    def run_container(self, site, *_options):
+        self.share(site.directory)
+        # Of the folders above some are root's alone.
+        run(*self.command("sh", "-euc", f"""
+            mount -t tmpfs tmpfs {site.directory.parents[-3]}
+            mkdir -p {site.directory}
+            mount --bind /run/site {site.directory}"""))
+        gateways = [word for address in Network.CLIENT.values()
+                    for word in ("--gateway", address)]
+        process = subprocess.Popen(
+            self.command(*self._program, *gateways, "--foreground",
+                         "--config-net", "--interface", "client",
+                         "--tcp-ports", 443, "--udp-ports", "none", "--tcp-ns",
+                         "none", "--udp-ns", "none", "--", "setpriv",
+                         "--pdeathsig", "KILL", "nginx", "-c",
+                         site.configuration),
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL)
+        wait_until((site.directory / "nginx.pid").exists, what="nginx")
+        guest = PastaGuest(process)
+        wait_until(guest.has_addresses, what="the guest's addresses")
+        return guest
+
+
+class PastaGuest:
+    def __init__(self, process):
+        self._process = process
+        self._web = int(run("pgrep", "--parent", process.pid).stdout)
+
+    def has_addresses(self):
+        """None of IPv6 is tentative any more."""
+        lines = Path(f"/proc/{self._web}/net/if_inet6").read_text().split("\n")
+        return not any(int(line.split()[4], 16) & IFA_F_TENTATIVE
+                       for line in filter(None, lines))
+
+    def remove(self):
+        """nginx ends with it."""
+        self._process.kill()
+        self._process.wait(10)

@@ -2,7 +2,6 @@
 """Port 443 of the host belongs to a container: challenges are taken there."""
 
 import contextlib
-import json
 import os
 
 import pytest
@@ -11,14 +10,13 @@ from conftest import ENGINES, IPV6_ENGINES
 from harness.challenge import assert_challenges_reach
 from harness.namespace import wait_until
 from harness.network import Network
-from visits import assert_challenges_pass, open_visitors
+from harness.webserver import Site
+from visits import all_engines, open_visitors, report, started
 
 # Of challenges, in each family.
 ROUNDS = 3
 # That of a change, and what a busy machine adds.
 SOON = 1.5
-
-all_engines = pytest.mark.parametrize("engine_name", ENGINES)
 
 
 def peers(visitors):
@@ -26,41 +24,23 @@ def peers(visitors):
     return [visitor.peer for visitor in visitors]
 
 
-def report(product):
-    return json.loads(product.succeed("status", "--json").stdout)
-
-
-def assert_no_visitor_came(product, challenges):
-    """To the worker, ever."""
-    product.wait_gone()
+def assert_served(network, product, responder, site, visitors, *options):
+    with started(network, product, responder, site, visitors, "--bpf",
+                 *options) as stayed:
+        seen = peers(stayed)
+        for _ in range(ROUNDS):
+            assert_challenges_reach(responder, network)
+        visitors.wait_for_more(40)
+        stayed += open_visitors(network, site)
+        assert peers(stayed[2:]) == seen
+        assert report(product)["mode"] == "handoff"
+    # No visitor came to the worker, ever.
+    challenges = ROUNDS * len(Network.SERVER)
     assert (f"done: {challenges} connections, {challenges} to the ACME "
             "responder, 0 to the web server") in product.log_text()
 
 
-def assert_served(network, product, responder, site, visitors, *options):
-    """All of the redirect's life, before the eyes of all kinds of visitors."""
-    stayed = open_visitors(network, site)
-    seen = peers(stayed)
-    visitors.wait_for_more(20)
-    assert_challenges_pass(responder, network, site)
-    product.start("--bpf", *options)
-    for _ in range(ROUNDS):
-        assert_challenges_reach(responder, network)
-    visitors.wait_for_more(40)
-    stayed += open_visitors(network, site)
-    assert peers(stayed[2:]) == seen
-    assert report(product)["mode"] == "handoff"
-    product.stop()
-    assert_challenges_pass(responder, network, site)
-    visitors.wait_for_more(20)
-    for visitor in stayed:
-        visitor.visit()
-        visitor.close()
-    visitors.finish_without_failures()
-    assert_no_visitor_came(product, ROUNDS * len(Network.SERVER))
-
-
-@all_engines
+@pytest.mark.parametrize("engine_name", [*ENGINES, "pasta"])
 def test_published_port(container, network, product, responder, site,
                         send_visitors):
     assert_served(network, product, responder, site, send_visitors())
@@ -80,6 +60,20 @@ def challenges_reach(responder, network):
         return True
     except (AssertionError, OSError):
         return False
+
+
+def assert_handed_off_soon(network, product, responder, site):
+    wait_until(lambda: challenges_reach(responder, network), SOON)
+    for visitor in open_visitors(network, site):
+        visitor.close()
+    assert report(product)["mode"] == "handoff"
+
+
+def stop_without_visitors(product):
+    """None ever came to the worker."""
+    product.stop()
+    product.wait_gone()
+    assert " 0 to the web server" in product.log_text()
 
 
 @all_engines
@@ -117,14 +111,9 @@ def test_container_that_is_replaced(engine, network, product, responder,
         wait_until(lambda: inode not in held_networks(product), SOON,
                    "a network that nobody holds")
         container = engine.run_container(site)
-        wait_until(lambda: challenges_reach(responder, network), SOON)
-        for visitor in open_visitors(network, site):
-            visitor.close()
-        assert report(product)["mode"] == "handoff"
+        assert_handed_off_soon(network, product, responder, site)
     container.remove()
-    product.stop()
-    product.wait_gone()
-    assert " 0 to the web server" in product.log_text()
+    stop_without_visitors(product)
 
 
 def held_networks(product):
@@ -136,20 +125,72 @@ def held_networks(product):
     return held
 
 
+@pytest.mark.usefixtures("strict_firewall")
 @pytest.mark.parametrize("engine_name", IPV6_ENGINES)
 def test_strict_firewall(container, network, product, responder, site,
                          send_visitors):
-    """
-    Whatever is forwarded to a container does not pass the INPUT rules, so
-    they need not accept the port.
-    """
-    for command in ("iptables", "ip6tables"):
-        for rule in (("-A", "INPUT", "-i", "lo", "-j", "ACCEPT"),
-                     ("-A", "INPUT", "-m", "conntrack", "--ctstate",
-                      "ESTABLISHED,RELATED", "-j", "ACCEPT"),
-                     ("-P", "INPUT", "DROP")):
-            network.server.run(command, *rule)
-    # Without neighbour discovery there is no IPv6.
-    network.server.run("ip6tables", "-A", "INPUT", "-p", "icmpv6", "-j",
-                       "ACCEPT")
     assert_served(network, product, responder, site, send_visitors())
+
+
+@pytest.mark.parametrize("engine_name", ["docker", "podman"])
+def test_two_web_servers(engine, network, product, responder, tmp_path):
+    """Each published on an address of the host's own."""
+    addresses = (Network.SERVER[4], Network.SERVER_FOR_AUTHORITY[4])
+    sites = [Site(tmp_path, f"{name}.example.test") for name in ("a", "b")]
+    containers = [
+        engine.run_container(site, *engine.NETWORK, "--publish",
+                             f"{address}:443:443")
+        for address, site in zip(addresses, sites)]
+
+    def visit():
+        """Both, which tell by their certificates who they are."""
+        return [visitor for address, site in zip(addresses, sites)
+                for visitor in open_visitors(network, site, [address])]
+
+    visitors = visit()
+    seen = peers(visitors)
+    product.start("--bpf")
+    for _ in range(ROUNDS):
+        assert_challenges_reach(responder, network, addresses)
+    during = visit()
+    assert peers(during) == seen
+    product.stop()
+    for visitor in visitors + during:
+        visitor.visit()
+        visitor.close()
+    product.wait_gone()
+    assert " 0 to the web server" in product.log_text()
+    for container in containers:
+        container.remove()
+
+
+@pytest.mark.parametrize("engine_name", ["docker", "podman"])
+def test_container_that_moves(engine, container, network, product, responder,
+                              site):
+    """To another of the engine's networks, and back."""
+    usual, other = engine.NETWORK[1], "other"
+    engine.create_network(other)
+    product.start("--bpf")
+    assert_challenges_reach(responder, network)
+    for old, new in ((usual, other), (other, usual)):
+        engine.move("container0", old, new)
+        assert_handed_off_soon(network, product, responder, site)
+    stop_without_visitors(product)
+
+
+@pytest.mark.parametrize("engine_name", ["docker", "docker-live-restore"])
+def test_engine_that_restarts(engine_name, engine, network, product,
+                              responder, site):
+    """And its containers with it, or not."""
+    container = engine.run_container(site, "--restart", "always",
+                                     *engine.PUBLISH)
+    product.start("--bpf")
+    assert_challenges_reach(responder, network)
+    engine.restart()
+    restarted = engine.serving_container("container0")
+    assert ((restarted.inode == container.inode) ==
+            (engine_name == "docker-live-restore"))
+    assert_handed_off_soon(network, product, responder, site)
+    stop_without_visitors(product)
+    container.remove()
+    restarted.remove()

@@ -1,25 +1,22 @@
 # SPDX-License-Identifier: MIT
 """Port 443 of the host belongs to a container."""
 
-import json
-
 import pytest
 
-from conftest import ENGINES, IPV6_ENGINES
+from conftest import IPV6_ENGINES
 from harness.challenge import assert_challenges_reach
 from harness.namespace import wait_until
 from harness.network import Network
 from harness.visitors import LongVisitor
 from harness.webserver import WebServer
-from visits import assert_challenges_pass, open_visitors
+from visits import all_engines, open_visitors, report, started
 
-all_engines = pytest.mark.parametrize("engine_name", ENGINES)
 all_redirects = pytest.mark.parametrize("redirect", ["handoff", "steer"])
 
 
 def relayed(product):
     """How many connections went through the proxy to the web server."""
-    return json.loads(product.succeed("status", "--json").stdout)["to_fallback"]
+    return report(product)["to_fallback"]
 
 
 def wait_for_relayed(product, count):
@@ -28,22 +25,11 @@ def wait_for_relayed(product, count):
 
 
 def assert_served(network, product, responder, site, visitors, *options):
-    """All of the redirect's life, before the eyes of all kinds of visitors."""
-    stayed = open_visitors(network, site)
-    visitors.wait_for_more(20)
-    assert_challenges_pass(responder, network, site)
-    product.start("--redirect=steer", *options)
-    wait_for_relayed(product, 40)
-    assert_challenges_reach(responder, network)
-    stayed += open_visitors(network, site)
-    product.stop()
-    assert_challenges_pass(responder, network, site)
-    visitors.wait_for_more(20)
-    for visitor in stayed:
-        visitor.visit()
-        visitor.close()
-    visitors.finish_without_failures()
-    product.wait_gone()
+    with started(network, product, responder, site, visitors,
+                 "--redirect=steer", *options) as stayed:
+        wait_for_relayed(product, 40)
+        assert_challenges_reach(responder, network)
+        stayed += open_visitors(network, site)
 
 
 @all_engines
@@ -123,21 +109,10 @@ def test_container_calls_the_host(redirect, container, engine, families,
     caller.remove()
 
 
+@pytest.mark.usefixtures("strict_firewall")
 @pytest.mark.parametrize("engine_name", IPV6_ENGINES)
 def test_strict_firewall(container, network, product, responder, site,
                          send_visitors):
-    """
-    Whatever is forwarded to a container does not pass the INPUT rules, so
-    they need not accept the port; what is steered does.
-    """
-    for command in ("iptables", "ip6tables"):
-        for rule in (("-A", "INPUT", "-i", "lo", "-j", "ACCEPT"),
-                     ("-A", "INPUT", "-m", "conntrack", "--ctstate",
-                      "ESTABLISHED,RELATED", "-j", "ACCEPT"),
-                     ("-P", "INPUT", "DROP")):
-            network.server.run(command, *rule)
-    # Without neighbour discovery there is no IPv6.
-    network.server.run("ip6tables", "-A", "INPUT", "-p", "icmpv6", "-j",
-                       "ACCEPT")
+    """It is passed by what is forwarded, but not by what is steered."""
     assert_served(network, product, responder, site, send_visitors(),
                   "--past-firewall")

@@ -11,8 +11,8 @@ SHARED = {
     f"{HOOKS}/runs.sh": 0o644,
     **{f"{DOCUMENTS}/{name}": 0o644 for name in (
         "examples/acme-renew.service", "examples/acme-renew.timer",
-        "examples/daemonset.yaml", "examples/logrotate", "hooks.md",
-        "hosts.md")},
+        "examples/acme-client.yaml", "examples/daemonset.yaml",
+        "examples/logrotate", "hooks.md", "hosts.md")},
     "usr/share/bash-completion/completions/acme-alpn-proxy": 0o644,
     "usr/share/zsh/site-functions/_acme-alpn-proxy": 0o644,
 }

@@ -4,9 +4,11 @@ The Containerfile's image, run as the DaemonSet says: an empty root, read-only,
 on the host's network, with the very capabilities of the example.
 """
 
+import base64
 import contextlib
 import itertools
 import os
+import re
 import shlex
 import subprocess
 
@@ -16,12 +18,14 @@ import yaml
 from conftest import ROOT
 from harness import hello, residue
 from harness.documents import command
+from harness.lego import parse
 from harness.namespace import run, wait_until
 from harness.network import Network
 from harness.recorder import Recorder
 
 IMAGE = "acme-alpn-proxy:0.1.0"
 DAEMONSET = ROOT / "dist/kubernetes/daemonset.yaml"
+ACME_CLIENT = ROOT / "dist/kubernetes/acme-client.yaml"
 _numbers = itertools.count(1)
 
 
@@ -218,6 +222,65 @@ def test_documented_container(network, container, start):
     assert "not handoff, because nobody listens" in pod.probe(probe).stdout
     code, log = pod.stop()
     assert code == 0, log
+
+
+# What it is told, and that it did.
+LEGO = '''#!/bin/sh
+printf '%s\\n' "$@" >"{tmp}/words"
+mkdir -p {tmp}/data/certificates
+echo certificate >{tmp}/data/certificates/www.example.org.crt
+echo key >{tmp}/data/certificates/www.example.org.key
+'''
+
+
+@pytest.fixture(scope="module")
+def acme_client():
+    """What there is of it, by kind."""
+    return {one["kind"]: one
+            for one in yaml.safe_load_all(ACME_CLIENT.read_text())}
+
+
+def test_acme_client_is_where_challenges_are_sent(acme_client, container):
+    service, job = acme_client["Service"], acme_client["CronJob"]
+    name = "{name}.{namespace}".format(**service["metadata"])
+    (port,) = service["spec"]["ports"]
+    assert (f"--alpn={name}.svc.cluster.local:{port['port']}" in
+            container["args"])
+    # It answers in the pod's first step.
+    assert service["spec"]["publishNotReadyAddresses"]
+    template = job["spec"]["jobTemplate"]["spec"]["template"]
+    assert template["metadata"]["labels"] == service["spec"]["selector"]
+    (lego,) = template["spec"]["initContainers"]
+    assert lego["ports"][0]["containerPort"] == port["port"]
+
+
+def test_acme_client_makes_a_secret(acme_client, tmp_path):
+    """Of what lego obtains the first time, and renews from then on."""
+    job = acme_client["CronJob"]["spec"]["jobTemplate"]["spec"]["template"]
+    (lego,) = job["spec"]["initContainers"]
+    (script,) = lego["args"]
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "lego").write_text(LEGO.format(tmp=tmp_path))
+    (tmp_path / "lego").chmod(0o755)
+    script = re.sub(r"(?<!\w)/(lego|data|secret)\b", rf"{tmp_path}/\1",
+                    script)
+    environment = {"PATH": os.environ["PATH"],
+                   **{variable["name"]: variable["value"]
+                      for variable in lego["env"]}}
+    for wanted in ("run", "renew"):
+        run(*lego["command"], script, env=environment)
+        operation, options = parse(
+            4, (tmp_path / "words").read_text().splitlines())
+        assert operation == wanted
+        assert ("--tls.port", ":31443") in options
+        made = yaml.safe_load((tmp_path / "secret/secret.yaml").read_text())
+        assert made["type"] == "kubernetes.io/tls"
+        assert {name: base64.b64decode(value)
+                for name, value in made["data"].items()} == {
+                    "tls.crt": b"certificate\n", "tls.key": b"key\n"}
+    # What it is called is what may be changed.
+    assert acme_client["Role"]["rules"][1]["resourceNames"] == [
+        made["metadata"]["name"]]
 
 
 def test_image_holds_a_program_and_a_user(storage, tmp_path):

@@ -9,17 +9,16 @@ import random
 import re
 import signal
 import time
-from pathlib import Path
 
 import pytest
 
 from harness import residue
 from harness.namespace import Namespace, wait_until
 from harness.network import Network
+from harness.product import WITHOUT_TCX
 from harness.visitors import LongVisitor
 from harness.webserver import WebServer
 
-WITHOUT_TCX = Path(__file__).parent / "harness/without_tcx"
 # Words and rule of a next command that is about something else.
 OTHERS = {
     "listen": (["--iptables", "--listen", "12345"], None),
@@ -144,19 +143,10 @@ def test_next_command_is_in_another_network_namespace(
     assert_nothing_left(product, clean)
 
 
-def start_without_tcx(product, redirect):
-    """What is attached outlives all processes."""
-    result = product.namespace.run(
-        WITHOUT_TCX, *product.command("start", "--daemon",
-                                      f"--redirect={redirect}"),
-        env=product.environment, check=False)
-    assert result.returncode == 0, result.stdout
-
-
 @pytest.mark.parametrize("redirect", ["handoff", "steer"])
 @pytest.mark.parametrize("operation", ["stop", "start"])
 def test_filters_stay_behind(operation, redirect, product, web, clean):
-    start_without_tcx(product, redirect)
+    product.start(f"--redirect={redirect}", by=[WITHOUT_TCX])
     assert "\nfilters 0x0a1c" in state_of(product).read_text()
     product.kill_all()
     assert residue.snapshot(product.namespace) != clean
@@ -169,14 +159,16 @@ def test_filters_stay_behind(operation, redirect, product, web, clean):
     assert_nothing_left(product, clean)
 
 
+@pytest.mark.parametrize("operation", ["stop", "start"])
 @pytest.mark.parametrize("here", ["host", "container"])
-def test_filters_stay_behind_in_a_container(here, network, product, tmp_path):
+def test_filters_stay_behind_in_a_container(here, operation, network, product,
+                                            tmp_path):
     container = network.add_container()
     web = WebServer(container, tmp_path)
     network.publish_port()
     before = [residue.snapshot(namespace)
               for namespace in (network.server, container)]
-    start_without_tcx(product, "handoff")
+    product.start("--redirect=handoff", by=[WITHOUT_TCX])
     line = f":{container.inode}\n"
     wait_until(lambda: line in state_of(product).read_text(),
                what="the container's filters")
@@ -184,10 +176,14 @@ def test_filters_stay_behind_in_a_container(here, network, product, tmp_path):
     assert made["filters"] != before[1]["filters"]
     product.kill_all()
     assert residue.snapshot(container)["filters"] == made["filters"]
-    namespace = container if here == "container" else network.server
-    result = namespace.run(*product.command("stop", "--listen", "12345"),
-                           env=product.environment, check=False)
-    assert result.returncode == 0, result.stdout
+    product.namespace = container if here == "container" else network.server
+    others = ["--no-redirect", "--listen", "12345"]
+    if operation == "start":
+        product.start(*others)
+        assert (residue.snapshot(container)["filters"] ==
+                before[1]["filters"])
+    product.stop(*others)
+    product.wait_gone()
     assert [residue.snapshot(namespace)
             for namespace in (network.server, container)] == before
     assert not state_of(product).exists()

@@ -7,10 +7,11 @@ import os
 
 import pytest
 
-from harness import hello
+from harness import hello, residue
 from harness.challenge import assert_challenges_reach
 from harness.namespace import Namespace, add_address, link, wait_until
 from harness.network import Network
+from harness.product import WITHOUT_TCX
 from harness.visitors import Crowd, LongVisitor, Visitors
 from harness.webserver import Site, WebServer
 
@@ -18,6 +19,9 @@ HANDOFF = ("--redirect", "handoff")
 # A second, and what a busy machine adds.
 SOON = 1.5
 ELSEWHERE = ("0.0.0.0:8443", "[::]:8443")
+# Two of the host's addresses.
+BOTH = (Network.SERVER[4], Network.SERVER_FOR_AUTHORITY[4])
+MACHINE = {4: "172.18.0.2", 6: "fd18::2"}
 
 
 def status(product):
@@ -165,14 +169,39 @@ def test_to_a_container(port, late, network, product, responder, tmp_path,
     web.stop()
 
 
-def publish(network, port=443):
+def publish(network, port=443, addresses=Network.CONTAINER):
     for family, command in ((4, "iptables"), (6, "ip6tables")):
-        address = Network.CONTAINER[family]
+        address = addresses[family]
         target = f"[{address}]:{port}" if family == 6 else f"{address}:{port}"
         network.server.run(command, "-t", "nat", "-A", "PREROUTING", "-p",
                            "tcp", "-m", "addrtype", "--dst-type", "LOCAL",
                            "--dport", 443, "-j", "DNAT", "--to-destination",
                            target)
+
+
+@pytest.mark.parametrize("way", [[], [WITHOUT_TCX]], ids=["tcx", "clsact"])
+def test_two_ports_of_a_container(way, network, product, responder, tmp_path):
+    """Each behind an address of the host's own: there are two programs on one
+    device, of which none is in the other's way."""
+    container = network.add_container()
+    web = WebServer(container, tmp_path, listen=("0.0.0.0:443",
+                                                 "0.0.0.0:8443"))
+    before = residue.snapshot(container)
+    for address, port in zip(BOTH, (443, 8443)):
+        network.server.run("iptables", "-t", "nat", "-A", "PREROUTING", "-p",
+                           "tcp", "-d", address, "--dport", 443, "-j", "DNAT",
+                           "--to-destination",
+                           f"{Network.CONTAINER[4]}:{port}")
+    product.start(*HANDOFF, by=way)
+    wait_until(lambda: pods_attached(product) == 2, SOON)
+    for _ in range(3):
+        assert_challenges_reach(responder, network, BOTH)
+    assert "taken our program off" not in product.log_text()
+    product.stop()
+    product.wait_gone()
+    assert " 0 to the web server" in product.log_text()
+    assert residue.snapshot(container) == before
+    web.stop()
 
 
 def challenge_reaches(responder, network, address):
@@ -185,7 +214,7 @@ def challenge_reaches(responder, network, address):
     return False
 
 
-def balance(network, pods):
+def balance_by_iptables(network, pods):
     """As kube-proxy does it."""
     rules = ["*nat", ":PREROUTING ACCEPT", ":KUBE-SERVICES -", ":KUBE-SVC-A -",
              "-A PREROUTING -j KUBE-SERVICES",
@@ -204,6 +233,17 @@ def balance(network, pods):
     network.server.run("sh", "-c", f"printf '{text}' | iptables-restore")
 
 
+def balance_by_nft(network, pods):
+    """In turn."""
+    targets = ", ".join(f"{number} : {pod.address}"
+                        for number, pod in enumerate(pods))
+    network.server.run(
+        "nft", "table ip pods {}; flush table ip pods; table ip pods { chain "
+        "pre { type nat hook prerouting priority dstnat; fib daddr type local "
+        f"tcp dport 443 dnat to numgen inc mod {len(pods)} map {{ {targets} }}"
+        "; }; }")
+
+
 def held_networks(product):
     """The namespaces that the supervisor has a descriptor of."""
     device = os.stat("/proc/self/ns/net").st_dev
@@ -218,7 +258,8 @@ def pods_attached(product):
     return product.succeed("status").stdout.count("eth0 in /")
 
 
-def test_pods_that_come_and_go(network, product, responder, tmp_path,
+@pytest.mark.parametrize("balance", [balance_by_iptables, balance_by_nft])
+def test_pods_that_come_and_go(balance, network, product, responder, tmp_path,
                                visitors_tool):
     """Behind one port, under the eyes of visitors."""
     site = Site(tmp_path, "pods.example.test")
@@ -276,7 +317,7 @@ def test_network_that_vanishes_in_mid_move(network, product, responder,
     product.start(*HANDOFF)
     for _ in range(4):
         pod = Pod(network, site, 2)
-        balance(network, [pod])
+        balance_by_iptables(network, [pod])
         wait_until(lambda: challenge_reaches(responder, network, address), 5)
         challenge = hello.hello(hello.alpn(hello.ACME))
         pending = [network.authority.connect(address, 443) for _ in range(20)]
@@ -307,6 +348,49 @@ def test_guest_that_is_named(by_pid, network, product, responder, tmp_path):
     pod.remove()
     wait_until(lambda: not held_networks(product), SOON)
     product.stop()
+
+
+@pytest.fixture
+def machine(network):
+    """Behind a router, so that no device of the host's leads into it."""
+    router = network.add_container()
+    made = Namespace("machine")
+    network.namespaces.append(made)
+    link(router, "machine", made, "eth0")
+    router.sysctl("net.ipv4.ip_forward", 1)
+    router.sysctl("net.ipv6.conf.all.forwarding", 1)
+    for family, address in MACHINE.items():
+        prefix = address.rstrip("2")
+        length = Network.LENGTH[family]
+        gateway = f"{prefix}1"
+        add_address(router, "machine", f"{gateway}/{length}")
+        add_address(made, "eth0", f"{address}/{length}")
+        made.run("ip", "route", "add", "default", "via", gateway)
+        network.server.run("ip", "route", "add", address, "via",
+                           Network.CONTAINER[family])
+    return made
+
+
+def test_target_on_another_machine(network, product, responder, tmp_path,
+                                   machine, send_visitors):
+    """
+    Nobody can be in its network, so that steering stands in, which keeps its
+    connections from NAT by conntrack: without that there is no way by eBPF.
+    """
+    web = WebServer(machine, tmp_path)
+    publish(network, addresses=MACHINE)
+    visitors = send_visitors(web)
+    visitors.wait_for_more(30)
+    product.start("--bpf", "--fallback", f"{MACHINE[4]}:443")
+    assert status(product)["mode"] == "steer"
+    for _ in range(3):
+        assert_challenges_reach(responder, network)
+    wait_until(lambda: status(product)["to_fallback"] > 30)
+    product.stop()
+    visitors.wait_for_more(30, "own_address")
+    visitors.finish_without_failures()
+    product.wait_gone()
+    web.stop()
 
 
 def test_target_that_cannot_be_found(network, product):

@@ -24,6 +24,8 @@
 
 #define INSTANCE 21443
 #define OTHER	 21444
+/* Of the first of them. */
+#define ANOTHER TC_INSTANCE(INSTANCE, TC_NUMBERS - 1)
 
 static unsigned int ifindex;
 static struct steering own_steering;
@@ -62,7 +64,7 @@ static void assert_clsact(bool there)
 }
 
 static void attach(struct tc_attachment *attachment, enum tc_way way,
-		   const struct steering *steering, uint16_t instance)
+		   const struct steering *steering, uint32_t instance)
 {
 	assert_int_equal(tc_attach(attachment, way, ifindex,
 				   steering->program.fd, instance),
@@ -89,6 +91,8 @@ static void test_handles(void **state)
 			assert_true(handle != 0);
 			assert_true(tc_handle_is_of(handle, port));
 			assert_false(tc_handle_is_of(handle, port ^ 1));
+			assert_false(
+				tc_handle_is_of(handle, TC_INSTANCE(port, 1)));
 			assert_int_equal(tc_handle_made_clsact(handle), made);
 		}
 	}
@@ -142,21 +146,25 @@ static void test_clsact_in_use_stays(void **state)
 	run("tc qdisc del dev v0 clsact");
 }
 
-/* The last one of ours removes what the first one of ours made. */
-static void test_two_instances(void **state)
+/* The last one of ours removes what the first one of ours made, be it of
+ * another instance or not. */
+static void test_two_filters(void **state)
 {
+	static const uint32_t others[] = { OTHER, ANOTHER };
 	struct tc_attachment first;
 	struct tc_attachment second;
 
 	(void)state;
-	attach(&first, TC_CLSACT, &own_steering, INSTANCE);
-	attach(&second, TC_CLSACT, &other_steering, OTHER);
-	assert_true(tc_is_attached(&first, own_steering.program.id));
-	detach(&first, &own_steering);
-	assert_true(tc_is_attached(&second, other_steering.program.id));
-	assert_clsact(true);
-	detach(&second, &other_steering);
-	assert_clsact(false);
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+		attach(&first, TC_CLSACT, &own_steering, INSTANCE);
+		attach(&second, TC_CLSACT, &other_steering, others[i]);
+		assert_true(tc_is_attached(&first, own_steering.program.id));
+		detach(&first, &own_steering);
+		assert_true(tc_is_attached(&second, other_steering.program.id));
+		assert_clsact(true);
+		detach(&second, &other_steering);
+		assert_clsact(false);
+	}
 }
 
 /* A killed instance leaves its filter; the next one takes its place. */
@@ -173,19 +181,21 @@ static void test_leftover_is_replaced(void **state)
 	assert_clsact(false);
 }
 
-static void test_leftover_is_removed(void **state)
+static void test_leftovers_are_removed(void **state)
 {
 	struct tc_attachment killed;
+	struct tc_attachment another;
 
 	(void)state;
-	assert_int_equal(tc_remove_leftover(ifindex, INSTANCE), 0);
+	assert_int_equal(tc_remove_leftovers(ifindex, INSTANCE), 0);
 	attach(&killed, TC_CLSACT, &own_steering, INSTANCE);
-	assert_int_equal(tc_remove_leftover(ifindex, OTHER), 0);
+	assert_int_equal(tc_remove_leftovers(ifindex, OTHER), 0);
 	assert_true(tc_is_attached(&killed, own_steering.program.id));
-	assert_int_equal(tc_remove_leftover(ifindex, INSTANCE), 1);
+	attach(&another, TC_CLSACT, &other_steering, ANOTHER);
+	assert_int_equal(tc_remove_leftovers(ifindex, INSTANCE), 2);
 	assert_clsact(false);
-	assert_int_equal(tc_remove_leftover(ifindex, INSTANCE), 0);
-	assert_int_equal(tc_remove_leftover(~0U, INSTANCE), 0);
+	assert_int_equal(tc_remove_leftovers(ifindex, INSTANCE), 0);
+	assert_int_equal(tc_remove_leftovers(~0U, INSTANCE), 0);
 }
 
 /* Same priority, same handle, but not our program: not ours. */
@@ -194,7 +204,7 @@ static void test_filter_of_others_is_no_leftover(void **state)
 	(void)state;
 	run("tc qdisc add dev v0 clsact");
 	add_filter(BPF_TC_INGRESS, 443, tc_handle(INSTANCE, true));
-	assert_int_equal(tc_remove_leftover(ifindex, INSTANCE), 0);
+	assert_int_equal(tc_remove_leftovers(ifindex, INSTANCE), 0);
 	assert_shown("filter show dev v0 ingress", "foreign", true);
 	run("tc qdisc del dev v0 clsact");
 }
@@ -311,9 +321,9 @@ int main(void)
 		cmocka_unit_test(test_clsact_is_made_and_removed),
 		cmocka_unit_test(test_clsact_of_others_stays),
 		cmocka_unit_test(test_clsact_in_use_stays),
-		cmocka_unit_test(test_two_instances),
+		cmocka_unit_test(test_two_filters),
 		cmocka_unit_test(test_leftover_is_replaced),
-		cmocka_unit_test(test_leftover_is_removed),
+		cmocka_unit_test(test_leftovers_are_removed),
 		cmocka_unit_test(test_filter_of_others_is_no_leftover),
 		cmocka_unit_test(test_filter_ahead_is_told),
 		cmocka_unit_test(test_tcx),

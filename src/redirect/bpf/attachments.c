@@ -252,15 +252,15 @@ size_t attachments_name(const struct attachments *self,
 }
 
 struct removal {
-	uint16_t instance;
+	uint16_t port;
 	/* The last that failed, or 0. */
 	int err;
 };
 
-static int remove_leftover(const struct interface *interface, void *context)
+static int remove_leftovers(const struct interface *interface, void *context)
 {
 	struct removal *removal = context;
-	int err = tc_remove_leftover(interface->ifindex, removal->instance);
+	int err = tc_remove_leftovers(interface->ifindex, removal->port);
 
 	if (err > 0)
 		log_info("%s: removed the filter of a killed instance",
@@ -270,10 +270,10 @@ static int remove_leftover(const struct interface *interface, void *context)
 	return 0;
 }
 
-int attachments_remove_leftovers(uint16_t instance)
+int attachments_remove_leftovers(uint16_t port)
 {
-	struct removal removal = { .instance = instance };
-	int err = interfaces_read(remove_leftover, &removal);
+	struct removal removal = { .port = port };
+	int err = interfaces_read(remove_leftovers, &removal);
 
 	return err ? err : removal.err;
 }

@@ -35,7 +35,7 @@ struct attachment {
 struct attachments {
 	const struct program *program;
 	/* See tc_attach(). */
-	uint16_t instance;
+	uint32_t instance;
 	/* As for interface_objection(). */
 	const char *const *patterns;
 	size_t pattern_count;
@@ -83,9 +83,9 @@ size_t attachments_name(const struct attachments *self,
 			char names[static ATTACHMENTS_NAMES_SIZE]);
 
 /*
- * Remove from all interfaces what a killed instance of this number left there.
- * 0 or negative errno.
+ * Remove from all interfaces what a killed instance with this listening port
+ * left there. 0 or negative errno.
  */
-int attachments_remove_leftovers(uint16_t instance);
+int attachments_remove_leftovers(uint16_t port);
 
 #endif

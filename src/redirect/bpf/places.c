@@ -135,7 +135,6 @@ static int set_up(void *context)
 	place->handoff.hand_over = config->hand_over;
 	place->handoff.hand_over_context = config->hand_over_context;
 	place->attachments.program = &place->handoff.program;
-	place->attachments.instance = config->listen_port;
 	err = attachments_open(&place->attachments);
 	if (!err)
 		err = watch(self, place->attachments.watch_fd);
@@ -172,13 +171,34 @@ void places_leave(const struct places *self,
 			self->items[i]->id;
 }
 
+/* One that no other port of that namespace has, or 0. */
+static uint32_t free_instance(const struct places *self,
+			      const struct netns_id *id)
+{
+	bool taken[TC_NUMBERS] = { false };
+
+	for (size_t i = 0; i < self->count; i++) {
+		const struct place *place = self->items[i];
+
+		if (netns_is(&place->id, id))
+			taken[TC_INSTANCE_NUMBER(place->attachments.instance)] =
+				true;
+	}
+	for (uint32_t number = 0; number < TC_NUMBERS; number++) {
+		if (!taken[number])
+			return TC_INSTANCE(self->config->listen_port, number);
+	}
+	return 0;
+}
+
 static int add(struct places *self, const char *path, const struct netns_id *id,
 	       uint16_t port)
 {
+	const uint32_t instance = free_instance(self, id);
 	struct place *place;
 	int err;
 
-	if (self->count == REDIRECT_PLACES)
+	if (!instance || self->count == REDIRECT_PLACES)
 		return -E2BIG;
 	place = calloc(1, sizeof(*place));
 	if (!place)
@@ -189,7 +209,8 @@ static int add(struct places *self, const char *path, const struct netns_id *id,
 				 .port = port,
 				 .round = self->round,
 				 .handoff = HANDOFF_NONE,
-				 .attachments = { .watch_fd = -1 } };
+				 .attachments = { .instance = instance,
+						  .watch_fd = -1 } };
 	snprintf(place->path, sizeof(place->path), "%s", path);
 	self->items[self->count++] = place;
 	err = place->fd < 0 ? place->fd : record(self);

@@ -32,19 +32,19 @@
 
 #define HANDLE_MARK	   0x0a1c0000U
 #define HANDLE_MADE_CLSACT 0x00010000U
-#define HANDLE_INSTANCE	   0x0000ffffU
+#define HANDLE_INSTANCE	   0xf000ffffU
 
 const char *tc_way_text(enum tc_way way)
 {
 	return way == TC_TCX ? "tcx" : "clsact";
 }
 
-uint32_t tc_handle(uint16_t instance, bool made_clsact)
+uint32_t tc_handle(uint32_t instance, bool made_clsact)
 {
 	return HANDLE_MARK | (made_clsact ? HANDLE_MADE_CLSACT : 0) | instance;
 }
 
-bool tc_handle_is_of(uint32_t handle, uint16_t instance)
+bool tc_handle_is_of(uint32_t handle, uint32_t instance)
 {
 	return (handle & ~HANDLE_MADE_CLSACT) == (HANDLE_MARK | instance);
 }
@@ -70,7 +70,7 @@ enum tc_way tc_best_way(void)
 /* What the filters of one direction of a clsact qdisc are. */
 struct filter_census {
 	/* Whose handle is looked for. */
-	uint16_t instance;
+	uint32_t instance;
 	/* Its handle, 0 if it has no filter there. */
 	uint32_t handle;
 	/* The program's id in that filter. */
@@ -184,7 +184,7 @@ static int remove_filter(unsigned int ifindex, uint32_t handle)
 }
 
 static int attach_clsact(struct tc_attachment *attachment, int program_fd,
-			 uint16_t instance)
+			 uint32_t instance)
 {
 	LIBBPF_OPTS(bpf_tc_hook, ingress, .ifindex = (int)attachment->ifindex,
 		    .attach_point = BPF_TC_INGRESS);
@@ -229,7 +229,7 @@ static int attach_tcx(struct tc_attachment *attachment, int program_fd)
 }
 
 int tc_attach(struct tc_attachment *attachment, enum tc_way way,
-	      unsigned int ifindex, int program_fd, uint16_t instance)
+	      unsigned int ifindex, int program_fd, uint32_t instance)
 {
 	*attachment = (struct tc_attachment){
 		.way = way,
@@ -253,9 +253,8 @@ static int list_tcx(unsigned int ifindex, uint32_t ids[TCX_MAX_PROGRAMS])
 
 bool tc_is_attached(const struct tc_attachment *attachment, uint32_t program_id)
 {
-	struct filter_census census = {
-		.instance = (uint16_t)(attachment->handle & HANDLE_INSTANCE)
-	};
+	struct filter_census census = { .instance = attachment->handle &
+						    HANDLE_INSTANCE };
 	uint32_t ids[TCX_MAX_PROGRAMS];
 	int count;
 
@@ -325,7 +324,7 @@ int tc_detach(struct tc_attachment *attachment)
 	return 0;
 }
 
-int tc_remove_leftover(unsigned int ifindex, uint16_t instance)
+static int remove_leftover(unsigned int ifindex, uint32_t instance)
 {
 	struct filter_census census = { .instance = instance };
 	int err;
@@ -340,4 +339,19 @@ int tc_remove_leftover(unsigned int ifindex, uint16_t instance)
 		return err;
 	err = remove_filter(ifindex, census.handle);
 	return err ? err : 1;
+}
+
+int tc_remove_leftovers(unsigned int ifindex, uint16_t port)
+{
+	int removed = 0;
+
+	for (uint32_t number = 0; number < TC_NUMBERS; number++) {
+		int result =
+			remove_leftover(ifindex, TC_INSTANCE(port, number));
+
+		if (result < 0)
+			return result;
+		removed += result;
+	}
+	return removed;
 }

@@ -33,13 +33,19 @@ const char *tc_way_text(enum tc_way way);
 /* The way this kernel offers. Needs CAP_NET_ADMIN to know. */
 enum tc_way tc_best_way(void);
 
+/* An instance, by its listening port. What it has more than once on an
+ * interface is told apart by @number, which is below TC_NUMBERS. */
+#define TC_NUMBERS		     16
+#define TC_INSTANCE(port, number)    ((uint32_t)(number) << 28 | (port))
+#define TC_INSTANCE_NUMBER(instance) ((instance) >> 28)
+
 /*
- * A filter's handle: the instance it belongs to (its listening port) and
- * whether we made the clsact qdisc below it, so that the instance that removes
- * our last filter knows if the qdisc may go too. Pure.
+ * A filter's handle: the instance it belongs to (TC_INSTANCE) and whether we
+ * made the clsact qdisc below it, so that the instance that removes our last
+ * filter knows if the qdisc may go too. Pure.
  */
-uint32_t tc_handle(uint16_t instance, bool made_clsact);
-bool tc_handle_is_of(uint32_t handle, uint16_t instance);
+uint32_t tc_handle(uint32_t instance, bool made_clsact);
+bool tc_handle_is_of(uint32_t handle, uint32_t instance);
 bool tc_handle_made_clsact(uint32_t handle);
 
 /*
@@ -49,7 +55,7 @@ bool tc_handle_made_clsact(uint32_t handle);
  * kernel lacks clsact or the BPF classifier) or other negative errno.
  */
 int tc_attach(struct tc_attachment *attachment, enum tc_way way,
-	      unsigned int ifindex, int program_fd, uint16_t instance);
+	      unsigned int ifindex, int program_fd, uint32_t instance);
 
 /* Ask the kernel: is program @program_id still attached there by us? */
 bool tc_is_attached(const struct tc_attachment *attachment,
@@ -69,10 +75,10 @@ bool tc_is_behind(const struct tc_attachment *attachment, uint32_t program_id,
 int tc_detach(struct tc_attachment *attachment);
 
 /*
- * Remove the filter that a killed instance of this number left on @ifindex,
- * and the clsact qdisc below if one of ours made it and nobody uses it now.
- * Returns 1 if there was one, 0 if not, or negative errno.
+ * Remove the filters that a killed instance with this listening port left on
+ * @ifindex, and the clsact qdisc below if one of ours made it and nobody uses
+ * it now. Returns how many there were, or negative errno.
  */
-int tc_remove_leftover(unsigned int ifindex, uint16_t instance);
+int tc_remove_leftovers(unsigned int ifindex, uint16_t port);
 
 #endif

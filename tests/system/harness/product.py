@@ -13,6 +13,9 @@ from .namespace import wait_until
 
 LISTEN_PORT = 21443
 REDIRECTS = ("handoff", "steer", "iptables")
+# What runs a start as on a kernel without tcx: what is attached outlives all
+# processes.
+WITHOUT_TCX = Path(__file__).parent / "without_tcx"
 
 
 def parent(pid):
@@ -37,11 +40,12 @@ class Product:
     def command(self, *words):
         return [str(self.program), "--log-file", str(self.log), *words]
 
-    def run(self, *words, **options):
-        """One operation; the result's exit code is for the caller."""
+    def run(self, *words, by=(), **options):
+        """One operation, @by another program; the result's exit code is for
+        the caller."""
         options.setdefault("env", self.environment)
         options.setdefault("check", False)
-        return self.namespace.run(*self.command(*words), **options)
+        return self.namespace.run(*by, *self.command(*words), **options)
 
     def succeed(self, *words, **options):
         result = self.run(*words, **options)
@@ -59,8 +63,8 @@ class Product:
         path = self.environment["PATH"]
         self.environment["PATH"] = f"{tools}:{path}"
 
-    def start(self, *options):
-        return self.succeed("start", "--daemon", *options)
+    def start(self, *options, by=()):
+        return self.succeed("start", "--daemon", *options, by=by)
 
     def stop(self, *options):
         return self.succeed("stop", *options)

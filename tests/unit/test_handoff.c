@@ -232,7 +232,9 @@ static int close_scene(void **state)
 	return 0;
 }
 
-static int visit(struct scene *scene, int family)
+/* By @source, or whatever address the client has. */
+static int visit_from(struct scene *scene, int family,
+		      const struct sockaddr *source)
 {
 	struct sockaddr_storage address;
 	socklen_t length = host_address(family, SERVICE_PORT, &address);
@@ -241,10 +243,17 @@ static int visit(struct scene *scene, int family)
 
 	enter(scene->client_ns);
 	fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (source)
+		assert_int_equal(bind(fd, source, length), 0);
 	assert_int_equal(connect(fd, (struct sockaddr *)&address, length), 0);
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	enter(scene->host_ns);
 	return fd;
+}
+
+static int visit(struct scene *scene, int family)
+{
+	return visit_from(scene, family, NULL);
 }
 
 static bool wait_for(int fd, short events)
@@ -635,6 +644,68 @@ static void leaves_to_the_web_server_what_it_has_no_room_for(void **state)
 			 ARRAY_SIZE(clients) - taken);
 	for (size_t i = 0; i < ARRAY_SIZE(clients); i++)
 		close(clients[i]);
+}
+
+/* From an address of the network of this @number. */
+static void challenge_often(struct scene *scene, int family, int number,
+			    int times)
+{
+	const struct hello *hello = challenge();
+	struct sockaddr_storage source = { .ss_family = (sa_family_t)family };
+	char address[INET6_ADDRSTRLEN];
+
+	if (family == AF_INET)
+		snprintf(address, sizeof(address), "198.18.%d.2", number);
+	else
+		snprintf(address, sizeof(address), "2001:db9:0:%d::2", number);
+	inet_pton(family, address,
+		  family == AF_INET
+			  ? (void *)&((struct sockaddr_in *)&source)->sin_addr
+			  : &((struct sockaddr_in6 *)&source)->sin6_addr);
+	for (int i = 0; i < times; i++) {
+		int client =
+			visit_from(scene, family, (struct sockaddr *)&source);
+
+		send_all(client, hello->bytes, hello->length);
+		close(client);
+	}
+}
+
+/* Neither those of several networks, nor who has many networks of IPv6. */
+static void keeps_some_for_those_who_have_had_few(void **state)
+{
+	static const struct {
+		int family;
+		int networks;
+		int challenges;
+	} attackers[] = { { AF_INET, 8, 100 }, { AF_INET6, 40, 25 } };
+	struct scene *scene = *state;
+	const struct hello *hello = challenge();
+	uint64_t sent = 0;
+
+	run("ip route add 198.18.0.0/15 via 192.0.2.2 && "
+	    "ip route add 2001:db9::/32 via 2001:db8::2");
+	enter(scene->client_ns);
+	run("ip route add local 198.18.0.0/15 dev lo && "
+	    "ip route add local 2001:db9::/32 dev lo && "
+	    "sysctl -qw net.ipv6.ip_nonlocal_bind=1");
+	enter(scene->host_ns);
+	for (size_t i = 0; i < ARRAY_SIZE(attackers); i++) {
+		const int times = attackers[i].challenges;
+		cleanup_fd int client = visit(scene, attackers[i].family);
+		uint64_t taken;
+
+		for (int j = 0; j < attackers[i].networks; j++, sent += times)
+			challenge_often(scene, attackers[i].family, j, times);
+		wait_until_counted(scene, HANDOFF_SEEN, sent);
+		taken = counted(scene, HANDOFF_TAKEN);
+		send_all(client, hello->bytes, hello->length);
+		wait_until_counted(scene, HANDOFF_SEEN, ++sent);
+		assert_int_equal(counted(scene, HANDOFF_TAKEN), taken + 1);
+		/* Until nothing of it counts any more. */
+		sleep(1);
+		handoff_receive(&scene->handoff);
+	}
 }
 
 static void makes_many_at_a_time(void **state)
@@ -1203,6 +1274,7 @@ int main(void)
 		HANDOFF_TEST(takes_nothing_without_a_lease),
 		HANDOFF_TEST(takes_the_challenges_of_listed_names_alone),
 		HANDOFF_TEST(leaves_to_the_web_server_what_it_has_no_room_for),
+		HANDOFF_TEST(keeps_some_for_those_who_have_had_few),
 		HANDOFF_TEST(makes_many_at_a_time),
 		HANDOFF_TEST(lets_the_web_server_restart),
 		HANDOFF_TEST(gives_up_where_a_firewall_drops_the_reset),

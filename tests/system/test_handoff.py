@@ -480,6 +480,26 @@ def test_worker_that_is_dead_at_that_moment(network, product, responder, site):
     assert report(product)["mode"] == "handoff"
 
 
+def test_worker_that_is_long_in_coming(network, product, responder, site,
+                                       tmp_path):
+    """The other one has all challenges meanwhile."""
+    product.start("--workers", "2")
+    assert_challenges_reach(responder, network)
+    tracer = Tracer(product.supervisor(), tmp_path / "calls", "-f", "-e",
+                    "trace=setsid", "-e",
+                    "inject=setsid:delay_enter=3000000")
+    product.kill(product.workers()[0])
+    end = time.monotonic() + 2.5
+    while time.monotonic() < end:
+        assert ask(network.authority) == responder.greeting
+        time.sleep(0.1)
+    wait_until(lambda: ": replaced one that died" in product.log_text(),
+               what="another worker")
+    tracer.stop()
+    assert report(product)["moves"]["move_failed"] == 0
+    product.stop()
+
+
 def test_no_descriptor_for_a_challenge(network, product, responder, site,
                                        tmp_path):
     """It is lost, as it is told; later ones are not."""

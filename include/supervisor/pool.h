@@ -121,7 +121,8 @@ unsigned int worker_pool_drain(struct worker_pool *pool, bool grace);
 void worker_pool_send_log_file(const struct worker_pool *pool);
 
 /*
- * Give a connected socket to one that is well, to each in turn. @fd stays the
+ * Give a connected socket to one that is well, to each in turn, but to those
+ * that have hardly any room left only where nobody has more. @fd stays the
  * caller's. 0, or negative errno: -ECHILD if none is well or lives, or what the
  * last one said, as -EAGAIN if it has no room for more.
  */

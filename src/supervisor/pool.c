@@ -125,6 +125,7 @@ static void bury(struct pool_member *member)
 	member->starting = false;
 	/* Its connections went with it. */
 	atomic_store(&member->counters->open_connections, 0);
+	atomic_store(&member->counters->full, false);
 	if (status || !member->told)
 		describe_death(pid, status);
 }
@@ -367,9 +368,12 @@ int worker_pool_hand_over(struct worker_pool *pool, int fd)
 	for (unsigned int i = 0; i < 2 * pool->count && err; i++) {
 		const struct pool_member *member =
 			&pool->members[pool->next++ % pool->count];
+		const bool full = atomic_load(&member->counters->full);
 
-		/* One that has closed its listeners may end at any time. */
-		if (is_well(member, now) && !member->closed)
+		/* One that has closed its listeners may end at any time; one
+		 * without room is for when nobody has any. */
+		if (is_well(member, now) && !member->closed &&
+		    full == (i >= pool->count))
 			err = worker_send(&member->worker, PROXY_TAKE, fd);
 	}
 	/* It has just died, and was well until then. */

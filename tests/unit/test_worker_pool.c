@@ -341,6 +341,29 @@ static void hands_sockets_to_each_in_turn(void **state)
 	close(pair[1]);
 }
 
+static void hands_no_socket_to_the_full_while_another_has_room(void **state)
+{
+	struct fixture *fixture = *state;
+	struct worker_pool *pool = &fixture->pool;
+
+	for (size_t i = 0; i < COUNT; i++) {
+		beat(fixture, i, 0);
+		atomic_store(&pool->members[i].counters->full, i != 1);
+	}
+	for (size_t i = 0; i < COUNT; i++)
+		assert_int_equal(worker_pool_hand_over(pool, STDIN_FILENO), 0);
+	for (size_t i = 0; i < COUNT; i++) {
+		assert_int_equal(heard(fixture, 1), PROXY_TAKE);
+		assert_int_equal(heard(fixture, i == 1 ? 0 : i), 0);
+	}
+	atomic_store(&pool->members[1].counters->full, true);
+	assert_int_equal(worker_pool_hand_over(pool, STDIN_FILENO), 0);
+	/* The next one is not. */
+	die(fixture, 1);
+	worker_pool_receive(pool, PATIENCE_MS);
+	assert_false(atomic_load(&pool->members[1].counters->full));
+}
+
 static void counts_none_as_well_that_is_not_ready(void **state)
 {
 	struct fixture *fixture = *state;
@@ -442,6 +465,7 @@ int main(void)
 		pool_test(hears_no_end_before_it_is_told),
 		pool_test(drains_until_nobody_listens),
 		pool_test(hands_sockets_to_each_in_turn),
+		pool_test(hands_no_socket_to_the_full_while_another_has_room),
 		pool_test(counts_none_as_well_that_is_not_ready),
 		pool_test(kills_the_one_that_does_not_get_ready),
 		pool_test(hands_no_socket_to_one_that_is_to_end),

@@ -31,6 +31,7 @@
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -530,6 +531,69 @@ static void takes_behind_a_proxy_header(void **state)
 		send_in_pieces(scene, client, &hello, pieces[i / 2]);
 		expect_taken(scene, AF_INET, client, &hello);
 	}
+}
+
+/* What happens meanwhile, each time that a connection's packets are no longer
+ * kept from the port. */
+static void (*meanwhile)(void);
+
+/* In place of libbpf's. */
+int bpf_map_delete_elem(int fd, const void *key)
+{
+	union bpf_attr attributes = { .map_fd = (uint32_t)fd,
+				      .key = (uintptr_t)key };
+
+	if (meanwhile)
+		meanwhile();
+	return syscall(SYS_bpf, BPF_MAP_DELETE_ELEM, &attributes,
+		       sizeof(attributes)) < 0
+		       ? -errno
+		       : 0;
+}
+
+static struct {
+	struct scene *scene;
+	int client;
+	int times;
+} next;
+
+static void send_next_challenge(void)
+{
+	const struct hello *hello = challenge();
+
+	if (++next.times == 1) {
+		send_all(next.client, hello->bytes, hello->length);
+		wait_until_counted(next.scene, HANDOFF_TAKEN, 2);
+	} else if (next.times == 3) {
+		/* Now it is the next one's turn. */
+		send_all(next.client, "x", 1);
+		assert_true(wait_for(handoff_event_fd(&next.scene->handoff),
+				     POLLIN));
+	}
+}
+
+/* That comes while one is finished, and gets the number of its descriptor. */
+static void loses_no_byte_behind_the_next_challenge(void **state)
+{
+	struct scene *scene = *state;
+	struct hello hello = *challenge();
+	cleanup_fd int client = visit(scene, AF_INET);
+	uint8_t got[sizeof(hello.bytes)];
+
+	next.scene = scene;
+	next.client = visit(scene, AF_INET);
+	next.times = 0;
+	send_all(client, hello.bytes, hello.length);
+	wait_until_counted(scene, HANDOFF_TAKEN, 1);
+	meanwhile = send_next_challenge;
+	handoff_receive(&scene->handoff);
+	meanwhile = NULL;
+	assert_int_equal(scene->handed_count, 2);
+	hello.bytes[hello.length++] = 'x';
+	assert_int_equal(recv(scene->handed, got, sizeof(got), MSG_DONTWAIT),
+			 hello.length);
+	assert_memory_equal(got, hello.bytes, hello.length);
+	close(next.client);
 }
 
 /* What the client sends right behind its hello. */
@@ -1271,6 +1335,7 @@ int main(void)
 		HANDOFF_TEST(takes_challenges_of_many_parts),
 		HANDOFF_TEST(takes_behind_a_proxy_header),
 		HANDOFF_TEST(loses_no_byte_that_follows),
+		HANDOFF_TEST(loses_no_byte_behind_the_next_challenge),
 		HANDOFF_TEST(takes_nothing_without_a_lease),
 		HANDOFF_TEST(takes_the_challenges_of_listed_names_alone),
 		HANDOFF_TEST(leaves_to_the_web_server_what_it_has_no_room_for),

@@ -197,12 +197,14 @@ void handoff_receive(struct handoff *handoff)
 {
 	ring_buffer__consume(handoff->events);
 	while (handoff->moving.fd >= 0) {
-		const int fd = handoff->moving.fd;
+		const uint64_t seen_ns = handoff->moving.seen_ns;
 
-		/* What came until its packets go to the socket itself. */
+		/* What came until its packets go to the socket itself; that may
+		 * be the next challenge, which has its own yet to come. */
 		forget_move(handoff, &handoff->moving.flow);
 		ring_buffer__consume(handoff->events);
-		if (handoff->moving.fd == fd)
+		if (handoff->moving.fd >= 0 &&
+		    handoff->moving.seen_ns == seen_ns)
 			finish_move(handoff);
 	}
 }

@@ -62,11 +62,12 @@ static void give_up(struct handoff *handoff, const struct handoff_flow *flow,
 	forget_move(handoff, flow);
 }
 
-/* Where the kernel cannot do it once it cannot do it at all. */
+/* A kernel without ctnetlink would look for a module each time. Whatever else
+ * is wrong may be the one connection's, or be over at the next. */
 static void revive(struct handoff *handoff, const struct handoff_flow *flow)
 {
 	if (handoff->conntrack_fd >= 0 &&
-	    conntrack_revive(handoff->conntrack_fd, flow) < 0)
+	    conntrack_revive(handoff->conntrack_fd, flow) == -EINVAL)
 		close_fd_at(&handoff->conntrack_fd);
 }
 

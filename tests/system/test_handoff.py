@@ -580,6 +580,20 @@ def test_steering_stands_in_while_nobody_listens(network, product, responder):
     product.wait_gone()
 
 
+def test_who_listens_is_looked_for_once_a_turn(network, product, responder,
+                                               site, tmp_path):
+    product.start()
+    began = time.monotonic()
+    tracer = Tracer(product.supervisor(), tmp_path / "calls", "-e",
+                    "trace=socket")
+    time.sleep(3)
+    tracer.stop()
+    looks = (tmp_path / "calls").read_text().count("NETLINK_SOCK_DIAG")
+    # In both families, and no more often than every 400 ms.
+    assert 2 <= looks <= 2 * ((time.monotonic() - began) / 0.4 + 1)
+    product.stop()
+
+
 DROP_RESETS = ("add table inet t; add chain inet t input "
                "{ type filter hook input priority 0; }; "
                "add rule inet t input iif != lo tcp flags & rst == rst drop")

@@ -3,6 +3,13 @@
  * Whose challenges are taken, and how many: each costs some 200 us of a core,
  * and whoever can reach the port can send some. What is beyond is for the web
  * server, as any other connection.
+ *
+ * A CA sends one for each name from each of its five or so networks: mostly one
+ * name after another, but some clients have it validate all hundred names of a
+ * certificate at once. So a network may have a hundred at once. What it has
+ * beyond the first few comes out of one half of what there is for all; the other
+ * half is kept for those who have had few. With that, whoever is to keep a CA's
+ * challenges out needs some forty networks, and has a tenth of a core at most.
  */
 #ifndef LIMITS_BPF_H
 #define LIMITS_BPF_H
@@ -11,11 +18,14 @@
 
 #define NS_PER_SECOND 1000000000ull
 /* Of all together, and of one network: the first 24 bits of an IPv4 address,
- * 48 of an IPv6 one. A CA sends five at a time, from five networks. */
+ * 64 of an IPv6 one. Whoever has one network of IPv6 has many: as many as four
+ * may those have together that have the first 32 bits in common. */
 #define MOVES_A_SECOND	       400
-#define MOVES_AT_ONCE	       200
-#define NETWORK_MOVES_A_SECOND 50
+#define MOVES_AT_ONCE	       400
+#define NETWORK_MOVES_A_SECOND 10
 #define NETWORK_MOVES_AT_ONCE  100
+#define NETWORK_MOVES_FEW      20
+#define NETWORKS_TOGETHER      4
 #define NETWORKS	       4096
 /* Challenges whose connection is not here; each costs a question to
  * conntrack. */
@@ -32,7 +42,7 @@ struct {
 	__uint(max_entries, NETWORKS);
 	__type(key, struct host_address);
 	__type(value, struct token_bucket);
-} networks SEC(".maps");
+} network_buckets SEC(".maps");
 
 static struct token_bucket all_networks SEC(".data.program");
 static struct token_bucket all_elsewhere SEC(".data.program");
@@ -79,28 +89,53 @@ static __always_inline bool take_token(volatile struct token_bucket *bucket,
 	return true;
 }
 
+/* One for the network, or as if for so many @networks. Not @few any more: it
+ * has had more than that of late. */
+static __always_inline bool
+take_network_token(const struct host_address *network, __u64 networks,
+		   __u64 now, bool *few)
+{
+	const __u64 a_second = networks * NETWORK_MOVES_A_SECOND;
+	const struct token_bucket unused = {};
+	struct token_bucket *bucket;
+
+	bucket = bpf_map_lookup_elem(&network_buckets, network);
+	if (!bucket) {
+		bpf_map_update_elem(&network_buckets, network, &unused,
+				    BPF_NOEXIST);
+		bucket = bpf_map_lookup_elem(&network_buckets, network);
+	}
+	if (!bucket || !take_token(bucket, now, a_second,
+				   networks * NETWORK_MOVES_AT_ONCE))
+		return false;
+	if (bucket->empty_until_ns - now >
+	    NS_PER_SECOND / a_second * networks * NETWORK_MOVES_FEW)
+		*few = false;
+	return true;
+}
+
 static __always_inline bool is_within_limits(const struct host_address *client,
 					     __u64 now)
 {
 	struct host_address network = *client;
-	const struct token_bucket unused = {};
-	struct token_bucket *bucket;
+	bool few = true;
 
 	if (!network.words[0] && !network.words[1]) {
 		network.words[3] &= bpf_htonl(0xffffff00);
+		if (!take_network_token(&network, 1, now, &few))
+			return false;
 	} else {
-		network.words[1] &= bpf_htonl(0xffff0000);
 		network.words[2] = network.words[3] = 0;
+		if (!take_network_token(&network, 1, now, &few))
+			return false;
+		/* No network of 64 bits has this name. */
+		network.words[1] = 0;
+		network.words[3] = 1;
+		if (!take_network_token(&network, NETWORKS_TOGETHER, now, &few))
+			return false;
 	}
-	bucket = bpf_map_lookup_elem(&networks, &network);
-	if (!bucket) {
-		bpf_map_update_elem(&networks, &network, &unused, BPF_NOEXIST);
-		bucket = bpf_map_lookup_elem(&networks, &network);
-	}
-	return bucket &&
-	       take_token(bucket, now, NETWORK_MOVES_A_SECOND,
-			  NETWORK_MOVES_AT_ONCE) &&
-	       take_token(&all_networks, now, MOVES_A_SECOND, MOVES_AT_ONCE);
+	return take_token(&all_networks, now, MOVES_A_SECOND,
+			  few ? MOVES_AT_ONCE : MOVES_AT_ONCE / 2);
 }
 
 /*

@@ -8,6 +8,7 @@
 #define PROXY_COUNTERS_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "proxy/challenges.h"
@@ -49,6 +50,8 @@ struct proxy_counters {
 	/* CLOCK_MONOTONIC in ns of the worker's last turn; at most 1 s old in
 	 * a worker that is well. */
 	atomic_uint_least64_t heartbeat_ns;
+	/* It has hardly any room left. */
+	atomic_bool full;
 	/* Bits of enum confinement (confinement.h) in force in the worker. */
 	atomic_uint confinement;
 	/* Negative errno: why the last proof failed (PROXY_NOT_PROVED). */

@@ -15,7 +15,7 @@ enum proxy_message {
 	PROXY_LOG_FILE = 'L',
 	/* supervisor -> worker: serve the connected TCP socket that comes with
 	 * it, in whose queue the client's first bytes may be. It is closed
-	 * where there is no room for it. */
+	 * where there is no room for it, see PROXY_RESERVE. */
 	PROXY_TAKE = 'K',
 	/* supervisor -> worker: connect to the fallback as for a visitor. One
 	 * of the three answers follows within PROXY_PROOF_MS. */

@@ -44,6 +44,10 @@ struct proxy_config {
 	unsigned int max_connections;
 };
 
+/* Sockets that are handed over and taken beyond max_connections, if there are
+ * descriptors: their clients have nobody else any more. */
+#define PROXY_RESERVE 64
+
 /* What the loop is given; nothing here is changed but the listeners. */
 struct proxy_environment {
 	const struct proxy_config *config;

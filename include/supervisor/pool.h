@@ -33,6 +33,8 @@ struct pool_member {
 	/* A page that goes on with the member's next worker. */
 	struct proxy_counters *counters;
 	uint64_t started_ns;
+	/* It has not said yet that it is ready. */
+	bool starting;
 	unsigned int young_deaths;
 	/* Died too often: not replaced any more. */
 	bool given_up;
@@ -81,7 +83,7 @@ void worker_pool_close(struct worker_pool *pool);
 /* Start all; 0 when the loop of each runs, or negative errno (logged). */
 int worker_pool_start(struct worker_pool *pool);
 
-/* Workers that run; those of them that turned of late. */
+/* Workers that run, or begin to; those that are ready, and turned of late. */
 unsigned int worker_pool_running(const struct worker_pool *pool);
 unsigned int worker_pool_well(const struct worker_pool *pool);
 
@@ -91,22 +93,23 @@ void worker_pool_watch_fds(const struct worker_pool *pool, struct pollfd *fds);
 
 /*
  * Wait for news of the workers, at most @timeout_ms, and take in one of each:
- * who listens no more, and who died. Returns how many died; they are reaped,
- * and what they died of is logged.
+ * who is ready, who listens no more, and who died. Returns how many died; they
+ * are reaped, and what they died of is logged.
  */
 unsigned int worker_pool_receive(struct worker_pool *pool, int timeout_ms);
 
 /*
- * Kill those that are alive but do not turn. But whoever stopped them (Ctrl-Z,
- * a frozen cgroup) may have stopped us as well: then they get their time anew.
+ * Kill those that are alive but do not turn, or do not get ready. But whoever
+ * stopped them (Ctrl-Z, a frozen cgroup) may have stopped us as well: then they
+ * get their time anew.
  */
 void worker_pool_kill_hung(struct worker_pool *pool);
 
 /*
- * Start a worker for each that died, unless that happened too often; one that
- * does not get ready has died as well, and is tried again a little later.
- * Returns how many were started, or -ECHILD (logged) if none runs and all are
- * given up.
+ * Start a worker for each that died, unless that happened too often; that it is
+ * ready is heard by worker_pool_receive(). One that does not get ready has died
+ * as well, and is tried again a little later. 0, or -ECHILD (logged) if none
+ * runs and all are given up.
  */
 int worker_pool_replace(struct worker_pool *pool);
 
@@ -118,7 +121,8 @@ unsigned int worker_pool_drain(struct worker_pool *pool, bool grace);
 void worker_pool_send_log_file(const struct worker_pool *pool);
 
 /*
- * Give a connected socket to one that is well, to each in turn. @fd stays the
+ * Give a connected socket to one that is well, to each in turn, but to those
+ * that have hardly any room left only where nobody has more. @fd stays the
  * caller's. 0, or negative errno: -ECHILD if none is well or lives, or what the
  * last one said, as -EAGAIN if it has no room for more.
  */

@@ -47,7 +47,8 @@ static const struct redirect_ops *try_start(const struct options *options,
 		choose_redirect(options, &config, &redirect);
 
 	*err = ops ? 0 : -EOPNOTSUPP;
-	if (!*err) {
+	/* Where visitors do not come to it, any port will do. */
+	if (!*err && !(ops->spares_visitors && options->any_listen_port)) {
 		*err = listeners_open(&listeners, ops->scope,
 				      config.listen_port, config.ipv6);
 		if (*err)

@@ -31,14 +31,15 @@ int own_port_choose(const struct options *options,
 	char holder[PORT_HOLDER_SIZE];
 
 	if (!options->any_listen_port || options->rulespec ||
-	    settings->ops == &redirect_none || listeners_serve(usual) ||
-	    !listeners_port_is_taken(settings->ops->scope, usual))
+	    settings->ops == &redirect_none ||
+	    !listeners_port_is_taken(settings->ops->scope, usual) ||
+	    (listeners_serve(usual) && !settings->ops->spares_visitors))
 		return 0;
 	while (*port < UINT16_MAX && !is_free(settings, *port))
 		++*port;
 	port_holder_describe(usual, holder);
-	log_info("port %u is taken (%s): the proxy listens on port %u", usual,
-		 holder, *port);
+	log_warning("port %u is taken (%s): the proxy listens on port %u",
+		    usual, holder, *port);
 	/* What was made for the one port does not do for the other. */
 	if (settings->probed)
 		settings->probed->ops->close(settings->probed);

@@ -9,8 +9,8 @@
 /*
  * Where this host has given the port to a connection, take the next that is
  * free, and choose the redirect anew; unless somebody counts on the port. Who
- * listens there may be an instance of another pidfile, and keeps it. 0 or
- * negative errno (logged).
+ * listens there may be an instance of another pidfile, and keeps it: two cannot
+ * have the visitors, and may well have challenges. 0 or negative errno (logged).
  */
 int own_port_choose(const struct options *options,
 		    struct supervisor_settings *settings);

@@ -200,6 +200,13 @@ void acceptor_ready(struct acceptor *acceptor, int fd)
 		close_listener(acceptor->engine, listener_at(acceptor, fd));
 }
 
+/* Challenges are taken until the lease ends, and then some are on their way. */
+static bool is_full_to_the_last(const struct acceptor *acceptor)
+{
+	return acceptor->engine->connection_count >=
+	       acceptor->connection_limit + PROXY_RESERVE;
+}
+
 static bool take(struct acceptor *acceptor, int fd)
 {
 	struct engine *engine = acceptor->engine;
@@ -209,7 +216,7 @@ static bool take(struct acceptor *acceptor, int fd)
 	const int on = 1;
 
 	if (fd < 0 || (size_t)fd >= engine->readiness.capacity ||
-	    is_full(acceptor))
+	    is_full_to_the_last(acceptor))
 		return false;
 	if (ioctl(fd, FIONBIO, &on) < 0 || listeners_set_inherited(fd) < 0 ||
 	    getpeername(fd, (struct sockaddr *)&address, &size) < 0)

@@ -129,10 +129,10 @@ static int open_engine(struct loop *loop)
 		connections = config->max_connections;
 
 	/* The kernel gives out the lowest free number. */
-	err = readiness_open(&engine->readiness,
-			     INHERITED_MAXIMUM + used +
-				     pipes * PIPE_DESCRIPTORS +
-				     connections * CONNECTION_DESCRIPTORS);
+	err = readiness_open(
+		&engine->readiness,
+		INHERITED_MAXIMUM + used + pipes * PIPE_DESCRIPTORS +
+			(connections + PROXY_RESERVE) * CONNECTION_DESCRIPTORS);
 	if (err)
 		return err;
 	engine->connections =
@@ -218,6 +218,7 @@ static void follow_room(struct loop *loop)
 	if (full == loop->full)
 		return;
 	loop->full = full;
+	atomic_store(&loop->engine.counters->full, full);
 	if (!loop->draining)
 		write_lease(loop,
 			    full ? 0 : loop->engine.now_ns + PROXY_LEASE_NS);

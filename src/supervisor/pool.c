@@ -12,6 +12,7 @@
 
 /* A worker says that it is ready within this time, or never. */
 #define READY_TIMEOUT_MS 5000
+#define READY_TIMEOUT_NS (READY_TIMEOUT_MS * NS_PER_MS)
 /* A heartbeat is due twice a second. */
 #define HUNG_AFTER_NS (WORKER_POOL_HUNG_MS * NS_PER_MS)
 /* The watchdog looks once a second; if it did not, we did not run either. */
@@ -109,6 +110,7 @@ static int launch(struct worker_pool *pool, unsigned int index)
 	madvise(member->counters, sizeof(*member->counters), MADV_DOFORK);
 	err = worker_start(&member->worker, &settings);
 	madvise(member->counters, sizeof(*member->counters), MADV_DONTFORK);
+	member->starting = !err;
 	if (err)
 		log_error("cannot start a worker process: %s", error_text(err));
 	return err;
@@ -120,29 +122,49 @@ static void bury(struct pool_member *member)
 	const pid_t pid = member->worker.pid;
 	int status = worker_reap(&member->worker);
 
+	member->starting = false;
 	/* Its connections went with it. */
 	atomic_store(&member->counters->open_connections, 0);
+	atomic_store(&member->counters->full, false);
 	if (status || !member->told)
 		describe_death(pid, status);
 }
 
-static void count_death(struct pool_member *member)
+static bool is_missing(const struct worker_pool *pool,
+		       const struct pool_member *member)
 {
-	if (monotonic_ns() - member->started_ns > RESPAWN_YOUNG_NS)
+	return !member->worker.pid && (!member->given_up || pool->must_serve);
+}
+
+/* Not @started: it was to replace another, and did not get that far. */
+static void count_death(struct worker_pool *pool, struct pool_member *member,
+			bool started)
+{
+	const uint64_t now = monotonic_ns();
+
+	if (now - member->started_ns > RESPAWN_YOUNG_NS)
 		member->young_deaths = 0;
 	member->given_up = ++member->young_deaths > RESPAWN_LIMIT;
 	if (member->given_up)
 		log_error("%d workers died one after the other: no other is "
 			  "started in their place",
 			  RESPAWN_LIMIT + 1);
+	if (started)
+		return;
+	pool->retry_ns = now + RESPAWN_RETRY_S * NS_PER_S;
+	if (is_missing(pool, member))
+		log_warning("no worker in its place yet: trying again in %d s",
+			    RESPAWN_RETRY_S);
 }
 
 static int await_ready(struct pool_member *member)
 {
 	int message = worker_receive(&member->worker, READY_TIMEOUT_MS);
 
-	if (message == PROXY_READY)
+	if (message == PROXY_READY) {
+		member->starting = false;
 		return 0;
+	}
 	if (message == 0)
 		log_error("worker %d: not ready after %d ms",
 			  member->worker.pid, READY_TIMEOUT_MS);
@@ -178,7 +200,8 @@ static uint64_t heartbeat(const struct pool_member *member)
 
 static bool is_well(const struct pool_member *member, uint64_t now)
 {
-	return member->worker.pid && heartbeat(member) + PROXY_LEASE_NS >= now;
+	return member->worker.pid && !member->starting &&
+	       heartbeat(member) + PROXY_LEASE_NS >= now;
 }
 
 unsigned int worker_pool_well(const struct worker_pool *pool)
@@ -209,6 +232,12 @@ static bool receive_from(struct worker_pool *pool, struct pool_member *member)
 	const int message = worker_receive(&member->worker, 0);
 
 	switch (message) {
+	case PROXY_READY:
+		if (member->starting)
+			log_info("worker %d: replaced one that died",
+				 member->worker.pid);
+		member->starting = false;
+		break;
 	case PROXY_LISTENERS_CLOSED:
 		member->closed |= member->told;
 		break;
@@ -239,12 +268,13 @@ unsigned int worker_pool_receive(struct worker_pool *pool, int timeout_ms)
 		return 0;
 	for (unsigned int i = 0; i < pool->count; i++) {
 		struct pool_member *member = &pool->members[i];
+		const bool started = !member->starting;
 
 		if (!fds[i].revents || !receive_from(pool, member))
 			continue;
 		bury(member);
 		if (!member->told)
-			count_death(member);
+			count_death(pool, member, started);
 		died++;
 	}
 	return died;
@@ -253,13 +283,17 @@ unsigned int worker_pool_receive(struct worker_pool *pool, int timeout_ms)
 static void kill_if_hung(const struct worker_pool *pool,
 			 const struct pool_member *member, uint64_t now)
 {
-	const uint64_t beat = heartbeat(member);
+	const uint64_t patience = member->starting ? READY_TIMEOUT_NS
+						   : HUNG_AFTER_NS;
+	const uint64_t beat = member->starting ? member->started_ns
+					       : heartbeat(member);
 
-	if (!member->worker.pid || beat + HUNG_AFTER_NS >= now ||
-	    member->started_ns + HUNG_AFTER_NS >= now ||
-	    pool->watching_since_ns + HUNG_AFTER_NS >= now)
+	if (!member->worker.pid || beat + patience >= now ||
+	    member->started_ns + patience >= now ||
+	    pool->watching_since_ns + patience >= now)
 		return;
-	log_error("worker %d: hung for %llu s, killing it", member->worker.pid,
+	log_error("worker %d: %s for %llu s, killing it", member->worker.pid,
+		  member->starting ? "not ready" : "hung",
 		  (unsigned long long)((now - beat) / NS_PER_S));
 	kill(member->worker.pid, SIGKILL);
 }
@@ -275,12 +309,6 @@ void worker_pool_kill_hung(struct worker_pool *pool)
 		kill_if_hung(pool, &pool->members[i], now);
 }
 
-static bool is_missing(const struct worker_pool *pool,
-		       const struct pool_member *member)
-{
-	return !member->worker.pid && (!member->given_up || pool->must_serve);
-}
-
 /* Does a worker run, or will one be tried? */
 static bool has_future(const struct worker_pool *pool)
 {
@@ -293,29 +321,15 @@ static bool has_future(const struct worker_pool *pool)
 
 int worker_pool_replace(struct worker_pool *pool)
 {
-	int started = 0;
-
 	for (unsigned int i = 0; i < pool->count; i++) {
 		struct pool_member *member = &pool->members[i];
 
-		if (!is_missing(pool, member) ||
-		    monotonic_ns() < pool->retry_ns)
-			continue;
-		if (launch(pool, i) == 0 && await_ready(member) == 0) {
-			log_info("worker %d: replaced one that died",
-				 member->worker.pid);
-			started++;
-			continue;
-		}
-		count_death(member);
-		pool->retry_ns = monotonic_ns() + RESPAWN_RETRY_S * NS_PER_S;
-		if (is_missing(pool, member))
-			log_warning("no worker in its place yet: trying again "
-				    "in %d s",
-				    RESPAWN_RETRY_S);
+		if (is_missing(pool, member) &&
+		    monotonic_ns() >= pool->retry_ns && launch(pool, i) < 0)
+			count_death(pool, member, false);
 	}
 	if (has_future(pool))
-		return started;
+		return 0;
 	log_error("no worker is left: giving up");
 	return -ECHILD;
 }
@@ -351,12 +365,15 @@ int worker_pool_hand_over(struct worker_pool *pool, int fd)
 	const uint64_t now = monotonic_ns();
 	int err = -ECHILD;
 
-	for (unsigned int i = 0; i < pool->count && err; i++) {
+	for (unsigned int i = 0; i < 2 * pool->count && err; i++) {
 		const struct pool_member *member =
 			&pool->members[pool->next++ % pool->count];
+		const bool full = atomic_load(&member->counters->full);
 
-		/* One that has closed its listeners may end at any time. */
-		if (is_well(member, now) && !member->closed)
+		/* One that has closed its listeners may end at any time; one
+		 * without room is for when nobody has any. */
+		if (is_well(member, now) && !member->closed &&
+		    full == (i >= pool->count))
 			err = worker_send(&member->worker, PROXY_TAKE, fd);
 	}
 	/* It has just died, and was well until then. */

@@ -372,7 +372,7 @@ static void serve(struct supervisor *supervisor, unsigned int died)
 	if ((died && !worker_pool_well(pool)) || !worker_pool_running(pool))
 		pause_redirect(supervisor);
 	err = worker_pool_replace(pool);
-	if (err >= 0)
+	if (!err)
 		err = supervisor->attached || !worker_pool_well(pool) ||
 				      *supervisor->aside.why
 			      ? 0

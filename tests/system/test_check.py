@@ -227,7 +227,7 @@ def test_firewall_that_keeps_the_port_shut(network, web, check):
 
 def test_what_start_would_refuse(network, web, check):
     listener = network.server.listen("127.0.0.1", 21443)
-    code, found = check.findings("--bpf", NAME)
+    code, found = check.findings("--redirect=steer", NAME)
     listener.close()
     assert code == FAILED
     assert found["redirect", None][0] == "wrong"

@@ -24,7 +24,7 @@ from harness.acme import Authority, Client
 from harness.capture import Capture
 from harness.challenge import assert_challenges_reach
 from harness.faults import Tracer
-from harness.namespace import wait_until
+from harness.namespace import add_address, wait_until
 from harness.network import Network
 from harness.recorder import Recorder
 from harness.visitors import LongVisitor
@@ -135,6 +135,8 @@ def test_five_at_once_amid_visitors(family, network, product, responder,
                 lambda _: ask(network.authority,
                               Network.SERVER_FOR_AUTHORITY[family]), range(5)))
             assert answers == 5 * [responder.greeting]
+            # A network may have 100 at once, and 10 a second.
+            time.sleep(0.5 if ROUNDS > 1 else 0)
     told = report(product)
     assert told["accepted"] == told["to_alpn"] == 5 * bursts
     assert told["moves"]["moved"] == 5 * bursts
@@ -183,14 +185,14 @@ def test_ports_that_are_used_again(family, network, product):
         responder.stop()
 
 
-def send_challenges(namespace, address, seconds, a_second):
+def send_challenges(namespace, source, address, seconds, a_second):
     """From one thread; returns how many were sent."""
     end = time.monotonic() + seconds
     sent = 0
     with namespace.entered():
         while time.monotonic() < end:
-            with contextlib.suppress(OSError), \
-                    socket.create_connection((address, 443), 1) as connection:
+            with contextlib.suppress(OSError), socket.create_connection(
+                    (address, 443), 1, (source, 0)) as connection:
                 connection.sendall(CHALLENGE)
                 connection.recv(1)
             sent += 1
@@ -199,21 +201,31 @@ def send_challenges(namespace, address, seconds, a_second):
 
 
 def test_attacker_with_challenges(network, product, responder, send_visitors):
-    """He gets no more than his share: not the visitors', nor the CA's."""
+    """He has several networks, and gets no more than their share: not the
+    visitors', nor the CA's."""
+    networks = [f"203.0.{number}.2" for number in range(8)]
+    for source in networks:
+        add_address(network.client, "server", f"{source}/32")
+    network.server.run("ip", "route", "add", "203.0.0.0/16", "via",
+                       Network.CLIENT[4])
     visitors = send_visitors(rate=50)
     product.start()
-    with ThreadPoolExecutor(8) as attackers:
-        attacks = [attackers.submit(send_challenges, network.client,
-                                    Network.SERVER[4], 4 * ROUNDS, 100)
-                   for _ in range(8)]
+    seconds = 4 * ROUNDS
+    asked = 0
+    with ThreadPoolExecutor(len(networks)) as attackers:
+        attacks = [attackers.submit(send_challenges, network.client, source,
+                                    Network.SERVER[4], seconds, 100)
+                   for source in networks]
         while not all(attack.done() for attack in attacks):
             assert ask(network.authority) == responder.greeting
+            asked += 1
             time.sleep(0.1)
     sent = sum(attack.result() for attack in attacks)
     told = report(product)
-    # A network has 100 at once and 50 a second.
     assert counted(product, "limited") > 0, sent
-    assert told["moves"]["moved"] < 100 + 60 * 4 * ROUNDS + 100
+    # A network has 100 at once and 10 a second.
+    assert told["moves"]["moved"] - asked <= len(networks) * (
+        100 + 10 * (seconds + 2))
     assert told["mode"] == "handoff"
     finish_untouched(visitors)
 
@@ -468,6 +480,26 @@ def test_worker_that_is_dead_at_that_moment(network, product, responder, site):
     assert report(product)["mode"] == "handoff"
 
 
+def test_worker_that_is_long_in_coming(network, product, responder, site,
+                                       tmp_path):
+    """The other one has all challenges meanwhile."""
+    product.start("--workers", "2")
+    assert_challenges_reach(responder, network)
+    tracer = Tracer(product.supervisor(), tmp_path / "calls", "-f", "-e",
+                    "trace=setsid", "-e",
+                    "inject=setsid:delay_enter=3000000")
+    product.kill(product.workers()[0])
+    end = time.monotonic() + 2.5
+    while time.monotonic() < end:
+        assert ask(network.authority) == responder.greeting
+        time.sleep(0.1)
+    wait_until(lambda: ": replaced one that died" in product.log_text(),
+               what="another worker")
+    tracer.stop()
+    assert report(product)["moves"]["move_failed"] == 0
+    product.stop()
+
+
 def test_no_descriptor_for_a_challenge(network, product, responder, site,
                                        tmp_path):
     """It is lost, as it is told; later ones are not."""
@@ -546,6 +578,20 @@ def test_steering_stands_in_while_nobody_listens(network, product, responder):
     assert product.log_text().count("nobody listens on the port: ") == 3
     product.stop()
     product.wait_gone()
+
+
+def test_who_listens_is_looked_for_once_a_turn(network, product, responder,
+                                               site, tmp_path):
+    product.start()
+    began = time.monotonic()
+    tracer = Tracer(product.supervisor(), tmp_path / "calls", "-e",
+                    "trace=socket")
+    time.sleep(3)
+    tracer.stop()
+    looks = (tmp_path / "calls").read_text().count("NETLINK_SOCK_DIAG")
+    # In both families, and no more often than every 400 ms.
+    assert 2 <= looks <= 2 * ((time.monotonic() - began) / 0.4 + 1)
+    product.stop()
 
 
 DROP_RESETS = ("add table inet t; add chain inet t input "

@@ -7,6 +7,7 @@ import os
 import pytest
 
 from harness import residue
+from harness.challenge import assert_challenges_reach
 from harness.network import Network
 from harness.visitors import LongVisitor
 
@@ -93,6 +94,18 @@ def test_who_listens_there_is_named(network, product, clean):
         result = product.run("start", "--daemon", "--redirect=steer")
     assert result.returncode == FAILED
     assert f"(process {os.getpid()}) listens there" in result.stdout
+
+
+def test_who_leaves_visitors_alone_needs_no_certain_port(
+        network, product, responder, web):
+    with network.server.listen("127.0.0.1", 21443):
+        result = product.start("--redirect=handoff")
+        assert f"(process {os.getpid()}) listens there" in result.stdout
+        report = json.loads(product.succeed("status", "--json").stdout)
+        assert (report["mode"], report["listen"]) == ("handoff", 21444)
+        assert_challenges_reach(responder, network)
+        product.stop()
+        product.wait_gone()
 
 
 @pytest.mark.parametrize("redirect, address", [

@@ -31,6 +31,7 @@
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -60,9 +61,11 @@ struct scene {
 	struct handoff handoff;
 	struct tc_attachment attachment;
 	struct program_switch program_switch;
+	/* Who takes it has no rights from then on. */
+	bool without_rights;
 	/* What was handed over last, and how many. */
 	int handed;
-	unsigned int handed_count;
+	uint64_t handed_count;
 };
 
 static const int families[] = { AF_INET, AF_INET6 };
@@ -118,6 +121,8 @@ static int hand_over(void *context, int fd)
 	close_fd_at(&scene->handed);
 	scene->handed = dup(fd);
 	scene->handed_count++;
+	if (scene->without_rights)
+		assert_int_equal(seteuid(65534), 0);
 	return 0;
 }
 
@@ -232,7 +237,9 @@ static int close_scene(void **state)
 	return 0;
 }
 
-static int visit(struct scene *scene, int family)
+/* By @source, or whatever address the client has. */
+static int visit_from(struct scene *scene, int family,
+		      const struct sockaddr *source)
 {
 	struct sockaddr_storage address;
 	socklen_t length = host_address(family, SERVICE_PORT, &address);
@@ -241,10 +248,17 @@ static int visit(struct scene *scene, int family)
 
 	enter(scene->client_ns);
 	fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (source)
+		assert_int_equal(bind(fd, source, length), 0);
 	assert_int_equal(connect(fd, (struct sockaddr *)&address, length), 0);
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	enter(scene->host_ns);
 	return fd;
+}
+
+static int visit(struct scene *scene, int family)
+{
+	return visit_from(scene, family, NULL);
 }
 
 static bool wait_for(int fd, short events)
@@ -328,14 +342,36 @@ static uint64_t counted(const struct scene *scene, enum handoff_verdict verdict)
 	return packets[verdict];
 }
 
+/* The kernel may be a while behind what is sent. */
+static void wait_until_counted(const struct scene *scene,
+			       enum handoff_verdict verdict, uint64_t packets)
+{
+	const uint64_t deadline = monotonic_ns() + WAIT_MS * NS_PER_MS;
+
+	while (counted(scene, verdict) < packets && monotonic_ns() < deadline)
+		usleep(1000);
+	assert_true(counted(scene, verdict) >= packets);
+}
+
+/* Until @count of it is so many. */
+static void receive_until(struct scene *scene, const uint64_t *count,
+			  uint64_t wanted)
+{
+	handoff_receive(&scene->handoff);
+	while (*count < wanted &&
+	       wait_for(handoff_event_fd(&scene->handoff), POLLIN))
+		handoff_receive(&scene->handoff);
+	assert_int_equal(*count, wanted);
+}
+
 /* The client's hello is at the web server, and it talks to it. */
 static void expect_at_web(struct scene *scene, int family, int client,
 			  const struct hello *hello)
 {
 	cleanup_fd int web = accept_at_web(scene, family);
 
-	handoff_receive(&scene->handoff);
 	expect_bytes(web, hello->bytes, hello->length);
+	handoff_receive(&scene->handoff);
 	exchange(client, web);
 }
 
@@ -409,11 +445,12 @@ static void send_in_pieces(struct scene *scene, int client,
 		int unsent = 1;
 
 		send_all(client, hello->bytes + at, length);
-		handoff_receive(&scene->handoff);
 		/* Until it is acknowledged, the next could join it. */
 		while (ioctl(client, SIOCOUTQ, &unsent) == 0 && unsent &&
-		       at + piece < hello->length)
+		       at + piece < hello->length) {
+			handoff_receive(&scene->handoff);
 			usleep(100);
+		}
 	}
 }
 
@@ -498,6 +535,69 @@ static void takes_behind_a_proxy_header(void **state)
 		send_in_pieces(scene, client, &hello, pieces[i / 2]);
 		expect_taken(scene, AF_INET, client, &hello);
 	}
+}
+
+/* What happens meanwhile, each time that a connection's packets are no longer
+ * kept from the port. */
+static void (*meanwhile)(void);
+
+/* In place of libbpf's. */
+int bpf_map_delete_elem(int fd, const void *key)
+{
+	union bpf_attr attributes = { .map_fd = (uint32_t)fd,
+				      .key = (uintptr_t)key };
+
+	if (meanwhile)
+		meanwhile();
+	return syscall(SYS_bpf, BPF_MAP_DELETE_ELEM, &attributes,
+		       sizeof(attributes)) < 0
+		       ? -errno
+		       : 0;
+}
+
+static struct {
+	struct scene *scene;
+	int client;
+	int times;
+} next;
+
+static void send_next_challenge(void)
+{
+	const struct hello *hello = challenge();
+
+	if (++next.times == 1) {
+		send_all(next.client, hello->bytes, hello->length);
+		wait_until_counted(next.scene, HANDOFF_TAKEN, 2);
+	} else if (next.times == 3) {
+		/* Now it is the next one's turn. */
+		send_all(next.client, "x", 1);
+		assert_true(wait_for(handoff_event_fd(&next.scene->handoff),
+				     POLLIN));
+	}
+}
+
+/* That comes while one is finished, and gets the number of its descriptor. */
+static void loses_no_byte_behind_the_next_challenge(void **state)
+{
+	struct scene *scene = *state;
+	struct hello hello = *challenge();
+	cleanup_fd int client = visit(scene, AF_INET);
+	uint8_t got[sizeof(hello.bytes)];
+
+	next.scene = scene;
+	next.client = visit(scene, AF_INET);
+	next.times = 0;
+	send_all(client, hello.bytes, hello.length);
+	wait_until_counted(scene, HANDOFF_TAKEN, 1);
+	meanwhile = send_next_challenge;
+	handoff_receive(&scene->handoff);
+	meanwhile = NULL;
+	assert_int_equal(scene->handed_count, 2);
+	hello.bytes[hello.length++] = 'x';
+	assert_int_equal(recv(scene->handed, got, sizeof(got), MSG_DONTWAIT),
+			 hello.length);
+	assert_memory_equal(got, hello.bytes, hello.length);
+	close(next.client);
 }
 
 /* What the client sends right behind its hello. */
@@ -604,6 +704,7 @@ static void leaves_to_the_web_server_what_it_has_no_room_for(void **state)
 		clients[i] = visit(scene, AF_INET);
 		send_all(clients[i], hello->bytes, hello->length);
 	}
+	wait_until_counted(scene, HANDOFF_SEEN, ARRAY_SIZE(clients));
 	taken = counted(scene, HANDOFF_TAKEN);
 	/* One network may have so many at once. */
 	assert_in_range(taken, 90, 200);
@@ -611,6 +712,68 @@ static void leaves_to_the_web_server_what_it_has_no_room_for(void **state)
 			 ARRAY_SIZE(clients) - taken);
 	for (size_t i = 0; i < ARRAY_SIZE(clients); i++)
 		close(clients[i]);
+}
+
+/* From an address of the network of this @number. */
+static void challenge_often(struct scene *scene, int family, int number,
+			    int times)
+{
+	const struct hello *hello = challenge();
+	struct sockaddr_storage source = { .ss_family = (sa_family_t)family };
+	char address[INET6_ADDRSTRLEN];
+
+	if (family == AF_INET)
+		snprintf(address, sizeof(address), "198.18.%d.2", number);
+	else
+		snprintf(address, sizeof(address), "2001:db9:0:%d::2", number);
+	inet_pton(family, address,
+		  family == AF_INET
+			  ? (void *)&((struct sockaddr_in *)&source)->sin_addr
+			  : &((struct sockaddr_in6 *)&source)->sin6_addr);
+	for (int i = 0; i < times; i++) {
+		int client =
+			visit_from(scene, family, (struct sockaddr *)&source);
+
+		send_all(client, hello->bytes, hello->length);
+		close(client);
+	}
+}
+
+/* Neither those of several networks, nor who has many networks of IPv6. */
+static void keeps_some_for_those_who_have_had_few(void **state)
+{
+	static const struct {
+		int family;
+		int networks;
+		int challenges;
+	} attackers[] = { { AF_INET, 8, 100 }, { AF_INET6, 40, 25 } };
+	struct scene *scene = *state;
+	const struct hello *hello = challenge();
+	uint64_t sent = 0;
+
+	run("ip route add 198.18.0.0/15 via 192.0.2.2 && "
+	    "ip route add 2001:db9::/32 via 2001:db8::2");
+	enter(scene->client_ns);
+	run("ip route add local 198.18.0.0/15 dev lo && "
+	    "ip route add local 2001:db9::/32 dev lo && "
+	    "sysctl -qw net.ipv6.ip_nonlocal_bind=1");
+	enter(scene->host_ns);
+	for (size_t i = 0; i < ARRAY_SIZE(attackers); i++) {
+		const int times = attackers[i].challenges;
+		cleanup_fd int client = visit(scene, attackers[i].family);
+		uint64_t taken;
+
+		for (int j = 0; j < attackers[i].networks; j++, sent += times)
+			challenge_often(scene, attackers[i].family, j, times);
+		wait_until_counted(scene, HANDOFF_SEEN, sent);
+		taken = counted(scene, HANDOFF_TAKEN);
+		send_all(client, hello->bytes, hello->length);
+		wait_until_counted(scene, HANDOFF_SEEN, ++sent);
+		assert_int_equal(counted(scene, HANDOFF_TAKEN), taken + 1);
+		/* Until nothing of it counts any more. */
+		sleep(1);
+		handoff_receive(&scene->handoff);
+	}
 }
 
 static void makes_many_at_a_time(void **state)
@@ -623,8 +786,7 @@ static void makes_many_at_a_time(void **state)
 		clients[i] = visit(scene, families[i % 2]);
 		send_all(clients[i], hello->bytes, hello->length);
 	}
-	handoff_receive(&scene->handoff);
-	assert_int_equal(scene->handed_count, ARRAY_SIZE(clients));
+	receive_until(scene, &scene->handed_count, ARRAY_SIZE(clients));
 	assert_int_equal(scene->handoff.failed, 0);
 	for (size_t i = 0; i < ARRAY_SIZE(clients); i++)
 		close(clients[i]);
@@ -639,7 +801,7 @@ static void lets_the_web_server_restart(void **state)
 	int handed;
 
 	send_all(client, hello->bytes, hello->length);
-	handoff_receive(&scene->handoff);
+	receive_until(scene, &scene->handed_count, 1);
 	handed = dup(scene->handed);
 	for (int i = 0; i < 3; i++) {
 		close(scene->web[0]);
@@ -676,13 +838,11 @@ static void gives_up_where_a_firewall_drops_the_reset(void **state)
 		cleanup_fd int client = visit(scene, AF_INET);
 
 		send_in_pieces(scene, client, hello, 1400);
-		handoff_receive(&scene->handoff);
+		receive_until(scene, &scene->handoff.failed, i + 1);
 		assert_int_equal(scene->handed_count, 0);
-		assert_int_equal(scene->handoff.failed, i + 1);
 		assert_int_equal(scene->handoff.failed_err, -EADDRNOTAVAIL);
 		/* The client sends it again, to the web server. */
 		expect_at_web(scene, AF_INET, client, hello);
-		handoff_receive(&scene->handoff);
 		assert_int_equal(counted(scene, HANDOFF_LEFT_ALONE), i + 1);
 		assert_int_equal(scene->handoff.resets_lost, i + 1);
 		assert_true(is_empty(scene->handoff.moves_fd));
@@ -739,10 +899,17 @@ static void is_still_known_to_conntrack(void **state)
 	    "tcp dport 443 ct state new tcp flags syn accept; "
 	    "meta l4proto icmpv6 accept; }; }'");
 	run("sysctl -qw net.netfilter.nf_conntrack_tcp_timeout_close=1");
+	/* One that conntrack could not be told of is no reason to give up. */
 	client = visit(scene, AF_INET);
 	send_all(client, hello->bytes, hello->length);
-	handoff_receive(&scene->handoff);
-	assert_int_equal(scene->handed_count, 1);
+	scene->without_rights = true;
+	receive_until(scene, &scene->handed_count, 1);
+	scene->without_rights = false;
+	assert_int_equal(seteuid(0), 0);
+	close_fd_at(&client);
+	client = visit(scene, AF_INET);
+	send_all(client, hello->bytes, hello->length);
+	receive_until(scene, &scene->handed_count, 2);
 	sleep(3);
 	expect_bytes(scene->handed, hello->bytes, hello->length);
 	exchange(client, scene->handed);
@@ -882,9 +1049,10 @@ static void heeds_no_segment_without_a_connection(void **state)
 		forged.client_port = (uint16_t)(2000 + i);
 		send_forged(scene, &forged);
 	}
+	wait_until_counted(scene, HANDOFF_NO_SOCKET, 701);
+	assert_int_equal(counted(scene, HANDOFF_NO_SOCKET), 701);
 	handoff_receive(&scene->handoff);
 	assert_int_equal(scene->handoff.nobody, 0);
-	assert_int_equal(counted(scene, HANDOFF_NO_SOCKET), 701);
 	close_fd_at(&scene->web[0]);
 	scene->web[0] = try_to_listen(AF_INET, SERVICE_PORT);
 	run("nft delete table ip nat");
@@ -907,7 +1075,7 @@ static void takes_nothing_that_is_damaged(void **state)
 	forged.bare_sum = false;
 	forged.damaged_header = true;
 	send_forged(scene, &forged);
-	handoff_receive(&scene->handoff);
+	wait_until_counted(scene, HANDOFF_DAMAGED, 2);
 	assert_int_equal(counted(scene, HANDOFF_DAMAGED), 2);
 	assert_int_equal(scene->handoff.failed, 0);
 	/* They have left no trace. */
@@ -918,8 +1086,10 @@ static void takes_nothing_that_is_damaged(void **state)
 static void expect_forged_is_taken(struct scene *scene, int client,
 				   const struct forged *forged)
 {
+	const uint64_t before = scene->handed_count;
+
 	send_forged(scene, forged);
-	handoff_receive(&scene->handoff);
+	receive_until(scene, &scene->handed_count, before + 1);
 	assert_int_equal(scene->handoff.failed, 0);
 	assert_true(scene->handed >= 0);
 	expect_bytes(scene->handed, forged->hello->bytes,
@@ -986,6 +1156,8 @@ static void is_not_kept_busy_by_names_that_are_taken(void **state)
 		forged.sequence += 100000;
 		send_forged(scene, &forged);
 	}
+	/* They have come when this one has. */
+	close(visit(scene, AF_INET));
 	began = monotonic_ns();
 	handoff_receive(&scene->handoff);
 	assert_in_range(monotonic_ns() - began, 0, 200 * NS_PER_MS);
@@ -1029,7 +1201,7 @@ static void keeps_nothing_of_a_new_connection_from_the_port(void **state)
 		if (i)
 			break;
 		send_all(client, challenge()->bytes, challenge()->length);
-		assert_int_equal(counted(scene, HANDOFF_TAKEN), 1);
+		wait_until_counted(scene, HANDOFF_TAKEN, 1);
 		/* So that nothing is sent when it is closed. */
 		setsockopt(client, IPPROTO_TCP, TCP_REPAIR, &repair,
 			   sizeof(repair));
@@ -1063,10 +1235,9 @@ static void leaves_room_for_challenges(void **state)
 		send_forged(scene, &forged);
 	second = visit(scene, AF_INET);
 	send_all(second, challenge()->bytes, challenge()->length);
-	assert_int_equal(counted(scene, HANDOFF_TAKEN), 2);
+	wait_until_counted(scene, HANDOFF_TAKEN, 2);
 	assert_int_equal(counted(scene, HANDOFF_NO_ROOM), 0);
-	handoff_receive(&scene->handoff);
-	assert_int_equal(scene->handed_count, 2);
+	receive_until(scene, &scene->handed_count, 2);
 }
 
 /* Options of IPv4, and an extension header of IPv6, in front of TCP's. */
@@ -1174,9 +1345,11 @@ int main(void)
 		HANDOFF_TEST(takes_challenges_of_many_parts),
 		HANDOFF_TEST(takes_behind_a_proxy_header),
 		HANDOFF_TEST(loses_no_byte_that_follows),
+		HANDOFF_TEST(loses_no_byte_behind_the_next_challenge),
 		HANDOFF_TEST(takes_nothing_without_a_lease),
 		HANDOFF_TEST(takes_the_challenges_of_listed_names_alone),
 		HANDOFF_TEST(leaves_to_the_web_server_what_it_has_no_room_for),
+		HANDOFF_TEST(keeps_some_for_those_who_have_had_few),
 		HANDOFF_TEST(makes_many_at_a_time),
 		HANDOFF_TEST(lets_the_web_server_restart),
 		HANDOFF_TEST(gives_up_where_a_firewall_drops_the_reset),

@@ -1215,9 +1215,10 @@ static void takes_sockets_of_another_namespace(void **state)
 	hang_up(server, client);
 }
 
-static void refuses_what_is_handed_over_at_the_limit(void **state)
+static void takes_a_few_beyond_the_limit_if_handed_over(void **state)
 {
 	struct fixture *fixture = *state;
+	struct relayed handed_over[PROXY_RESERVE];
 	struct relayed relayed;
 	int client, waiting;
 
@@ -1226,6 +1227,14 @@ static void refuses_what_is_handed_over_at_the_limit(void **state)
 	relayed = relay(fixture);
 	waiting = visit(fixture);
 	fixture_expect_counter(fixture, accept_pauses, 1);
+	expect_challenge(fixture,
+			 hand_over_hello(fixture, AF_INET, acme_hello()));
+	fixture_expect_counter(fixture, open_connections, 1);
+	for (size_t i = 0; i < PROXY_RESERVE; i++) {
+		handed_over[i] = connect_past_listeners(AF_INET);
+		hand_over(fixture, handed_over[i].server);
+	}
+	fixture_expect_counter(fixture, handed_over, PROXY_RESERVE + 1);
 	client = hand_over_hello(fixture, AF_INET, acme_hello());
 	expect_reset(client);
 	close(client);
@@ -1233,11 +1242,15 @@ static void refuses_what_is_handed_over_at_the_limit(void **state)
 	/* The descriptor was lost on its way. */
 	fixture_tell(fixture, PROXY_TAKE);
 	fixture_expect_counter(fixture, handed_over_refused, 2);
-	assert_int_equal(fixture_counter(fixture, accepted), 1);
+	assert_int_equal(fixture_counter(fixture, accepted), PROXY_RESERVE + 2);
 	assert_int_equal(fixture_counter(fixture, accept_pauses), 1);
+	for (size_t i = 0; i < PROXY_RESERVE; i++) {
+		reset(handed_over[i].client);
+		close(handed_over[i].server);
+	}
 	reset(waiting);
 	close_both(relayed);
-	fixture_expect_counter(fixture, accepted, 2);
+	fixture_expect_counter(fixture, accepted, PROXY_RESERVE + 3);
 	fixture_expect_counter(fixture, open_connections, 0);
 	expect_challenge(fixture,
 			 hand_over_hello(fixture, AF_INET, acme_hello()));
@@ -1639,7 +1652,7 @@ int main(void)
 		proxy_test(takes_what_is_handed_over),
 		proxy_test(waits_for_nobody_who_is_handed_over),
 		proxy_test(takes_sockets_of_another_namespace),
-		proxy_test(refuses_what_is_handed_over_at_the_limit),
+		proxy_test(takes_a_few_beyond_the_limit_if_handed_over),
 		proxy_test(takes_what_is_handed_over_while_it_drains),
 		proxy_test(probes_clients_only_while_it_drains),
 		proxy_test(accepted_sockets_have_the_kernels_keepalive),

@@ -341,6 +341,65 @@ static void hands_sockets_to_each_in_turn(void **state)
 	close(pair[1]);
 }
 
+static void hands_no_socket_to_the_full_while_another_has_room(void **state)
+{
+	struct fixture *fixture = *state;
+	struct worker_pool *pool = &fixture->pool;
+
+	for (size_t i = 0; i < COUNT; i++) {
+		beat(fixture, i, 0);
+		atomic_store(&pool->members[i].counters->full, i != 1);
+	}
+	for (size_t i = 0; i < COUNT; i++)
+		assert_int_equal(worker_pool_hand_over(pool, STDIN_FILENO), 0);
+	for (size_t i = 0; i < COUNT; i++) {
+		assert_int_equal(heard(fixture, 1), PROXY_TAKE);
+		assert_int_equal(heard(fixture, i == 1 ? 0 : i), 0);
+	}
+	atomic_store(&pool->members[1].counters->full, true);
+	assert_int_equal(worker_pool_hand_over(pool, STDIN_FILENO), 0);
+	/* The next one is not. */
+	die(fixture, 1);
+	worker_pool_receive(pool, PATIENCE_MS);
+	assert_false(atomic_load(&pool->members[1].counters->full));
+}
+
+static void counts_none_as_well_that_is_not_ready(void **state)
+{
+	struct fixture *fixture = *state;
+	struct worker_pool *pool = &fixture->pool;
+
+	/* As the one before it has left it. */
+	beat(fixture, 0, 0);
+	pool->members[0].starting = true;
+	assert_int_equal(worker_pool_well(pool), 0);
+	assert_int_equal(worker_pool_hand_over(pool, STDIN_FILENO), -ECHILD);
+	say(fixture, 0, PROXY_READY);
+	assert_int_equal(worker_pool_receive(pool, PATIENCE_MS), 0);
+	assert_int_equal(worker_pool_well(pool), 1);
+	assert_int_equal(worker_pool_hand_over(pool, STDIN_FILENO), 0);
+}
+
+static void kills_the_one_that_does_not_get_ready(void **state)
+{
+	struct fixture *fixture = *state;
+	struct worker_pool *pool = &fixture->pool;
+
+	pool->watched_ns = monotonic_ns();
+	pool->members[0].starting = pool->members[1].starting = true;
+	pool->members[0].started_ns = monotonic_ns() - 4 * NS_PER_S;
+	pool->members[1].started_ns = monotonic_ns() - 6 * NS_PER_S;
+	/* Of the one before it. */
+	beat(fixture, 1, 0);
+	worker_pool_kill_hung(pool);
+	assert_int_equal(worker_pool_receive(pool, 0), 0);
+	close_fd_at(&fixture->ends[1]);
+	assert_int_equal(worker_pool_receive(pool, PATIENCE_MS), 1);
+	assert_int_equal(pool->members[1].young_deaths, 1);
+	assert_true(pool->retry_ns > monotonic_ns());
+	assert_int_equal(worker_pool_running(pool), 2);
+}
+
 static void hands_no_socket_to_one_that_is_to_end(void **state)
 {
 	struct fixture *fixture = *state;
@@ -406,6 +465,9 @@ int main(void)
 		pool_test(hears_no_end_before_it_is_told),
 		pool_test(drains_until_nobody_listens),
 		pool_test(hands_sockets_to_each_in_turn),
+		pool_test(hands_no_socket_to_the_full_while_another_has_room),
+		pool_test(counts_none_as_well_that_is_not_ready),
+		pool_test(kills_the_one_that_does_not_get_ready),
 		pool_test(hands_no_socket_to_one_that_is_to_end),
 		pool_test(hands_no_socket_to_the_dead),
 		pool_test(passes_over_one_whose_queue_is_full),

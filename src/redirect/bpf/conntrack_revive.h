@@ -16,8 +16,8 @@
  * descriptor, or negative errno; nothing has to be done then. */
 int conntrack_revive_open(void);
 
-/* The connection is established again, if conntrack knows it. Negative errno
- * if this kernel cannot say so (ctnetlink is not there). */
+/* The connection is established again, if conntrack knows it. 0 or negative
+ * errno: -EINVAL if this kernel cannot do it at all (ctnetlink is not there). */
 int conntrack_revive(int fd, const struct handoff_flow *flow);
 
 /* Is it a connection that both ends have agreed on, which has not ended, and

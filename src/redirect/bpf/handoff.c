@@ -62,11 +62,12 @@ static void give_up(struct handoff *handoff, const struct handoff_flow *flow,
 	forget_move(handoff, flow);
 }
 
-/* Where the kernel cannot do it once it cannot do it at all. */
+/* A kernel without ctnetlink would look for a module each time. Whatever else
+ * is wrong may be the one connection's, or be over at the next. */
 static void revive(struct handoff *handoff, const struct handoff_flow *flow)
 {
 	if (handoff->conntrack_fd >= 0 &&
-	    conntrack_revive(handoff->conntrack_fd, flow) < 0)
+	    conntrack_revive(handoff->conntrack_fd, flow) == -EINVAL)
 		close_fd_at(&handoff->conntrack_fd);
 }
 
@@ -197,12 +198,14 @@ void handoff_receive(struct handoff *handoff)
 {
 	ring_buffer__consume(handoff->events);
 	while (handoff->moving.fd >= 0) {
-		const int fd = handoff->moving.fd;
+		const uint64_t seen_ns = handoff->moving.seen_ns;
 
-		/* What came until its packets go to the socket itself. */
+		/* What came until its packets go to the socket itself; that may
+		 * be the next challenge, which has its own yet to come. */
 		forget_move(handoff, &handoff->moving.flow);
 		ring_buffer__consume(handoff->events);
-		if (handoff->moving.fd == fd)
+		if (handoff->moving.fd >= 0 &&
+		    handoff->moving.seen_ns == seen_ns)
 			finish_move(handoff);
 	}
 }

@@ -4,9 +4,7 @@
  * interface, and a socket for a worker from each challenge that it takes. Where
  * NAT leads the service into containers, there as well.
  *
- * Where that cannot be, steering stands in for it: while nobody listens on the
- * service port, since there is nothing to take challenges from; and for good
- * once a challenge has shown that it does not work here. One of both is
+ * Where that cannot be, steering stands in for it (stand_in.h). One of both is
  * attached at a time.
  */
 #include <arpa/inet.h>
@@ -32,6 +30,7 @@
 #include "redirect/bpf/places.h"
 #include "redirect/bpf/report.h"
 #include "redirect/bpf/selftest.h"
+#include "redirect/bpf/stand_in.h"
 #include "redirect/bpf/targets.h"
 #include "redirect/redirect.h"
 #include "redirect/served.h"
@@ -40,20 +39,8 @@
 #define SUPERVISED_NS (1200 * NS_PER_MS)
 /* How often it is looked who listens; a burst of challenges is no reason. */
 #define LOOK_NS (400 * NS_PER_MS)
-/* Handshakes that steering has begun have this long to end. */
-#define GRACE_NS (3 * NS_PER_S)
 /* How often conntrack is asked while nobody is known to serve. */
 #define ASK_INTERVAL_NS NS_PER_S
-/* A container that restarts, or is replaced, is waited for. */
-#define VACANT_NS (10 * NS_PER_S)
-
-/* Why steering stands in. */
-enum stand_in {
-	STAND_IN_NONE,
-	STAND_IN_NOBODY_LISTENS,
-	STAND_IN_ELSEWHERE,
-	STAND_IN_FAILED,
-};
 
 struct handoff_redirect {
 	struct redirect redirect;
@@ -66,8 +53,6 @@ struct handoff_redirect {
 	struct targets targets;
 	struct places places;
 	uint64_t asked_ns;
-	/* When a container was last seen to serve. */
-	uint64_t vacant_ns;
 	/* All that handle_event() looks at. */
 	int epoll_fd;
 	/* From attach to pause; to detach. */
@@ -76,10 +61,7 @@ struct handoff_redirect {
 	uint64_t supervised_until_ns;
 	/* While steering stands in, and while its last handshakes end. */
 	struct redirect *steer;
-	enum stand_in stand_in;
-	uint64_t grace_until_ns;
-	/* Steering could not stand in; said once. */
-	bool alone;
+	struct stand_in stand_in;
 	/* Challenges of each kind that have been heeded. */
 	uint64_t nobody;
 	uint64_t failed;
@@ -91,25 +73,6 @@ struct handoff_redirect {
 static struct handoff_redirect *from_redirect(const struct redirect *redirect)
 {
 	return (struct handoff_redirect *)redirect;
-}
-
-static const char *stand_in_text(const struct handoff_redirect *self,
-				 enum stand_in stand_in)
-{
-	switch (stand_in) {
-	case STAND_IN_NOBODY_LISTENS:
-		return "nobody listens on the port";
-	case STAND_IN_ELSEWHERE:
-		return "a challenge found no socket in this network namespace";
-	case STAND_IN_FAILED:
-		return self->resets_lost
-			       ? "a challenge could not be moved, as a "
-				 "firewall drops inbound RST"
-			       : "a challenge could not be moved, as its socket "
-				 "could not be made";
-	default:
-		return "";
-	}
 }
 
 /* What loading the program does not tell: does the kernel describe its own
@@ -292,7 +255,6 @@ static int hand_off_again(struct handoff_redirect *self)
 	int err;
 
 	drop_steering(self);
-	self->stand_in = STAND_IN_NONE;
 	err = attachments_reconcile(&self->attachments);
 	return err ? err : apply_switch(self);
 }
@@ -315,68 +277,46 @@ static int may_proxy_visitors(const struct handoff_redirect *self, char *why,
 }
 
 /* Let steering stand in, if it can; if not, leave things as they are. */
-static void stand_in(struct handoff_redirect *self, enum stand_in reason)
+static void stand_in(struct handoff_redirect *self, uint64_t now)
 {
+	const char *reason = stand_in_text(self->stand_in.wanted);
 	char why[384] = "see the lines before";
-	int err;
+	int err = may_proxy_visitors(self, why, sizeof(why));
 
-	if (self->stand_in != STAND_IN_NONE || self->alone)
-		return;
-	err = may_proxy_visitors(self, why, sizeof(why));
 	/* Steering's last handshakes may be ending still. */
 	if (!err)
 		err = self->steer ? redirect_steer.attach(self->steer)
 				  : begin_steering(self, why, sizeof(why));
 	if (!err) {
-		self->stand_in = reason;
+		stand_in_begun(&self->stand_in, now);
 		log_warning("%s: steering connections to the proxy instead",
-			    stand_in_text(self, reason));
+			    reason);
 		return;
 	}
 	hand_off_again(self);
-	self->alone = true;
+	stand_in_refused(&self->stand_in, now);
 	log_warning("%s, and steering does not work here either (%s): "
 		    "challenges go to the web server",
-		    stand_in_text(self, reason), why);
+		    reason, why);
 }
 
-/* A listener has come back: no new flow is steered from now on. */
-static void begin_return(struct handoff_redirect *self)
+static void follow(struct handoff_redirect *self,
+		   const struct stand_in_signs *signs, uint64_t now)
 {
-	if (redirect_steer.pause(self->steer) < 0)
-		return;
-	self->stand_in = STAND_IN_NONE;
-	self->grace_until_ns = monotonic_ns() + GRACE_NS;
-}
-
-/* Is it a matter of this moment, and not of the host? */
-static bool passes_by(int err)
-{
-	switch (err) {
-	/* Its name was taken; by whom is seen when the client sends again. */
-	case -EADDRNOTAVAIL:
-	case -EAGAIN:
-	case -ECHILD:
-	case -EMFILE:
-	case -ENFILE:
-	case -ENOBUFS:
-	case -ENOMEM:
-		return true;
-	default:
-		return false;
+	switch (stand_in_look(&self->stand_in, signs, now)) {
+	case STAND_IN_STAY:
+		break;
+	case STAND_IN_BEGIN:
+		stand_in(self, now);
+		break;
+	case STAND_IN_PAUSE:
+		if (redirect_steer.pause(self->steer) == 0)
+			stand_in_paused(&self->stand_in, now);
+		break;
+	case STAND_IN_END:
+		hand_off_again(self);
+		break;
 	}
-}
-
-/* A challenge has failed since the last look. */
-static void heed_failure(struct handoff_redirect *self, int err)
-{
-	uint64_t left_out;
-
-	if (log_limit_pass(&self->failures, monotonic_ns(), &left_out))
-		log_warning("a challenge was lost: %s%s", error_text(err),
-			    err == -ECHILD ? " (no worker takes it)" : "");
-	if (!passes_by(err))
-		stand_in(self, STAND_IN_FAILED);
 }
 
 static struct handoff total_of(const struct handoff_redirect *self)
@@ -416,25 +356,24 @@ static bool follow_targets(struct handoff_redirect *self, bool changed,
 	       moved;
 }
 
-/* While a port is without a listener steering stands in for as long; @moved:
- * the service is elsewhere than before. */
-static void follow_listener(struct handoff_redirect *self, bool moved)
+/* Have challenges failed since the last look? */
+static void look_at_moves(struct handoff_redirect *self,
+			  struct stand_in_signs *signs)
 {
-	const uint64_t now = monotonic_ns();
-	const bool serves = is_served(self);
+	const struct handoff total = total_of(self);
+	const int err = total.failed_err;
+	uint64_t left_out;
 
-	if (self->places.count && serves)
-		self->vacant_ns = now;
-	if (!serves && now - self->vacant_ns < VACANT_NS)
-		return;
-	if (!serves)
-		stand_in(self, STAND_IN_NOBODY_LISTENS);
-	else if (self->stand_in == STAND_IN_NOBODY_LISTENS ||
-		 (self->stand_in == STAND_IN_ELSEWHERE && moved))
-		begin_return(self);
-	else if (self->steer && self->stand_in == STAND_IN_NONE &&
-		 now >= self->grace_until_ns)
-		hand_off_again(self);
+	if (total.failed != self->failed) {
+		signs->err = err;
+		if (log_limit_pass(&self->failures, monotonic_ns(), &left_out))
+			log_warning(
+				"a challenge was lost: %s%s", error_text(err),
+				err == -ECHILD ? " (no worker takes it)" : "");
+	}
+	signs->reset_lost = total.resets_lost != self->resets_lost;
+	self->failed = total.failed;
+	self->resets_lost = total.resets_lost;
 }
 
 /* What challenges and listeners have shown since the last look; @changed:
@@ -447,30 +386,28 @@ static void choose(struct handoff_redirect *self, bool changed)
 	/* Those for a container pass here, and say nothing new. */
 	const bool ask = (elsewhere && !self->places.count) ||
 			 (due && now - self->asked_ns >= ASK_INTERVAL_NS &&
-			  (elsewhere || !is_served(self)));
+			  (elsewhere || !self->stand_in.served));
 	const bool moved = follow_targets(self, changed, ask);
-	const struct handoff total = total_of(self);
+	struct stand_in_signs signs = {
+		.moved = moved,
+		.looked = due || moved,
+		.in_containers = self->places.count,
+	};
 
 	if (ask)
 		self->asked_ns = now;
-	if (total.failed != self->failed)
-		heed_failure(self, total.failed_err);
-	self->failed = total.failed;
-	if (total.resets_lost != self->resets_lost) {
-		self->resets_lost = total.resets_lost;
-		stand_in(self, STAND_IN_FAILED);
-	}
+	if (signs.looked)
+		self->looked_ns = now;
+	if (signs.looked || elsewhere)
+		signs.serves = is_served(self);
+	look_at_moves(self, &signs);
 	/* Whether the service has moved must be known first. */
 	if (!self->targets.stale) {
 		self->nobody = self->handoff.nobody;
-		if (elsewhere && !moved && !self->places.count &&
-		    is_served(self))
-			stand_in(self, STAND_IN_ELSEWHERE);
+		signs.elsewhere = elsewhere && !moved && !self->places.count &&
+				  signs.serves;
 	}
-	if (!due && !moved)
-		return;
-	self->looked_ns = now;
-	follow_listener(self, moved);
+	follow(self, &signs, now);
 }
 
 static void detach(struct redirect *redirect)
@@ -507,7 +444,7 @@ static int attach(struct redirect *redirect)
 	int err;
 
 	self->enabled = true;
-	if (self->steer && self->stand_in != STAND_IN_NONE)
+	if (self->steer && self->stand_in.reason)
 		return redirect_steer.attach(self->steer);
 	err = attachments_reconcile(&self->attachments);
 	if (!err && !resumed)
@@ -519,6 +456,7 @@ static int attach(struct redirect *redirect)
 	if (err)
 		return err;
 	self->in_place = true;
+	self->stand_in.served = is_served(self);
 	choose(self, true);
 	return 0;
 }
@@ -605,7 +543,7 @@ static void state(const struct redirect *redirect, struct redirect_state *state)
 	snprintf(state->mode, sizeof(state->mode), "%s",
 		 self->steer ? redirect_steer.name : redirect_handoff.name);
 	snprintf(state->why, sizeof(state->why), "%s",
-		 self->steer ? stand_in_text(self, self->stand_in) : "");
+		 stand_in_text(self->stand_in.reason));
 	state->moved = total.moved;
 	state->move_failed = total.failed;
 	state->move_last_ns = total.last_ns;

@@ -360,22 +360,30 @@ void worker_pool_send_log_file(const struct worker_pool *pool)
 			    log_settings.fd);
 }
 
-int worker_pool_hand_over(struct worker_pool *pool, int fd)
+/* To each in turn that has room, or to each that has hardly any. */
+static int offer(struct worker_pool *pool, int fd, bool full)
 {
 	const uint64_t now = monotonic_ns();
 	int err = -ECHILD;
 
-	for (unsigned int i = 0; i < 2 * pool->count && err; i++) {
+	for (unsigned int i = 0; i < pool->count && err; i++) {
 		const struct pool_member *member =
 			&pool->members[pool->next++ % pool->count];
-		const bool full = atomic_load(&member->counters->full);
 
-		/* One that has closed its listeners may end at any time; one
-		 * without room is for when nobody has any. */
+		/* One that has closed its listeners may end at any time. */
 		if (is_well(member, now) && !member->closed &&
-		    full == (i >= pool->count))
+		    atomic_load(&member->counters->full) == full)
 			err = worker_send(&member->worker, PROXY_TAKE, fd);
 	}
+	return err;
+}
+
+int worker_pool_hand_over(struct worker_pool *pool, int fd)
+{
+	int err = offer(pool, fd, false);
+
+	if (err)
+		err = offer(pool, fd, true);
 	/* It has just died, and was well until then. */
 	return err == -EPIPE || err == -ECONNRESET ? -ECHILD : err;
 }

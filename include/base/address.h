@@ -95,6 +95,26 @@ bool backend_has_path(const struct backend *backend);
 /* Is it of 127.0.0.0/8? */
 bool endpoint_is_ipv4_loopback(const struct endpoint *endpoint);
 
+/* Addresses of both families are kept as those of IPv6, IPv4 as
+ * ::ffff:a.b.c.d: 0.0.0.0, 127.0.0.1, that of @address; and an endpoint
+ * there. */
+extern const struct in6_addr ipv4_any, ipv4_loopback;
+struct in6_addr address_as_ipv6(const struct sockaddr *address);
+struct endpoint endpoint_at(const struct in6_addr *address, uint16_t port);
+
+/* "192.0.2.1" or "2001:db8::1" without anything else, and back. */
+bool address_parse(const char *text, struct in6_addr *address);
+const char *address_text(const struct in6_addr *address,
+			 char text[static INET6_ADDRSTRLEN]);
+
+/* Are the first @bits of both the same? */
+bool address_begins_with(const struct in6_addr *address,
+			 const struct in6_addr *prefix, unsigned int bits);
+/* Of 127.0.0.0/8, or ::1. */
+bool address_is_loopback(const struct in6_addr *address);
+/* 0.0.0.0 or ::. */
+bool address_is_any(const struct in6_addr *address);
+
 /* In host byte order; not of a socket of this host. */
 uint16_t endpoint_port(const struct endpoint *endpoint);
 

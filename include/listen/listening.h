@@ -5,17 +5,17 @@
 #ifndef LISTEN_LISTENING_H
 #define LISTEN_LISTENING_H
 
+#include <netinet/in.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdbool.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 
 struct listening {
-	/* AF_INET or AF_INET6; 16 bytes of which the first 4 or all count, zeros
-	 * for all addresses, which an IPv6 socket may mean of IPv4 as well. */
-	sa_family_t family;
-	uint8_t address[16];
+	/* IPv4 as ::ffff:a.b.c.d; zeros for all addresses, which an IPv6 socket
+	 * may mean of IPv4 as well. */
+	struct in6_addr address;
 	/* Of the socket, as in "socket:[123]". */
 	unsigned long inode;
 };
@@ -25,12 +25,6 @@ struct listening {
  * which may be NULL if that is 0. Returns how many there are.
  */
 size_t listening_find(uint16_t port, struct listening *found, size_t most);
-
-/*
- * A socket that has TCP @port, whatever it does, but one that listens if there
- * is one. Returns its state (TCP_LISTEN, ...), or 0 if there is none.
- */
-unsigned int listening_find_holder(uint16_t port, struct listening *holder);
 
 /* Does anybody, at whatever address? False if the kernel does not tell. */
 bool listeners_serve(uint16_t port);
@@ -50,5 +44,15 @@ bool listening_at_own_address(uint16_t port);
  */
 pid_t listening_process(const struct listening *listening, char *name,
 			size_t size);
+
+#define LISTENING_HOLDER_SIZE 96
+
+/*
+ * Who keeps a port from us, for people to read: "nginx (process 812) listens
+ * there", "a connection of curl (process 901) is there", or that nobody is seen
+ * who does. Looks at all processes.
+ */
+void listening_describe_holder(uint16_t port,
+			       char text[static LISTENING_HOLDER_SIZE]);
 
 #endif

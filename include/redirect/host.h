@@ -18,11 +18,13 @@
 int host_has_address(const struct sockaddr *address);
 
 /*
- * Is @port published to somewhere else by NAT? Asks nft, iptables and
+ * Is @port published to somewhere else by NAT, as container engines do it? A
+ * redirect to @own_port is ours and publishes nothing. Asks nft, iptables and
  * ip6tables; what is not installed has nothing to say. Returns true if there is
  * such a rule, with its text in @rule.
  */
-bool published_find(uint16_t port, char rule[static RULE_TEXT_SIZE]);
+bool published_find(uint16_t port, uint16_t own_port,
+		    char rule[static RULE_TEXT_SIZE]);
 
 /*
  * Do the rules that iptables and, if @ipv6, ip6tables list drop new connections

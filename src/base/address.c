@@ -159,10 +159,99 @@ bool backend_has_path(const struct backend *backend)
 
 bool endpoint_is_ipv4_loopback(const struct endpoint *endpoint)
 {
-	const struct sockaddr_in *ipv4 = (const void *)&endpoint->address;
+	const struct in6_addr address =
+		address_as_ipv6((const struct sockaddr *)&endpoint->address);
 
-	return ipv4->sin_family == AF_INET &&
-	       ntohl(ipv4->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+	return endpoint->address.ss_family == AF_INET &&
+	       address_is_loopback(&address);
+}
+
+const struct in6_addr ipv4_any = { .s6_addr = { [10] = 0xff, 0xff } };
+const struct in6_addr ipv4_loopback = {
+	.s6_addr = { [10] = 0xff, 0xff, 127, [15] = 1 }
+};
+
+static struct in6_addr of_ipv4(struct in_addr ipv4)
+{
+	struct in6_addr address = ipv4_any;
+
+	memcpy(&address.s6_addr[12], &ipv4, sizeof(ipv4));
+	return address;
+}
+
+struct in6_addr address_as_ipv6(const struct sockaddr *address)
+{
+	const void *any = address;
+
+	return address->sa_family == AF_INET6
+		       ? ((const struct sockaddr_in6 *)any)->sin6_addr
+		       : of_ipv4(((const struct sockaddr_in *)any)->sin_addr);
+}
+
+struct endpoint endpoint_at(const struct in6_addr *address, uint16_t port)
+{
+	struct endpoint endpoint = { .length = sizeof(struct sockaddr_in6) };
+	struct sockaddr_in *ipv4 = (struct sockaddr_in *)&endpoint.address;
+	struct sockaddr_in6 *ipv6 = (struct sockaddr_in6 *)&endpoint.address;
+
+	/* The port is at the same place in both. */
+	*ipv6 = (struct sockaddr_in6){ .sin6_family = AF_INET6,
+				       .sin6_port = htons(port),
+				       .sin6_addr = *address };
+	if (IN6_IS_ADDR_V4MAPPED(address)) {
+		*ipv4 = (struct sockaddr_in){ .sin_family = AF_INET,
+					      .sin_port = htons(port) };
+		memcpy(&ipv4->sin_addr, &address->s6_addr[12],
+		       sizeof(ipv4->sin_addr));
+		endpoint.length = sizeof(*ipv4);
+	}
+	return endpoint;
+}
+
+bool address_parse(const char *text, struct in6_addr *address)
+{
+	struct in_addr ipv4;
+
+	if (inet_pton(AF_INET6, text, address) == 1)
+		return true;
+	if (inet_pton(AF_INET, text, &ipv4) != 1)
+		return false;
+	*address = of_ipv4(ipv4);
+	return true;
+}
+
+const char *address_text(const struct in6_addr *address,
+			 char text[static INET6_ADDRSTRLEN])
+{
+	const bool ipv4 = IN6_IS_ADDR_V4MAPPED(address);
+
+	inet_ntop(ipv4 ? AF_INET : AF_INET6, &address->s6_addr[ipv4 ? 12 : 0],
+		  text, INET6_ADDRSTRLEN);
+	return text;
+}
+
+bool address_begins_with(const struct in6_addr *address,
+			 const struct in6_addr *prefix, unsigned int bits)
+{
+	const uint8_t mask = (uint8_t)(0xff00 >> bits % 8);
+
+	return memcmp(address, prefix, bits / 8) == 0 &&
+	       (bits % 8 == 0 ||
+		((address->s6_addr[bits / 8] ^ prefix->s6_addr[bits / 8]) &
+		 mask) == 0);
+}
+
+bool address_is_loopback(const struct in6_addr *address)
+{
+	return IN6_IS_ADDR_V4MAPPED(address)
+		       ? address->s6_addr[12] == IN_LOOPBACKNET
+		       : IN6_IS_ADDR_LOOPBACK(address);
+}
+
+bool address_is_any(const struct in6_addr *address)
+{
+	return IN6_IS_ADDR_UNSPECIFIED(address) ||
+	       IN6_ARE_ADDR_EQUAL(address, &ipv4_any);
 }
 
 uint16_t endpoint_port(const struct endpoint *endpoint)
@@ -175,26 +264,20 @@ uint16_t endpoint_port(const struct endpoint *endpoint)
 const char *endpoint_host(const struct endpoint *endpoint,
 			  char text[static INET6_ADDRSTRLEN])
 {
-	const struct sockaddr_in *ipv4 =
-		(const struct sockaddr_in *)&endpoint->address;
-	const struct sockaddr_in6 *ipv6 =
-		(const struct sockaddr_in6 *)&endpoint->address;
-	const bool is_ipv4 = endpoint->address.ss_family == AF_INET;
+	const struct in6_addr address =
+		address_as_ipv6((const struct sockaddr *)&endpoint->address);
 
-	inet_ntop(is_ipv4 ? AF_INET : AF_INET6,
-		  is_ipv4 ? (const void *)&ipv4->sin_addr : &ipv6->sin6_addr,
-		  text, INET6_ADDRSTRLEN);
-	return text;
+	return address_text(&address, text);
 }
 
 const char *endpoint_text(const struct endpoint *endpoint,
 			  char text[static ENDPOINT_TEXT_SIZE])
 {
-	const bool is_ipv4 = endpoint->address.ss_family == AF_INET;
 	char host[INET6_ADDRSTRLEN];
 
 	endpoint_host(endpoint, host);
-	snprintf(text, ENDPOINT_TEXT_SIZE, is_ipv4 ? "%s:%u" : "[%s]:%u", host,
+	snprintf(text, ENDPOINT_TEXT_SIZE,
+		 strchr(host, ':') ? "[%s]:%u" : "%s:%u", host,
 		 endpoint_port(endpoint));
 	return text;
 }

@@ -246,8 +246,8 @@ int command_check(const struct options *options)
 	if (options->serve)
 		return check_serve(options);
 	findings_begin(&check.findings, options->json);
-	if (!published_find((uint16_t)options->service_port, check.published))
-		*check.published = '\0';
+	published_find((uint16_t)options->service_port,
+		       (uint16_t)options->listen_port, check.published);
 	for (size_t i = 0; i < options->name_count; i++)
 		check_name(&check, options->names[i]);
 	check_instance(&check);

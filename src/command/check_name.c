@@ -42,53 +42,34 @@ bool check_listener(uint16_t port, const struct sockaddr *address,
 	return false;
 }
 
-struct network {
-	sa_family_t family;
-	/* In bits. */
-	unsigned int length;
-	const char *address;
-	const char *kind;
-};
-
 /* Where no CA of the internet comes. */
-static const struct network inner_networks[] = {
-	{ AF_INET, 8, "127.0.0.0", "loopback" },
-	{ AF_INET6, 128, "::1", "loopback" },
-	{ AF_INET, 8, "10.0.0.0", "private" },
-	{ AF_INET, 12, "172.16.0.0", "private" },
-	{ AF_INET, 16, "192.168.0.0", "private" },
-	{ AF_INET6, 7, "fc00::", "private" },
+static const struct {
+	const char *begins_with;
+	/* Of the address as IPv6 has it. */
+	unsigned int bits;
+	const char *kind;
+} inner_networks[] = {
+	{ "::ffff:127.0.0.0", 96 + 8, "loopback" },
+	{ "::1", 128, "loopback" },
+	{ "::ffff:10.0.0.0", 96 + 8, "private" },
+	{ "::ffff:172.16.0.0", 96 + 12, "private" },
+	{ "::ffff:192.168.0.0", 96 + 16, "private" },
+	{ "fc00::", 7, "private" },
 };
-
-static bool is_in(const struct endpoint *endpoint,
-		  const struct network *network)
-{
-	const struct sockaddr *address =
-		(const struct sockaddr *)&endpoint->address;
-	const uint8_t *bytes =
-		network->family == AF_INET
-			? (const void *)&((const struct sockaddr_in *)address)
-				  ->sin_addr
-			: (const void *)&((const struct sockaddr_in6 *)address)
-				  ->sin6_addr;
-	uint8_t begin[16];
-
-	if (address->sa_family != network->family)
-		return false;
-	inet_pton(network->family, network->address, begin);
-	for (unsigned int i = 0; i < network->length; i++) {
-		if ((bytes[i / 8] ^ begin[i / 8]) & 0x80 >> i % 8)
-			return false;
-	}
-	return true;
-}
 
 /* "loopback", "private", or NULL. */
 static const char *inner_kind(const struct endpoint *endpoint)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(inner_networks); i++)
-		if (is_in(endpoint, &inner_networks[i]))
+	const struct in6_addr address =
+		address_as_ipv6((const struct sockaddr *)&endpoint->address);
+	struct in6_addr begin;
+
+	for (size_t i = 0; i < ARRAY_SIZE(inner_networks); i++) {
+		inet_pton(AF_INET6, inner_networks[i].begins_with, &begin);
+		if (address_begins_with(&address, &begin,
+					inner_networks[i].bits))
 			return inner_networks[i].kind;
+	}
 	return NULL;
 }
 

@@ -7,7 +7,6 @@
 #include "base/log.h"
 #include "command/command.h"
 #include "listen/listening.h"
-#include "listen/port_holder.h"
 
 static bool is_port_of(const struct backend *backend, uint16_t port)
 {
@@ -28,7 +27,7 @@ int own_port_choose(const struct options *options,
 {
 	uint16_t *const port = &settings->redirect.listen_port;
 	const uint16_t usual = *port;
-	char holder[PORT_HOLDER_SIZE];
+	char holder[LISTENING_HOLDER_SIZE];
 
 	if (!options->any_listen_port || options->rulespec ||
 	    settings->ops == &redirect_none ||
@@ -37,7 +36,7 @@ int own_port_choose(const struct options *options,
 		return 0;
 	while (*port < UINT16_MAX && !is_free(settings, *port))
 		++*port;
-	port_holder_describe(usual, holder);
+	listening_describe_holder(usual, holder);
 	log_warning("port %u is taken (%s): the proxy listens on port %u",
 		    usual, holder, *port);
 	/* What was made for the one port does not do for the other. */

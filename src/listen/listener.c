@@ -4,9 +4,9 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <string.h>
 #include <sys/socket.h>
 
+#include "base/address.h"
 #include "base/fd.h"
 #include "base/memory.h"
 
@@ -60,34 +60,20 @@ static int set_address_options(int fd, int family, enum listener_scope scope)
 	return 0;
 }
 
-/* Where a listener of @scope is bound to; returns the address's length. */
-static socklen_t name_scope(int family, enum listener_scope scope,
-			    uint16_t port, struct sockaddr_storage *address)
+/* Where a listener of @scope is bound to. */
+static struct endpoint name_scope(int family, enum listener_scope scope,
+				  uint16_t port)
 {
 	const bool any = scope == LISTENER_ANY;
-	const struct sockaddr_in ipv4 = {
-		.sin_family = AF_INET,
-		.sin_port = htons(port),
-		.sin_addr.s_addr = htonl(any ? INADDR_ANY : INADDR_LOOPBACK),
-	};
-	const struct sockaddr_in6 ipv6 = {
-		.sin6_family = AF_INET6,
-		.sin6_port = htons(port),
-		.sin6_addr = any ? in6addr_any : in6addr_loopback,
-	};
 
-	if (family == AF_INET) {
-		memcpy(address, &ipv4, sizeof(ipv4));
-		return sizeof(ipv4);
-	}
-	memcpy(address, &ipv6, sizeof(ipv6));
-	return sizeof(ipv6);
+	if (family == AF_INET)
+		return endpoint_at(any ? &ipv4_any : &ipv4_loopback, port);
+	return endpoint_at(any ? &in6addr_any : &in6addr_loopback, port);
 }
 
 static int listener_open(int family, enum listener_scope scope, uint16_t port)
 {
-	struct sockaddr_storage address;
-	socklen_t length = name_scope(family, scope, port, &address);
+	const struct endpoint place = name_scope(family, scope, port);
 	cleanup_fd int fd = -1;
 	int err;
 
@@ -99,7 +85,8 @@ static int listener_open(int family, enum listener_scope scope, uint16_t port)
 		err = listeners_set_inherited(fd);
 	if (err)
 		return err;
-	if (bind(fd, (const struct sockaddr *)&address, length) < 0 ||
+	if (bind(fd, (const struct sockaddr *)&place.address, place.length) <
+		    0 ||
 	    listen(fd, BACKLOG) < 0)
 		return -errno;
 	return steal_fd(&fd);
@@ -147,11 +134,10 @@ bool listeners_address_is_taken(const struct sockaddr *address,
 
 static bool is_taken(int family, enum listener_scope scope, uint16_t port)
 {
-	struct sockaddr_storage address;
-	socklen_t length = name_scope(family, scope, port, &address);
+	const struct endpoint place = name_scope(family, scope, port);
 
-	return listeners_address_is_taken((const struct sockaddr *)&address,
-					  length);
+	return listeners_address_is_taken(
+		(const struct sockaddr *)&place.address, place.length);
 }
 
 bool listeners_port_is_taken(enum listener_scope scope, uint16_t port)
@@ -163,17 +149,10 @@ bool listeners_port_is_taken(enum listener_scope scope, uint16_t port)
 /* The unspecified address leads to the loopback one. */
 static bool is_loopback(const struct sockaddr *address)
 {
-	const struct sockaddr_in *ipv4 = (const struct sockaddr_in *)address;
-	const struct in6_addr *ipv6 =
-		&((const struct sockaddr_in6 *)address)->sin6_addr;
-	in_addr_t number;
+	const struct in6_addr mapped = address_as_ipv6(address);
 
-	if (address->sa_family == AF_INET6 && !IN6_IS_ADDR_V4MAPPED(ipv6))
-		return IN6_IS_ADDR_LOOPBACK(ipv6) ||
-		       IN6_IS_ADDR_UNSPECIFIED(ipv6);
-	number = address->sa_family == AF_INET6 ? ipv6->s6_addr32[3]
-						: ipv4->sin_addr.s_addr;
-	return number == htonl(INADDR_LOOPBACK) || number == htonl(INADDR_ANY);
+	return address_is_any(&mapped) || IN6_IS_ADDR_LOOPBACK(&mapped) ||
+	       IN6_ARE_ADDR_EQUAL(&mapped, &ipv4_loopback);
 }
 
 /* Only an address of this host can be bound to. */

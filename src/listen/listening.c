@@ -5,16 +5,53 @@
 #include <fcntl.h>
 #include <linux/inet_diag.h>
 #include <linux/sock_diag.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/address.h"
 #include "base/fd.h"
 #include "base/memory.h"
 #include "base/netlink.h"
+
+/* Of the thread that asks: it may be in another network namespace. */
+static const char *const lists[] = { "/proc/thread-self/net/tcp",
+				     "/proc/thread-self/net/tcp6" };
+
+/* Each word of the address is printed as a number of this machine. */
+static void parse_address(const char *text, struct in6_addr *address)
+{
+	const size_t words = strlen(text) / 8;
+	char digits[9] = "";
+
+	*address = ipv4_any;
+	for (size_t i = 4 - words; i < 4; i++, text += 8) {
+		memcpy(digits, text, 8);
+		address->s6_addr32[i] = (uint32_t)strtoul(digits, NULL, 16);
+	}
+}
+
+/*
+ * "  0: 0100007F:01BB 00000000:0000 0A 00000000:00000000 00:00000000 00000000
+ *  0 0 4711 ...". Returns its state, or 0 if it is none of @port.
+ */
+static unsigned int parse_entry(const char *line, uint16_t port,
+				struct listening *listening)
+{
+	unsigned int local_port, state;
+	char address[33];
+
+	if (sscanf(line,
+		   " %*u: %32[0-9A-F]:%4x %*[0-9A-F:] %2x %*s %*s %*s %*u "
+		   "%*u %lu",
+		   address, &local_port, &state, &listening->inode) != 4 ||
+	    local_port != port)
+		return 0;
+	parse_address(address, &listening->address);
+	return state;
+}
 
 struct search {
 	uint16_t port;
@@ -22,44 +59,6 @@ struct search {
 	size_t most;
 	size_t count;
 };
-
-/* Of the thread that asks: it may be in another network namespace. */
-#define TCP_LIST  "/proc/thread-self/net/tcp"
-#define TCP6_LIST "/proc/thread-self/net/tcp6"
-
-/* Each word of the address is printed as a number of this machine. */
-static bool parse_address(const char *text, struct listening *listening)
-{
-	const size_t words = listening->family == AF_INET ? 1 : 4;
-	uint32_t word;
-
-	if (strlen(text) != words * 8)
-		return false;
-	for (size_t i = 0; i < words; i++, text += 8) {
-		char digits[9] = "";
-
-		memcpy(digits, text, 8);
-		word = (uint32_t)strtoul(digits, NULL, 16);
-		memcpy(listening->address + i * 4, &word, sizeof(word));
-	}
-	return true;
-}
-
-/*
- * "  0: 0100007F:01BB 00000000:0000 0A 00000000:00000000 00:00000000 00000000
- *  0 0 4711 ...". Returns whether it is an entry, with its state.
- */
-static bool parse_entry(const char *line, struct listening *listening,
-			unsigned int *port, unsigned int *state)
-{
-	char address[33];
-
-	return sscanf(line,
-		      " %*u: %32[0-9A-F]:%4x %*[0-9A-F:] %2x %*s %*s %*s %*u "
-		      "%*u %lu",
-		      address, port, state, &listening->inode) == 4 &&
-	       parse_address(address, listening);
-}
 
 static void add(struct search *search, const struct listening *listening)
 {
@@ -73,20 +72,22 @@ static int heed_answer(const struct nlmsghdr *message, void *context)
 	struct search *search = context;
 	const struct inet_diag_msg *answer =
 		netlink_body(message, SOCK_DIAG_BY_FAMILY, sizeof(*answer));
-	struct listening listening = { 0 };
+	struct listening listening = { .address = ipv4_any };
 
 	if (!answer || ntohs(answer->id.idiag_sport) != search->port)
 		return 0;
-	listening.family = answer->idiag_family;
 	listening.inode = answer->idiag_inode;
-	memcpy(listening.address, answer->id.idiag_src,
-	       listening.family == AF_INET ? 4 : 16);
+	if (answer->idiag_family == AF_INET)
+		listening.address.s6_addr32[3] = answer->id.idiag_src[0];
+	else
+		memcpy(&listening.address, answer->id.idiag_src,
+		       sizeof(listening.address));
 	add(search, &listening);
 	return 0;
 }
 
 /* By sock_diag(7): 0, or negative errno where the kernel does not have it. */
-static int ask(sa_family_t family, struct search *search)
+static int ask(int family, struct search *search)
 {
 	const struct inet_diag_req_v2 request = {
 		.sdiag_family = (uint8_t)family,
@@ -99,72 +100,49 @@ static int ask(sa_family_t family, struct search *search)
 			    sizeof(request), heed_answer, search);
 }
 
-/*
- * In the kernel's list those that listen come first. To find that no more come
- * the kernel goes through its whole table of connections, which takes
- * milliseconds.
- */
-static void read_list(const char *path, sa_family_t family,
-		      struct search *search)
+/* For the end of the list the kernel goes through its whole table of
+ * connections, which takes milliseconds. */
+static void read_list(const char *path, struct search *search)
 {
 	FILE *file = fopen(path, "re");
-	unsigned int state = TCP_LISTEN;
+	struct listening listening;
 	char line[256];
 
-	if (!file)
-		return;
-	while (state == TCP_LISTEN && fgets(line, sizeof(line), file)) {
-		struct listening listening = { .family = family };
-		unsigned int local_port;
-
-		/* Not the heading. */
-		if (parse_entry(line, &listening, &local_port, &state) &&
-		    state == TCP_LISTEN && local_port == search->port)
+	while (file && fgets(line, sizeof(line), file)) {
+		if (parse_entry(line, search->port, &listening) == TCP_LISTEN)
 			add(search, &listening);
 	}
-	fclose(file);
+	if (file)
+		fclose(file);
 }
 
 size_t listening_find(uint16_t port, struct listening *found, size_t most)
 {
 	struct search search = { .port = port, .found = found, .most = most };
 
-	if (ask(AF_INET, &search) < 0)
-		read_list(TCP_LIST, AF_INET, &search);
-	if (ask(AF_INET6, &search) < 0)
-		read_list(TCP6_LIST, AF_INET6, &search);
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+		if (ask(i ? AF_INET6 : AF_INET, &search) < 0)
+			read_list(lists[i], &search);
+	}
 	return search.count;
 }
 
-static unsigned int find_first(const char *path, sa_family_t family,
-			       uint16_t port, struct listening *found)
+/* A socket that has @port, whatever it does, but one that listens if there is
+ * one. Returns its state, or 0 if there is none. */
+static unsigned int find_holder(uint16_t port, struct listening *holder)
 {
-	FILE *file = fopen(path, "re");
-	unsigned int first = 0;
-	unsigned int local_port;
-	unsigned int state;
-	char line[256];
+	unsigned int first = listening_find(port, holder, 1) ? TCP_LISTEN : 0;
 
-	if (!file)
-		return 0;
-	while (!first && fgets(line, sizeof(line), file)) {
-		*found = (struct listening){ .family = family };
-		if (parse_entry(line, found, &local_port, &state) &&
-		    local_port == port)
-			first = state;
+	for (size_t i = 0; i < ARRAY_SIZE(lists) && !first; i++) {
+		FILE *file = fopen(lists[i], "re");
+		char line[256];
+
+		while (file && !first && fgets(line, sizeof(line), file))
+			first = parse_entry(line, port, holder);
+		if (file)
+			fclose(file);
 	}
-	fclose(file);
 	return first;
-}
-
-unsigned int listening_find_holder(uint16_t port, struct listening *holder)
-{
-	unsigned int state;
-
-	if (listening_find(port, holder, 1))
-		return TCP_LISTEN;
-	state = find_first(TCP_LIST, AF_INET, port, holder);
-	return state ? state : find_first(TCP6_LIST, AF_INET6, port, holder);
 }
 
 bool listeners_serve(uint16_t port)
@@ -175,42 +153,23 @@ bool listeners_serve(uint16_t port)
 bool listening_takes(const struct listening *listening,
 		     const struct sockaddr *address)
 {
-	static const uint8_t any[16];
-	const void *bytes =
-		address->sa_family == AF_INET
-			? (const void *)&(
-				  (const struct sockaddr_in *)(const void *)
-					  address)
-				  ->sin_addr
-			: &((const struct sockaddr_in6 *)(const void *)address)
-				   ->sin6_addr;
-	const size_t size = address->sa_family == AF_INET ? 4 : 16;
+	const struct in6_addr wanted = address_as_ipv6(address);
 
-	if (memcmp(listening->address, any, sizeof(any)) == 0)
-		return listening->family == address->sa_family ||
-		       listening->family == AF_INET6;
-	return listening->family == address->sa_family &&
-	       memcmp(listening->address, bytes, size) == 0;
-}
-
-static bool is_own_address(const struct listening *listening)
-{
-	const uint8_t *address = listening->address;
-
-	return memcmp(address, &in6addr_any, sizeof(in6addr_any)) != 0 &&
-	       (listening->family == AF_INET
-			? address[0] != IN_LOOPBACKNET
-			: memcmp(address, &in6addr_loopback,
-				 sizeof(in6addr_loopback)) != 0);
+	if (IN6_IS_ADDR_UNSPECIFIED(&listening->address))
+		return true;
+	return IN6_ARE_ADDR_EQUAL(&listening->address, &wanted) ||
+	       (address_is_any(&listening->address) &&
+		IN6_IS_ADDR_V4MAPPED(&wanted));
 }
 
 bool listening_at_own_address(uint16_t port)
 {
-	struct listening found[64] = { { .family = AF_UNSPEC } };
+	struct listening found[64];
+	const size_t count = listening_find(port, found, ARRAY_SIZE(found));
 
-	listening_find(port, found, ARRAY_SIZE(found));
-	for (size_t i = 0; i < ARRAY_SIZE(found); i++)
-		if (is_own_address(&found[i]))
+	for (size_t i = 0; i < count && i < ARRAY_SIZE(found); i++)
+		if (!address_is_any(&found[i].address) &&
+		    !address_is_loopback(&found[i].address))
 			return true;
 	return false;
 }
@@ -274,4 +233,29 @@ pid_t listening_process(const struct listening *listening, char *name,
 	}
 	closedir(processes);
 	return pid;
+}
+
+void listening_describe_holder(uint16_t port,
+			       char text[static LISTENING_HOLDER_SIZE])
+{
+	struct listening holder;
+	const unsigned int state = find_holder(port, &holder);
+	char name[32] = "";
+	/* One that has ended is nobody's (TIME_WAIT). */
+	const int pid = state && holder.inode
+				? listening_process(&holder, name, sizeof(name))
+				: 0;
+
+	if (!state)
+		snprintf(text, LISTENING_HOLDER_SIZE, "nobody is seen there");
+	else if (!pid)
+		snprintf(text, LISTENING_HOLDER_SIZE,
+			 "%s of no process is there",
+			 state == TCP_LISTEN ? "a listener" : "a connection");
+	else if (state == TCP_LISTEN)
+		snprintf(text, LISTENING_HOLDER_SIZE,
+			 "%s (process %d) listens there", name, pid);
+	else
+		snprintf(text, LISTENING_HOLDER_SIZE,
+			 "a connection of %s (process %d) is there", name, pid);
 }

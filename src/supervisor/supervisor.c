@@ -16,7 +16,7 @@
 #include "instance/record.h"
 #include "instance/record_file.h"
 #include "instance/recovery.h"
-#include "listen/port_holder.h"
+#include "listen/listening.h"
 #include "redirect/served.h"
 #include "supervisor/aside.h"
 #include "supervisor/pool.h"
@@ -93,13 +93,14 @@ static const struct redirect_ops *ops_of(const struct supervisor *supervisor)
 static int open_listeners(struct supervisor *supervisor)
 {
 	const struct supervisor_settings *settings = supervisor->settings;
-	char holder[PORT_HOLDER_SIZE];
+	char holder[LISTENING_HOLDER_SIZE];
 	int err = listeners_open(
 		&supervisor->worker.proxy.listeners, settings->ops->scope,
 		settings->redirect.listen_port, settings->redirect.ipv6);
 
 	if (err == -EADDRINUSE) {
-		port_holder_describe(settings->redirect.listen_port, holder);
+		listening_describe_holder(settings->redirect.listen_port,
+					  holder);
 		log_error("cannot listen on port %u: %s: %s; end it, or choose "
 			  "another port with --listen",
 			  settings->redirect.listen_port, error_text(err),

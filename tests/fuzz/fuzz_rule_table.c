@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "redirect/rules/nft_targets.h"
 #include "redirect/rules/nft_text.h"
 #include "redirect/rules/rule_table.h"
 
@@ -55,11 +56,12 @@ static void read_comments(const char *dump)
 /* The first byte chooses the question, the others are the text. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const struct rule_address addresses[] = {
-		{ AF_INET, { 192, 0, 2, 1 } },
-		{ AF_INET, { 198, 51, 100, 1 } },
-		{ AF_INET6, { 0x20, 0x01, 0x0d, 0xb8, [15] = 1 } },
+	static const struct in6_addr addresses[] = {
+		{ { { [10] = 0xff, 0xff, 192, 0, 2, 1 } } },
+		{ { { [10] = 0xff, 0xff, 198, 51, 100, 1 } } },
+		{ { { 0x20, 0x01, 0x0d, 0xb8, [15] = 1 } } },
 	};
+	struct nat_targets targets = { .count = 0 };
 	struct rule_question question = {
 		.port = 443,
 		.original_port = 443,
@@ -82,7 +84,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	ask(dump, "PREROUTING", &question);
 	ask(dump, "INPUT", &question);
 	read_comments(dump);
-	nft_text_publishes(dump, 443);
+	check(nft_targets_read(dump, &question, &targets) == 0);
+	check(memchr(targets.rule, '\0', sizeof(targets.rule)));
 	nft_text_drops_redirected(dump, 443, 21443, rule);
 	free(dump);
 	return 0;

@@ -151,7 +151,7 @@ static void finds_the_same_without_netlink(void **state)
 static void names_the_process(void **state)
 {
 	struct listening found;
-	struct listening nobody = { .family = AF_INET, .inode = 1 };
+	struct listening nobody = { .inode = 1 };
 	uint16_t port = 0;
 	int listener = listen_at("127.0.0.1", &port);
 	char name[32];

@@ -33,9 +33,9 @@ static void assert_targets(const struct nat_targets *targets,
 	assert_string_equal(text, expected);
 }
 
-static const struct rule_address addresses[] = {
-	{ AF_INET, { 192, 0, 2, 1 } },
-	{ AF_INET6, { 0x20, 0x01, 0x0d, 0xb8, [15] = 1 } },
+static const struct in6_addr addresses[] = {
+	{ { { [10] = 0xff, 0xff, 192, 0, 2, 1 } } },
+	{ { { 0x20, 0x01, 0x0d, 0xb8, [15] = 1 } } },
 };
 
 static const struct rule_question question = {
@@ -104,6 +104,7 @@ static void assert_iptables(const char *dump, const char *expected)
 	assert_int_equal(
 		rule_table_targets(dump, "PREROUTING", &question, &targets), 0);
 	assert_targets(&targets, expected);
+	assert_int_equal(*targets.rule != '\0', targets.count > 0);
 }
 
 static void follows_iptables(void **state)
@@ -148,6 +149,19 @@ static void follows_iptables(void **state)
 	assert_iptables("-A PREROUTING -p tcp --dport 443 -j DNAT "
 			"--to-destination [fd00::2]:443\n",
 			"fd00::2 443");
+	assert_iptables("-A PREROUTING -p tcp -m tcp --dport 400:500 -j "
+			"REDIRECT --to-ports 8443-8450\n",
+			":: 8443");
+	assert_iptables("-A PREROUTING -p tcp -m multiport --dports 80,443 "
+			"-j DNAT --to-destination fd17::2\n",
+			"fd17::2 443");
+	/* Another port, a target port, another table's. */
+	assert_iptables("-A PREROUTING -p tcp -m tcp --dport 80 -j REDIRECT "
+			"--to-ports 443\n"
+			"-A PREROUTING -p tcp -m tcp --dport 8443 -j DNAT "
+			"--to-destination 172.17.0.2:443\n"
+			"-A INPUT -p tcp -m tcp --dport 443 -j ACCEPT\n",
+			"");
 	assert_iptables("", "");
 }
 
@@ -183,6 +197,7 @@ static void assert_nft(const char *rules, const char *expected)
 		 rules);
 	assert_int_equal(nft_targets_read(text, &question, &targets), 0);
 	assert_targets(&targets, expected);
+	assert_int_equal(*targets.rule != '\0', targets.count > 0);
 	/* Cut anywhere it is read no further than to its end. */
 	for (size_t length = strlen(text); length--;) {
 		cleanup_free char *cut = strndup(text, length);
@@ -207,6 +222,15 @@ static void follows_nft(void **state)
 		  "::ffff:10.0.0.2 8443" },
 		{ "tcp dport 444 dnat to 10.0.0.2:443", "" },
 		{ "tcp dport != 443 dnat to 10.0.0.2", "" },
+		{ "tcp dport 4430 dnat to 10.0.0.2", "" },
+		{ "tcp dport 444-450 redirect to :443", "" },
+		{ "tcp dport 443 accept", "" },
+		{ "tcp dport != 22 dnat to 10.0.0.2", "::ffff:10.0.0.2 443" },
+		/* Of a set it is not known what is in it. */
+		{ "tcp dport @web dnat to 10.0.0.2", "::ffff:10.0.0.2 443" },
+		{ "dnat ip to tcp dport map { 440-450 : 10.0.0.3 . 22 }",
+		  "::ffff:10.0.0.3 22" },
+		{ "dnat to tcp dport map { 80 : 10.0.0.2 }", "" },
 		{ "udp dport 443 dnat to 10.0.0.2", "" },
 		{ "meta l4proto 17 th dport 443 dnat to 10.0.0.2", "" },
 		{ "iifname \"lo\" tcp dport 443 dnat to 10.0.0.2", "" },
@@ -251,6 +275,50 @@ static void follows_nft(void **state)
 		assert_nft(cases[i].rules, cases[i].expected);
 }
 
+/* For messages, and where it is not understood where a rule leads. */
+static void tells_the_first_rule(void **state)
+{
+	static const struct {
+		const char *rules, *expected;
+	} cases[] = {
+		{ "\t\ttcp dport 443 redirect to :21443\n"
+		  "\t\ttcp dport 443 counter dnat to 10.0.0.2\n"
+		  "\t\ttcp dport 443 redirect to :8443",
+		  "tcp dport 443 counter dnat to 10.0.0.2" },
+		{ "\t\tredirect to tcp dport map { 443 : 22 }",
+		  "redirect to tcp dport map { 443 : 22 }" },
+		{ "\t\tredirect to tcp dport map { 444 : 22 }", "" },
+		{ "\t\ttcp dport 443 dnat to ip saddr",
+		  "tcp dport 443 dnat to ip saddr" },
+	};
+	static const char iptables[] =
+		"-A PREROUTING -j WEB\n"
+		"-A WEB -p tcp --dport 443 -j NETMAP --to 10.0.0.0/24\n"
+		"-A WEB -p tcp --dport 443 -j DNAT --to-destination 10.0.0.2\n";
+	struct nat_targets targets = { .count = 0 };
+	char text[512];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		targets = (struct nat_targets){ .count = 0 };
+		snprintf(text, sizeof(text),
+			 "table ip nat {\n\tchain pre {\n"
+			 "\t\ttype nat hook prerouting priority -100;\n"
+			 "%s\n\t}\n}\n",
+			 cases[i].rules);
+		assert_int_equal(nft_targets_read(text, &question, &targets),
+				 0);
+		assert_string_equal(targets.rule, cases[i].expected);
+	}
+	targets = (struct nat_targets){ .count = 0 };
+	assert_int_equal(
+		rule_table_targets(iptables, "PREROUTING", &question, &targets),
+		0);
+	assert_string_equal(
+		targets.rule,
+		"-A WEB -p tcp --dport 443 -j NETMAP --to 10.0.0.0/24");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -258,6 +326,7 @@ int main(void)
 		cmocka_unit_test(drops_what_is_too_much),
 		cmocka_unit_test(follows_iptables),
 		cmocka_unit_test(follows_nft),
+		cmocka_unit_test(tells_the_first_rule),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

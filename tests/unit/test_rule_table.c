@@ -24,14 +24,11 @@
 /* 192.0.2.10, 10.88.0.1 and 2001:db8::10 are the host's. */
 static struct rule_question question(uint16_t port)
 {
-	static struct rule_address addresses[3];
+	static struct in6_addr addresses[3];
 
-	addresses[0].family = AF_INET;
-	inet_pton(AF_INET, "192.0.2.10", addresses[0].bytes);
-	addresses[1].family = AF_INET;
-	inet_pton(AF_INET, "10.88.0.1", addresses[1].bytes);
-	addresses[2].family = AF_INET6;
-	inet_pton(AF_INET6, "2001:db8::10", addresses[2].bytes);
+	inet_pton(AF_INET6, "::ffff:192.0.2.10", &addresses[0]);
+	inet_pton(AF_INET6, "::ffff:10.88.0.1", &addresses[1]);
+	inet_pton(AF_INET6, "2001:db8::10", &addresses[2]);
 	return (struct rule_question){
 		.port = port,
 		.original_port = port,

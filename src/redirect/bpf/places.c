@@ -9,13 +9,14 @@
 #include <string.h>
 #include <sys/epoll.h>
 
+#include "base/address.h"
 #include "base/caps.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "listen/listening.h"
-#include "redirect/rules/rule_check.h"
+#include "redirect/rules/nat_rules.h"
 
 /* Whether namespaces are still there is to be found out by looking alone. */
 #define SEARCH_INTERVAL_NS (NS_PER_S / 2)
@@ -249,28 +250,18 @@ static int want(struct search *search, const char *path,
 	return err;
 }
 
-static bool is_at(const struct nat_target *target,
-		  const struct rule_address *address)
-{
-	return address->family == AF_INET
-		       ? IN6_IS_ADDR_V4MAPPED(&target->address) &&
-				 memcmp(&target->address.s6_addr[12],
-					address->bytes, 4) == 0
-		       : memcmp(&target->address, address->bytes, 16) == 0;
-}
-
-static bool has(const struct rule_address *addresses, size_t count,
+static bool has(const struct in6_addr *addresses, size_t count,
 		const struct nat_target *target)
 {
 	for (size_t i = 0; i < count; i++) {
-		if (is_at(target, &addresses[i]))
+		if (IN6_ARE_ADDR_EQUAL(&addresses[i], &target->address))
 			return true;
 	}
 	return false;
 }
 
 struct addresses {
-	struct rule_address *items;
+	struct in6_addr *items;
 	size_t count;
 };
 
@@ -278,7 +269,7 @@ static int list_addresses(void *context)
 {
 	struct addresses *addresses = context;
 
-	addresses->count = rule_check_addresses(AF_UNSPEC, &addresses->items);
+	addresses->count = host_addresses(AF_UNSPEC, &addresses->items);
 	return 0;
 }
 
@@ -350,16 +341,6 @@ static const char *why_missing(const struct search *search)
 		return "CAP_SYS_PTRACE is needed to see all";
 	return "a container needs the host's processes, hostPID, or its "
 	       "/run/netns; a virtual machine has none";
-}
-
-static const char *address_text(const struct in6_addr *address,
-				char text[static INET6_ADDRSTRLEN])
-{
-	const bool ipv4 = IN6_IS_ADDR_V4MAPPED(address);
-
-	inet_ntop(ipv4 ? AF_INET : AF_INET6, &address->s6_addr[ipv4 ? 12 : 0],
-		  text, INET6_ADDRSTRLEN);
-	return text;
 }
 
 /* Once, and again when there are others. */

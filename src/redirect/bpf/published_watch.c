@@ -5,8 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "redirect/rules/input_firewall.h"
-#include "redirect/rules/published.h"
+#include "redirect/host.h"
 
 /* Asking for NAT rules starts programs: not for each of a thousand events. */
 #define INTERVAL_NS (500 * NS_PER_MS)
@@ -24,7 +23,7 @@ int published_watch_check(const struct steering *steering,
 			  steering->no_pin);
 		return -EOPNOTSUPP;
 	}
-	if (!published_find(config->service_port, rule))
+	if (!published_find(config->service_port, config->listen_port, rule))
 		return 0;
 	log_error("port %u is published by a NAT rule (%s), which takes new "
 		  "connections away from a program at TC ingress; keeping them "
@@ -46,7 +45,8 @@ void published_watch_warn(const struct redirect_config *config)
 	if (config->past_firewall ||
 	    input_firewall_drops(config->service_port, config->ipv6, rule) <=
 		    0 ||
-	    !published_find(config->service_port, published))
+	    !published_find(config->service_port, config->listen_port,
+			    published))
 		return;
 	log_warning("the firewall accepts port %u for a container alone (%s): "
 		    "what is steered is dropped, and the container gets each "
@@ -62,8 +62,9 @@ void published_watch_warn(const struct redirect_config *config)
  */
 bool published_watch_look(struct published_watch *watch,
 			  const struct steering *steering,
-			  uint16_t service_port, bool changed)
+			  const struct redirect_config *config, bool changed)
 {
+	const uint16_t service_port = config->service_port;
 	const uint64_t now = monotonic_ns();
 	char rule[RULE_TEXT_SIZE];
 	bool published;
@@ -74,7 +75,7 @@ bool published_watch_look(struct published_watch *watch,
 		return false;
 	watch->looked_ns = now;
 	watch->look = changed;
-	published = published_find(service_port, rule);
+	published = published_find(service_port, config->listen_port, rule);
 	if (published == watch->published)
 		return false;
 	watch->published = published;

@@ -38,6 +38,6 @@ void published_watch_warn(const struct redirect_config *config);
  */
 bool published_watch_look(struct published_watch *watch,
 			  const struct steering *steering,
-			  uint16_t service_port, bool changed);
+			  const struct redirect_config *config, bool changed);
 
 #endif

@@ -236,8 +236,8 @@ static int handle_event(struct redirect *redirect)
 		reconcile(bpf);
 	else if (routes_changed)
 		follow_destinations(bpf);
-	if (published_watch_look(&bpf->published, &bpf->steering,
-				 bpf->config->service_port, changed))
+	if (published_watch_look(&bpf->published, &bpf->steering, bpf->config,
+				 changed))
 		apply_switch(bpf);
 	return 0;
 }

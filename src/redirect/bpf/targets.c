@@ -3,19 +3,17 @@
 
 #include <arpa/inet.h>
 #include <linux/netfilter/nfnetlink.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/address.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/memory.h"
 #include "base/netlink.h"
 #include "redirect/rules/conntrack_message.h"
-#include "redirect/rules/nft_targets.h"
-#include "redirect/rules/rule_check.h"
-#include "redirect/rules/xtables.h"
+#include "redirect/rules/nat_rules.h"
 
 /* After a look comes a rest of so many times what it took, but for a busy
  * machine's sake no more than this, or what it took. */
@@ -29,7 +27,7 @@
 struct findings {
 	uint16_t service_port;
 	uint16_t own_port;
-	struct rule_address *addresses;
+	struct in6_addr *addresses;
 	size_t address_count;
 	struct nat_targets all;
 };
@@ -51,61 +49,14 @@ void targets_close(struct targets *self)
 static bool is_own(const struct findings *findings,
 		   const struct in6_addr *address)
 {
-	const bool ipv4 = IN6_IS_ADDR_V4MAPPED(address);
+	bool own = IN6_IS_ADDR_UNSPECIFIED(address) ||
+		   address_is_loopback(address);
 
-	if (IN6_IS_ADDR_UNSPECIFIED(address) || IN6_IS_ADDR_LOOPBACK(address) ||
-	    (ipv4 && address->s6_addr[12] == IN_LOOPBACKNET))
-		return true;
-	for (size_t i = 0; i < findings->address_count; i++) {
-		const struct rule_address *own = &findings->addresses[i];
-
-		if (ipv4 ? own->family == AF_INET &&
-				    memcmp(own->bytes, &address->s6_addr[12],
-					   4) == 0
-			 : own->family == AF_INET6 &&
-				    memcmp(own->bytes, address, 16) == 0)
-			return true;
-	}
-	return false;
+	for (size_t i = 0; i < findings->address_count && !own; i++)
+		own = IN6_ARE_ADDR_EQUAL(&findings->addresses[i], address);
+	return own;
 }
 
-/* Does iptables have a table of its own kind for NAT? It tells nobody of its
- * changes, and to list what is not there would make it. */
-static bool has_legacy_table(void)
-{
-	static const char *const lists[] = { "/proc/self/net/ip_tables_names",
-					     "/proc/self/net/ip6_tables_names" };
-	bool found = false;
-	char name[32];
-
-	for (size_t i = 0; i < ARRAY_SIZE(lists) && !found; i++) {
-		FILE *file = fopen(lists[i], "re");
-
-		while (file && !found && fgets(name, sizeof(name), file))
-			found = strcmp(name, "nat\n") == 0;
-		if (file)
-			fclose(file);
-	}
-	return found;
-}
-
-static void read_iptables(struct findings *findings,
-			  const struct rule_question *question)
-{
-	static const sa_family_t families[] = { AF_INET, AF_INET6 };
-
-	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
-		cleanup_free char *rules = NULL;
-		struct xtables xtables;
-
-		if (xtables_open(&xtables, families[i], "nat", &rules) == 0)
-			rule_table_targets(rules, "PREROUTING", question,
-					   &findings->all);
-		xtables_release(&xtables);
-	}
-}
-
-/* What cannot be read has nothing to say. */
 static void read_rules(struct findings *findings)
 {
 	const struct rule_question question = {
@@ -115,14 +66,8 @@ static void read_rules(struct findings *findings)
 		.addresses = findings->addresses,
 		.address_count = findings->address_count,
 	};
-	cleanup_free char *ruleset = rule_check_list_nft();
 
-	if (ruleset)
-		nft_targets_read(ruleset, &question, &findings->all);
-	/* By that name it is iptables', some of whose rules nft cannot read. */
-	if (!ruleset || strstr(ruleset, "chain PREROUTING {") ||
-	    has_legacy_table())
-		read_iptables(findings, &question);
+	nat_rules_read(&question, &findings->all);
 }
 
 struct entries {
@@ -241,12 +186,11 @@ bool targets_look(struct targets *self, uint16_t service_port,
 		self->stale |= netlink_drain(self->watch_fd) != 0;
 	if (now - self->checked_ns >= LEGACY_INTERVAL_NS) {
 		self->checked_ns = now;
-		self->stale |= self->watch_fd < 0 || has_legacy_table();
+		self->stale |= self->watch_fd < 0 || nat_has_legacy_table();
 	}
 	if (!self->stale || passed < self->took_ns + rest_of(self->took_ns))
 		return false;
-	findings.address_count =
-		rule_check_addresses(AF_UNSPEC, &findings.addresses);
+	findings.address_count = host_addresses(AF_UNSPEC, &findings.addresses);
 	read_rules(&findings);
 	by_rules = findings.all.count;
 	if (ask_conntrack)
@@ -279,21 +223,12 @@ static void add_translation(struct handoff_translation *translations,
 static void add_redirect(struct handoff_translation *translations,
 			 size_t *count, uint16_t port)
 {
-	cleanup_free struct rule_address *addresses = NULL;
-	const size_t found = rule_check_addresses(AF_UNSPEC, &addresses);
+	cleanup_free struct in6_addr *addresses = NULL;
+	const size_t found = host_addresses(AF_UNSPEC, &addresses);
 
 	add_translation(translations, count, &in6addr_any, port);
-	for (size_t i = 0; i < found; i++) {
-		struct in6_addr address = {
-			.s6_addr = { [10] = 0xff, [11] = 0xff }
-		};
-
-		if (addresses[i].family == AF_INET6)
-			memcpy(&address, addresses[i].bytes, sizeof(address));
-		else
-			memcpy(&address.s6_addr[12], addresses[i].bytes, 4);
-		add_translation(translations, count, &address, port);
-	}
+	for (size_t i = 0; i < found; i++)
+		add_translation(translations, count, &addresses[i], port);
 }
 
 size_t targets_translate(const struct targets *self,

@@ -8,9 +8,8 @@
 #include "base/memory.h"
 #include "redirect/iptables/ways.h"
 #include "redirect/rules/input_firewall.h"
+#include "redirect/rules/nat_rules.h"
 #include "redirect/rules/nft_text.h"
-#include "redirect/rules/published.h"
-#include "redirect/rules/rule_check.h"
 
 /*
  * Container engines publish a port by a DNAT rule, and theirs come first: ours
@@ -20,21 +19,28 @@ static int check_published_port(const struct redirect_config *config,
 				const struct xtables *xtables,
 				const char *rules)
 {
-	char rule[RULE_TEXT_SIZE];
-	int found = published_in_dump(xtables->family, rules,
-				      config->service_port, config->listen_port,
-				      rule);
+	cleanup_free struct in6_addr *addresses = NULL;
+	const size_t count = host_addresses(xtables->family, &addresses);
+	const struct rule_question question = {
+		.port = config->service_port,
+		.original_port = config->service_port,
+		.own_port = config->listen_port,
+		.addresses = addresses,
+		.address_count = count,
+	};
+	struct nat_targets targets = { .count = 0 };
+	int err = rule_table_targets(rules, "PREROUTING", &question, &targets);
 
-	if (found <= 0)
-		return found;
+	if (err || !*targets.rule)
+		return err;
 	if (config->rulespec) {
 		log_warning("%s: port %u is taken by another rule first: %s",
-			    xtables->name, config->service_port, rule);
+			    xtables->name, config->service_port, targets.rule);
 		return 0;
 	}
 	log_error("%s: port %u is a container's, published by a rule that "
 		  "comes before ours (%s): use --bpf",
-		  xtables->name, config->service_port, rule);
+		  xtables->name, config->service_port, targets.rule);
 	return -EEXIST;
 }
 
@@ -79,7 +85,7 @@ static bool find_untracking(uint16_t port, const struct redirect_config *config,
 			    char rule[static RULE_TEXT_SIZE])
 {
 	static const sa_family_t families[] = { AF_INET, AF_INET6 };
-	cleanup_free char *ruleset = rule_check_list_nft();
+	cleanup_free char *ruleset = nft_list();
 	bool found = ruleset && nft_text_find_untracking(ruleset, port, rule);
 
 	for (size_t i = 0; i < (config->ipv6 ? 2 : 1) && !found; i++) {

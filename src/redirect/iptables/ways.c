@@ -10,17 +10,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/address.h"
 #include "base/netlink.h"
 
 static bool has_ipv4(const struct ifaddrs *item)
 {
 	return item->ifa_addr && item->ifa_addr->sa_family == AF_INET;
-}
-
-static in_addr_t address_of(const struct ifaddrs *item)
-{
-	return ((const struct sockaddr_in *)(const void *)item->ifa_addr)
-		->sin_addr.s_addr;
 }
 
 /* The first address of the interface @name, or NULL. */
@@ -68,13 +63,13 @@ struct question {
 };
 
 static bool covers(const struct rtattr *prefix, unsigned int length,
-		   in_addr_t address)
+		   const struct ifaddrs *item)
 {
-	uint32_t wanted;
+	const struct in6_addr address = address_as_ipv6(item->ifa_addr);
+	struct in6_addr begin = ipv4_any;
 
-	memcpy(&wanted, RTA_DATA(prefix), sizeof(wanted));
-	return length == 0 ||
-	       (ntohl(wanted) ^ ntohl(address)) >> (32 - length) == 0;
+	memcpy(&begin.s6_addr[12], RTA_DATA(prefix), sizeof(struct in_addr));
+	return address_begins_with(&address, &begin, 96 + length);
 }
 
 /*
@@ -89,14 +84,13 @@ static void look_at_source(struct question *question,
 		const struct ifaddrs *first;
 		char text[INET_ADDRSTRLEN];
 
-		if (!has_ipv4(item) ||
-		    !covers(source, length, address_of(item)))
+		if (!has_ipv4(item) || !covers(source, length, item))
 			continue;
 		first = first_of(question->all, item->ifa_name);
 		if (!first)
 			continue;
 		if (!(item->ifa_flags & IFF_LOOPBACK) &&
-		    covers(source, length, address_of(first)))
+		    covers(source, length, first))
 			continue;
 		question->found = true;
 		snprintf(question->what, question->size,

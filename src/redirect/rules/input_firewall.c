@@ -1,50 +1,75 @@
 // SPDX-License-Identifier: MIT
 #include "redirect/rules/input_firewall.h"
 
-#include "base/memory.h"
-#include "redirect/rules/nft_text.h"
-#include "redirect/rules/rule_check.h"
+#include <errno.h>
+#include <stdio.h>
 
-/* Is what was sent to @original_port, and has @port now, dropped? */
-static struct rule_check drop_check(uint16_t original_port, uint16_t port)
+#include "base/memory.h"
+#include "redirect/rules/nat_rules.h"
+#include "redirect/rules/nft_text.h"
+#include "redirect/rules/xtables.h"
+
+/* Is what was sent to @original_port, and has @port now, dropped by @rules, the
+ * dump of @family's filter table? Returns as input_firewall_drops(). */
+static int drops(sa_family_t family, const char *rules, uint16_t original_port,
+		 uint16_t port, char rule[static RULE_TEXT_SIZE])
 {
-	return (struct rule_check){
-		.table = "filter",
-		.chain = "INPUT",
-		.question = { .port = port, .original_port = original_port },
-		.verdict = RULE_DROP,
+	cleanup_free struct in6_addr *addresses = NULL;
+	const size_t count = host_addresses(family, &addresses);
+	const struct rule_question question = {
+		.port = port,
+		.original_port = original_port,
+		.addresses = addresses,
+		.address_count = count,
 	};
+	struct rule_answer answer;
+	int err = rule_table_ask(rules, "INPUT", &question, &answer);
+
+	if (err || answer.verdict != RULE_DROP)
+		return err;
+	snprintf(rule, RULE_TEXT_SIZE, "%.*s", (int)answer.rule_length,
+		 answer.rule);
+	return 1;
 }
 
 int input_firewall_drops(uint16_t port, bool ipv6,
 			 char rule[static RULE_TEXT_SIZE])
 {
-	const struct rule_check check = drop_check(port, port);
+	static const sa_family_t families[] = { AF_INET, AF_INET6 };
+	int result = 0;
 
-	return rule_check_host(&check, ipv6, rule);
+	for (size_t i = 0; i < (ipv6 ? 2 : 1) && !result; i++) {
+		cleanup_free char *rules = NULL;
+		struct xtables xtables;
+
+		result = xtables_open(&xtables, families[i], "filter", &rules);
+		if (!result)
+			result = drops(families[i], rules, port, port, rule);
+		else if (result != -ENOMEM)
+			result = 0;
+		xtables_release(&xtables);
+	}
+	return result;
 }
 
 int input_firewall_drops_redirected(sa_family_t family, const char *rules,
 				    uint16_t service_port, uint16_t listen_port,
 				    char rule[static RULE_TEXT_SIZE])
 {
-	const struct rule_check direct = drop_check(service_port, service_port);
-	const struct rule_check redirected =
-		drop_check(service_port, listen_port);
 	/* A firewall that drops both lets the port in by a rule that is not
 	 * understood here, or not at all: then we change nothing. */
-	int result = rule_check_dump(&direct, family, rules, rule);
+	int result = drops(family, rules, service_port, service_port, rule);
 
 	if (result)
 		return result > 0 ? 0 : result;
-	return rule_check_dump(&redirected, family, rules, rule);
+	return drops(family, rules, service_port, listen_port, rule);
 }
 
 bool input_firewall_of_nft_drops_redirected(uint16_t service_port,
 					    uint16_t listen_port,
 					    char rule[static RULE_TEXT_SIZE])
 {
-	cleanup_free char *ruleset = rule_check_list_nft();
+	cleanup_free char *ruleset = nft_list();
 
 	return ruleset && nft_text_drops_redirected(ruleset, service_port,
 						    listen_port, rule);

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include "redirect/rules/nat_targets.h"
 
-#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/address.h"
 
 bool nat_target_is(const struct nat_target *one, const struct nat_target *other)
 {
@@ -23,17 +24,12 @@ void nat_targets_add(struct nat_targets *targets,
 		targets->items[targets->count++] = *target;
 }
 
-bool nat_address_parse(const char *text, struct in6_addr *address)
+void nat_targets_note(struct nat_targets *targets, const char *line)
 {
-	struct in_addr ipv4;
-
-	if (inet_pton(AF_INET6, text, address) == 1)
-		return true;
-	if (inet_pton(AF_INET, text, &ipv4) != 1)
-		return false;
-	*address = (struct in6_addr){ .s6_addr = { [10] = 0xff, [11] = 0xff } };
-	memcpy(&address->s6_addr[12], &ipv4, sizeof(ipv4));
-	return true;
+	line += strspn(line, " \t");
+	if (!*targets->rule)
+		snprintf(targets->rule, sizeof(targets->rule), "%.*s",
+			 (int)strcspn(line, "\n"), line);
 }
 
 bool nat_target_parse(const char *text, uint16_t port,
@@ -61,5 +57,5 @@ bool nat_target_parse(const char *text, uint16_t port,
 		return false;
 	*target = (struct nat_target){ .port = (uint16_t)named };
 	return length == 0 ? *rest == ':'
-			   : nat_address_parse(address, &target->address);
+			   : address_parse(address, &target->address);
 }

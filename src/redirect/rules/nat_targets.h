@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "redirect/host.h"
+
 /* Whatever is beyond is not followed. */
 #define NAT_TARGETS_MOST 64
 
@@ -22,11 +24,16 @@ struct nat_target {
 struct nat_targets {
 	struct nat_target items[NAT_TARGETS_MOST];
 	size_t count;
+	/* The first rule that leads elsewhere, be it known where to or not; ""
+	 * if none does. */
+	char rule[RULE_TEXT_SIZE];
 };
 
 /* Each is there once. */
 void nat_targets_add(struct nat_targets *targets,
 		     const struct nat_target *target);
+/* @line is a rule that leads elsewhere. */
+void nat_targets_note(struct nat_targets *targets, const char *line);
 bool nat_target_is(const struct nat_target *one,
 		   const struct nat_target *other);
 
@@ -37,8 +44,5 @@ bool nat_target_is(const struct nat_target *one,
  */
 bool nat_target_parse(const char *text, uint16_t port,
 		      struct nat_target *target);
-
-/* IPv4 or IPv6 without anything else, IPv4 as ::ffff:a.b.c.d. */
-bool nat_address_parse(const char *text, struct in6_addr *address);
 
 #endif

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/address.h"
+
 #define LONGEST_WORD 128
 /* Jumps from chain to chain. */
 #define DEEPEST 16
@@ -33,6 +35,7 @@ struct block {
 };
 
 struct ruleset {
+	const char *text;
 	struct token *tokens;
 	size_t count;
 	struct block *blocks;
@@ -160,18 +163,11 @@ static bool is_other_address(const struct ruleset *self,
 	struct in6_addr address;
 	bool fits = false;
 
-	if (!nat_address_parse(word_of(token, word), &address) ||
+	if (!address_parse(word_of(token, word), &address) ||
 	    IN6_IS_ADDR_UNSPECIFIED(&address))
 		return false;
-	for (size_t i = 0; i < question->address_count && !fits; i++) {
-		const struct rule_address *own = &question->addresses[i];
-
-		fits = own->family == AF_INET
-			       ? IN6_IS_ADDR_V4MAPPED(&address) &&
-					 memcmp(&address.s6_addr[12],
-						own->bytes, 4) == 0
-			       : memcmp(&address, own->bytes, 16) == 0;
-	}
+	for (size_t i = 0; i < question->address_count && !fits; i++)
+		fits = IN6_ARE_ADDR_EQUAL(&address, &question->addresses[i]);
 	return !fits;
 }
 
@@ -239,7 +235,9 @@ static bool is_key(const struct ruleset *self, size_t at)
 struct rule_tokens {
 	size_t at, end;
 	size_t table;
-	/* Keys of its map have a port. */
+	/* Its dnat or redirect, if that was read; keys of its map have a
+	 * port. */
+	const struct token *translation;
 	bool port_keys;
 };
 
@@ -259,22 +257,39 @@ static size_t read_key(const struct ruleset *self, size_t at, size_t end,
 	return at;
 }
 
-static void add_target(const struct ruleset *self, size_t at, size_t end)
+/* The line that the rule's translation is in. */
+static void note(const struct ruleset *self, const struct rule_tokens *rule)
+{
+	const char *line = rule->translation->text;
+
+	while (line > self->text && line[-1] != '\n')
+		line--;
+	nat_targets_note(self->targets, line);
+}
+
+static void add_target(const struct ruleset *self,
+		       const struct rule_tokens *rule, size_t at, size_t end)
 {
 	const struct token *tokens = self->tokens;
 	char word[LONGEST_WORD];
 	struct nat_target target;
 
-	if (at >= end || !nat_target_parse(word_of(&tokens[at], word),
-					   self->question->port, &target))
+	if (at >= end || !rule->translation)
 		return;
+	if (!nat_target_parse(word_of(&tokens[at], word), self->question->port,
+			      &target)) {
+		note(self, rule);
+		return;
+	}
 	/* "10.88.0.2 . 443" */
 	if (at + 2 < end && is(&tokens[at + 1], "."))
 		target.port = (uint16_t)strtoul(word_of(&tokens[at + 2], word),
 						NULL, 10);
-	if (!IN6_IS_ADDR_UNSPECIFIED(&target.address) ||
-	    target.port != self->question->own_port)
-		nat_targets_add(self->targets, &target);
+	if (IN6_IS_ADDR_UNSPECIFIED(&target.address) &&
+	    target.port == self->question->own_port)
+		return;
+	note(self, rule);
+	nat_targets_add(self->targets, &target);
 }
 
 static int walk_chain(struct ruleset *self, struct block *block, int depth);
@@ -304,7 +319,7 @@ static int read_elements(struct ruleset *self, const struct rule_tokens *rule,
 		    (is(&tokens[at], "goto") || is(&tokens[at], "jump")))
 			err = follow(self, rule->table, at + 1, depth);
 		else if (fits)
-			add_target(self, at, last);
+			add_target(self, rule, at, last);
 		at = last + 1;
 	}
 	return err;
@@ -334,20 +349,21 @@ static int read_translation(struct ruleset *self, struct rule_tokens *rule,
 			    int depth)
 {
 	const struct token *tokens = self->tokens;
-	bool named = false;
+	const struct nat_target here = { .port = self->question->port };
+	size_t named = 0;
 
+	rule->translation = &tokens[rule->at];
 	for (size_t at = rule->at; at < rule->end; at++) {
 		rule->port_keys |= is(&tokens[at], "dport");
 		if (is(&tokens[at], "map"))
 			return read_map(self, rule, at + 1, depth);
-		if (named || !is(&tokens[at], "to"))
-			continue;
-		named = true;
-		add_target(self, at + 1, rule->end);
+		if (!named && is(&tokens[at], "to"))
+			named = at + 1;
 	}
-	if (!named) {
-		const struct nat_target here = { .port = self->question->port };
-
+	if (named) {
+		add_target(self, rule, named, rule->end);
+	} else {
+		note(self, rule);
 		nat_targets_add(self->targets, &here);
 	}
 	return 0;
@@ -445,7 +461,9 @@ static bool begins_here(const struct ruleset *self, const struct block *block)
 int nft_targets_read(const char *text, const struct rule_question *question,
 		     struct nat_targets *targets)
 {
-	struct ruleset self = { .question = question, .targets = targets };
+	struct ruleset self = { .text = text,
+				.question = question,
+				.targets = targets };
 	int err = split(&self, text);
 
 	if (!err)

@@ -10,8 +10,9 @@
 #include "redirect/rules/rule_table.h"
 
 /*
- * Add them to @targets, but for a redirect to the question's own port. A match
- * that is not understood is taken to apply. 0 or -ENOMEM.
+ * Add them to @targets, with the first rule, but for a redirect to the
+ * question's own port. A match that is not understood is taken to apply. 0 or
+ * -ENOMEM.
  */
 int nft_targets_read(const char *ruleset, const struct rule_question *question,
 		     struct nat_targets *targets);

@@ -44,9 +44,6 @@ static bool is(const char *word, const char *other)
 
 /* What a line says, as far as it is asked here. */
 struct line {
-	/* Of this program. */
-	bool ours;
-	bool changes_destination;
 	bool untracks;
 	bool accepts;
 	/* What it does is told by another chain or map. */
@@ -77,8 +74,6 @@ static enum list list_behind(const char *word)
 
 static void read_word(struct line *line, const char *word, bool negated)
 {
-	line->ours |= is(word, "acme-alpn-proxy");
-	line->changes_destination |= is(word, "dnat") || is(word, "redirect");
 	line->untracks |= is(word, "notrack") || is(word, "--notrack");
 	line->accepts |= is(word, "accept");
 	line->leads_on |= is(word, "jump") || is(word, "goto") ||
@@ -91,7 +86,7 @@ static void read_word(struct line *line, const char *word, bool negated)
 /* @text with numbers for protocols and states, as `nft -n` writes them. */
 static struct line read_line(const char *text, uint16_t port)
 {
-	struct line line = { .ours = false };
+	struct line line = { .untracks = false };
 	enum list list = NO_LIST;
 	bool negated = false;
 	/* A list of protocols or states without TCP, or new connections. */
@@ -137,13 +132,6 @@ static struct line read_line(const char *text, uint16_t port)
 	return line;
 }
 
-bool nft_text_publishes(const char *text, uint16_t port)
-{
-	const struct line line = read_line(text, port);
-
-	return line.changes_destination && line.covers_port && !line.ours;
-}
-
 static bool untracks(const char *text, uint16_t port)
 {
 	const struct line line = read_line(text, port);
@@ -151,33 +139,20 @@ static bool untracks(const char *text, uint16_t port)
 	return line.untracks && line.covers_port && !line.not_for_new;
 }
 
-static bool find_line(char *ruleset, uint16_t port,
-		      bool (*is_it)(const char *text, uint16_t port),
-		      char rule[static RULE_TEXT_SIZE])
+bool nft_text_find_untracking(char *ruleset, uint16_t port,
+			      char rule[static RULE_TEXT_SIZE])
 {
 	char *rest = ruleset;
 	char *line;
 
 	while ((line = strsep(&rest, "\n"))) {
-		if (is_it(line, port)) {
+		if (untracks(line, port)) {
 			line += strspn(line, " \t");
 			snprintf(rule, RULE_TEXT_SIZE, "%s", line);
 			return true;
 		}
 	}
 	return false;
-}
-
-bool nft_text_find_publishing(char *ruleset, uint16_t port,
-			      char rule[static RULE_TEXT_SIZE])
-{
-	return find_line(ruleset, port, nft_text_publishes, rule);
-}
-
-bool nft_text_find_untracking(char *ruleset, uint16_t port,
-			      char rule[static RULE_TEXT_SIZE])
-{
-	return find_line(ruleset, port, untracks, rule);
 }
 
 /* A chain that is being read. */

@@ -8,19 +8,8 @@
 
 #include "redirect/host.h"
 
-/*
- * Does this line, also one of `iptables-save`, change the destination of
- * packets to TCP @port? Rules that name no port are not taken for it, nor those
- * of this program.
- */
-bool nft_text_publishes(const char *text, uint16_t port);
-
-/* The first such line of @ruleset, which is taken apart, in @rule. */
-bool nft_text_find_publishing(char *ruleset, uint16_t port,
-			      char rule[static RULE_TEXT_SIZE]);
-
-/* The same for a line, also one of `iptables -S`, that keeps connections to
- * @port from being tracked. */
+/* The first line of @ruleset, which is taken apart, that keeps connections to
+ * TCP @port from being tracked, in @rule. It may be one of `iptables -S`. */
 bool nft_text_find_untracking(char *ruleset, uint16_t port,
 			      char rule[static RULE_TEXT_SIZE]);
 

@@ -9,12 +9,12 @@
  */
 #include "redirect/rules/rule_table.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/address.h"
 #include "redirect/rules/rulespec.h"
 
 /* In this order, so that the weakest of a rule's matches is the least. */
@@ -104,45 +104,30 @@ static enum certainty match_ports(const char *list, uint16_t port)
 	}
 }
 
-static bool same_prefix(const uint8_t *one, const uint8_t *other,
-			unsigned long bits)
-{
-	uint8_t mask = (uint8_t)(0xff00 >> bits % 8);
-
-	return memcmp(one, other, bits / 8) == 0 &&
-	       (bits % 8 == 0 ||
-		((one[bits / 8] ^ other[bits / 8]) & mask) == 0);
-}
-
 /* "192.0.2.1/32", "2001:db8::/32": how many of our addresses are in it? */
 static enum certainty match_destination(const char *value,
 					const struct rule_question *question)
 {
-	sa_family_t family = strchr(value, ':') ? AF_INET6 : AF_INET;
-	unsigned long bits = family == AF_INET ? 32 : 128;
+	const char *slash = strchrnul(value, '/');
+	struct in6_addr prefix;
+	unsigned long bits = 128;
 	char text[INET6_ADDRSTRLEN];
-	uint8_t prefix[16];
 	size_t hits = 0;
-	char *slash;
+	char *end;
 
-	if (snprintf(text, sizeof(text), "%s", value) >= (int)sizeof(text))
+	snprintf(text, sizeof(text), "%.*s", (int)(slash - value), value);
+	if (!address_parse(text, &prefix))
 		return PERHAPS;
-	slash = strchr(text, '/');
-	if (slash) {
-		char *end;
-
-		*slash = '\0';
+	if (*slash) {
 		bits = strtoul(slash + 1, &end, 10);
+		bits += IN6_IS_ADDR_V4MAPPED(&prefix) ? 96 : 0;
 		/* A mask that is no prefix is rare and hard. */
-		if (*end || bits > (family == AF_INET ? 32 : 128))
+		if (*end || bits > 128)
 			return PERHAPS;
 	}
-	if (inet_pton(family, text, prefix) != 1)
-		return PERHAPS;
-
 	for (size_t i = 0; i < question->address_count; i++)
-		hits += question->addresses[i].family == family &&
-			same_prefix(question->addresses[i].bytes, prefix, bits);
+		hits += address_begins_with(&question->addresses[i], &prefix,
+					    (unsigned int)bits);
 	if (hits == 0)
 		return NEVER;
 	return hits == question->address_count ? ALWAYS : PERHAPS;
@@ -354,8 +339,10 @@ static void add_target(const struct walk *walk, const struct rule *rule)
 static int translate(struct walk *walk, const struct rule *rule,
 		     const char *line)
 {
-	if (walk->targets)
+	if (walk->targets) {
+		nat_targets_note(walk->targets, line);
 		add_target(walk, rule);
+	}
 	return walk->targets && rule->certainty != ALWAYS
 		       ? STEP_NEXT_RULE
 		       : decide(walk, RULE_TRANSLATE, line);

@@ -13,17 +13,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/socket.h>
 
 #include "redirect/rules/nat_targets.h"
-
-/* An address of this host. */
-struct rule_address {
-	/* AF_INET or AF_INET6 */
-	sa_family_t family;
-	/* Network byte order; 4 or 16 bytes of it. */
-	uint8_t bytes[16];
-};
 
 /* A new TCP connection from outside to an address of this host. */
 struct rule_question {
@@ -33,8 +24,8 @@ struct rule_question {
 	uint16_t original_port;
 	/* A REDIRECT to this port is our own and takes nothing away. */
 	uint16_t own_port;
-	/* What the client may have connected to. */
-	const struct rule_address *addresses;
+	/* What the client may have connected to, IPv4 as ::ffff:a.b.c.d. */
+	const struct in6_addr *addresses;
 	size_t address_count;
 };
 

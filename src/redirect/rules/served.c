@@ -1,84 +1,66 @@
 // SPDX-License-Identifier: MIT
 #include "redirect/served.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "base/fd.h"
+#include "base/clock.h"
+#include "base/dial.h"
 #include "base/memory.h"
 #include "listen/listening.h"
-#include "redirect/rules/published.h"
-#include "redirect/rules/translation.h"
+#include "redirect/rules/nat_rules.h"
 
 /* For each that may be the one. */
-#define ANSWER_MS 200
+#define ANSWER_NS (200 * NS_PER_MS)
 /* A web server's workers may have one each. */
 #define MOST_LISTENERS 64
 
-static bool accepts(const char *text)
+/* One that listens everywhere is found on loopback. */
+static struct endpoint name_endpoint(const struct in6_addr *address,
+				     uint16_t port,
+				     char text[static ENDPOINT_TEXT_SIZE])
 {
-	struct pollfd event = { .events = POLLOUT };
-	socklen_t size = sizeof(int);
-	struct backend backend;
-	cleanup_fd int fd = -1;
-	int error = 0;
+	struct endpoint endpoint;
 
-	if (backend_resolve(text, &backend))
-		return false;
-	fd = socket(backend.addresses[0].address.ss_family,
-		    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return false;
-	if (connect(fd, (const struct sockaddr *)&backend.addresses[0].address,
-		    backend.addresses[0].length) < 0 &&
-	    errno != EINPROGRESS)
-		return false;
-	event.fd = fd;
-	return poll(&event, 1, ANSWER_MS) > 0 &&
-	       getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 &&
-	       !error;
+	if (IN6_IS_ADDR_UNSPECIFIED(address))
+		address = &in6addr_loopback;
+	else if (address_is_any(address))
+		address = &ipv4_loopback;
+	endpoint = endpoint_at(address, port);
+	endpoint_text(&endpoint, text);
+	return endpoint;
 }
 
-/* One that listens everywhere is found on loopback. */
-static void name_listener(const struct listening *listening, uint16_t port,
-			  char text[static ENDPOINT_TEXT_SIZE])
+static bool answers(const struct endpoint *endpoint)
 {
-	static const uint8_t any[16];
-	const bool ipv6 = listening->family == AF_INET6;
-	char address[INET6_ADDRSTRLEN];
-
-	inet_ntop(listening->family, listening->address, address,
-		  sizeof(address));
-	if (memcmp(listening->address, any, sizeof(any)) == 0)
-		strcpy(address, ipv6 ? "::1" : "127.0.0.1");
-	snprintf(text, ENDPOINT_TEXT_SIZE, ipv6 ? "[%s]:%u" : "%s:%u", address,
-		 port);
+	return dial(endpoint, monotonic_ns() + ANSWER_NS) == 0;
 }
 
 /* Of several that answer, only the user can tell whose the visitors are. */
 static bool find_listener(uint16_t port, struct served *served)
 {
 	struct listening found[MOST_LISTENERS];
-	size_t count = listening_find(port, found, MOST_LISTENERS);
-	sa_family_t family = AF_UNSPEC;
+	const size_t count = listening_find(port, found, MOST_LISTENERS);
 	char text[ENDPOINT_TEXT_SIZE];
+	bool found_ipv4 = false;
 
 	for (size_t i = 0; i < count && i < MOST_LISTENERS; i++) {
-		name_listener(&found[i], port, text);
-		if (!family)
+		const bool ipv4 = IN6_IS_ADDR_V4MAPPED(&found[i].address);
+		const struct endpoint endpoint =
+			name_endpoint(&found[i].address, port, text);
+
+		if (!*served->fallback)
 			snprintf(served->by, sizeof(served->by),
 				 "by a listener (%s)", text);
 		if (strcmp(text, served->fallback) == 0 ||
-		    (family && found[i].family != family) || !accepts(text))
+		    (*served->fallback && ipv4 != found_ipv4) ||
+		    !answers(&endpoint))
 			continue;
-		if (family) {
+		if (*served->fallback) {
 			served->fallback[0] = '\0';
 			break;
 		}
-		family = found[i].family;
+		found_ipv4 = ipv4;
 		strcpy(served->fallback, text);
 	}
 	return count > 0;
@@ -86,14 +68,23 @@ static bool find_listener(uint16_t port, struct served *served)
 
 static bool find_rule(uint16_t port, struct served *served)
 {
-	char rule[RULE_TEXT_SIZE];
-	char target[ENDPOINT_TEXT_SIZE];
+	struct nat_targets targets;
 
-	if (!published_find(port, rule))
+	nat_rules_find(port, 0, &targets);
+	if (!*targets.rule)
 		return false;
-	snprintf(served->by, sizeof(served->by), "by a NAT rule (%s)", rule);
-	if (translation_target(rule, port, target) && accepts(target))
-		strcpy(served->fallback, target);
+	snprintf(served->by, sizeof(served->by), "by a NAT rule (%s)",
+		 targets.rule);
+	for (size_t i = 0; i < targets.count && !*served->fallback; i++) {
+		const struct nat_target *target = &targets.items[i];
+		const bool own = IN6_IS_ADDR_UNSPECIFIED(&target->address);
+		char text[ENDPOINT_TEXT_SIZE];
+		const struct endpoint endpoint = name_endpoint(
+			own ? &ipv4_any : &target->address, target->port, text);
+
+		if (answers(&endpoint))
+			strcpy(served->fallback, text);
+	}
 	return true;
 }
 

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/* What this host's rules are, and where its NAT leads new connections from
+ * outside. */
+#ifndef REDIRECT_RULES_NAT_RULES_H
+#define REDIRECT_RULES_NAT_RULES_H
+
+#include <netinet/in.h>
+#include <stddef.h>
+#include <sys/socket.h>
+
+#include "redirect/rules/rule_table.h"
+
+/*
+ * The addresses of @family (AF_UNSPEC: both) that visitors can have connected
+ * to, in this network namespace: how many, in an array that the caller frees.
+ * What cannot be read is as if it were not there.
+ */
+size_t host_addresses(sa_family_t family, struct in6_addr **items);
+
+/* All rules as nft lists them, which the caller frees; NULL if it cannot. */
+char *nft_list(void);
+
+/* Does iptables have a table of its own kind for NAT? It tells nobody of its
+ * changes, and to list what is not there would make it. */
+bool nat_has_legacy_table(void);
+
+/*
+ * Add to @targets where nft and iptables lead what @question asks about: to
+ * containers, to other ports of this host. What cannot be read has nothing to
+ * say.
+ */
+void nat_rules_read(const struct rule_question *question,
+		    struct nat_targets *targets);
+
+/* The same of a port, at any address of this host. */
+void nat_rules_find(uint16_t port, uint16_t own_port,
+		    struct nat_targets *targets);
+
+#endif

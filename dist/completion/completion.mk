@@ -5,7 +5,7 @@
 completions := $(BUILD)/completion/bash $(BUILD)/completion/zsh
 
 $(BUILD)/completion/table: dist/completion/table.c src/command/options.c \
-		src/hello/domain_list.c src/base/address.c
+		src/hello/domain_list.c src/base/address.c src/base/fd.c
 	$(call say,HOSTCC)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(HOSTCC) -std=gnu17 -D_GNU_SOURCE -iquote include -iquote src -MMD -MF $@.d \

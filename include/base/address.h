@@ -127,4 +127,11 @@ const char *endpoint_host(const struct endpoint *endpoint,
 const char *endpoint_text(const struct endpoint *endpoint,
 			  char text[static ENDPOINT_TEXT_SIZE]);
 
+/*
+ * Connect to @endpoint until @deadline_ns of monotonic_ns(), and say nothing. 0
+ * if somebody answers, who then sees the connection end; -ETIMEDOUT if nobody
+ * does in time; or negative errno: why not.
+ */
+int dial(const struct endpoint *endpoint, uint64_t deadline_ns);
+
 #endif

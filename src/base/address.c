@@ -7,10 +7,14 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <nss.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
 
 #define UNIX_PREFIX	   "unix:"
 #define UNIX_PREFIX_LENGTH (sizeof(UNIX_PREFIX) - 1)
@@ -280,4 +284,34 @@ const char *endpoint_text(const struct endpoint *endpoint,
 		 strchr(host, ':') ? "[%s]:%u" : "%s:%u", host,
 		 endpoint_port(endpoint));
 	return text;
+}
+
+static int wait_for_answer(int fd, uint64_t deadline)
+{
+	struct pollfd event = { .fd = fd, .events = POLLOUT };
+	const uint64_t now = monotonic_ns();
+	socklen_t size = sizeof(int);
+	int error = 0;
+
+	if (now >= deadline ||
+	    poll(&event, 1, (int)((deadline - now) / NS_PER_MS) + 1) <= 0)
+		return -ETIMEDOUT;
+	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
+		return -errno;
+	return -error;
+}
+
+int dial(const struct endpoint *endpoint, uint64_t deadline_ns)
+{
+	const struct sockaddr *address =
+		(const struct sockaddr *)&endpoint->address;
+	cleanup_fd int fd = -1;
+
+	fd = socket(address->sa_family,
+		    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, address, endpoint->length) == 0)
+		return 0;
+	return errno == EINPROGRESS ? wait_for_answer(fd, deadline_ns) : -errno;
 }

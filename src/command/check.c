@@ -10,7 +10,7 @@
 
 #include "base/caps.h"
 #include "base/clock.h"
-#include "base/dial.h"
+#include "base/address.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "command/check_name.h"

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/dial.h"
+#include "base/address.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "listen/listening.h"

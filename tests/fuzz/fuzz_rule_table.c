@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "redirect/rules/nft_targets.h"
+#include "redirect/rules/nat_rules.h"
 #include "redirect/rules/nft_text.h"
 #include "redirect/rules/rule_table.h"
 

@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/dial.h"
+#include "base/address.h"
 #include "base/memory.h"
 #include "listen/listening.h"
 

@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "redirect/rules/nft_targets.h"
+#include "redirect/rules/nat_rules.h"
 #include "redirect/rules/rule_table.h"
 
 /* As "ADDRESS PORT" in the order in which they were found. */

@@ -6,7 +6,6 @@
 
 #include "base/log.h"
 #include "base/memory.h"
-#include "redirect/iptables/ways.h"
 #include "redirect/rules/input_firewall.h"
 #include "redirect/rules/nat_rules.h"
 #include "redirect/rules/nft_text.h"

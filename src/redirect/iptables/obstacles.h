@@ -20,4 +20,15 @@ int obstacles_probe(const struct redirect_config *config, char *reason,
 int obstacles_check(const struct redirect_config *config,
 		    struct xtables *xtables, const char *nat);
 
+/*
+ * Do answers find their way back? A REDIRECT rule sends each packet to the
+ * first address of the interface that it comes in on, and what answers is
+ * routed as from there. So: is there, in IPv4, an interface with routes and
+ * without an address, where the kernel drops what is redirected? Or a policy
+ * rule that routes what comes from the service, by its port or by an address
+ * that is not the first of its interface? Returns 1 with what it is in @what,
+ * 0, or negative errno.
+ */
+int ways_obstacle(uint16_t service_port, char *what, size_t size);
+
 #endif

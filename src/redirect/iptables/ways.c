@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "redirect/iptables/ways.h"
+#include "redirect/iptables/obstacles.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

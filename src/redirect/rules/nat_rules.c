@@ -10,7 +10,6 @@
 #include "base/memory.h"
 #include "base/spawn.h"
 #include "redirect/host.h"
-#include "redirect/rules/nft_targets.h"
 #include "redirect/rules/xtables.h"
 
 static bool is_wanted(const struct sockaddr *address, sa_family_t family)

@@ -32,6 +32,15 @@ bool nat_has_legacy_table(void);
 void nat_rules_read(const struct rule_question *question,
 		    struct nat_targets *targets);
 
+/*
+ * The first half of it: what @ruleset, the text of nft_list(), says. Dnat and
+ * redirect are followed straight or by maps, in the chains of prerouting and
+ * those that they lead on to; a match that is not understood is taken to apply.
+ * 0 or -ENOMEM. Pure.
+ */
+int nft_targets_read(const char *ruleset, const struct rule_question *question,
+		     struct nat_targets *targets);
+
 /* The same of a port, at any address of this host. */
 void nat_rules_find(uint16_t port, uint16_t own_port,
 		    struct nat_targets *targets);

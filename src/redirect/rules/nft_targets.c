@@ -4,7 +4,7 @@
  * walked once, rule by rule: a rule applies unless one of its matches is seen
  * to be for other ports, addresses or protocols.
  */
-#include "redirect/rules/nft_targets.h"
+#include "redirect/rules/nat_rules.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/dial.h"
+#include "base/address.h"
 #include "base/memory.h"
 #include "listen/listening.h"
 #include "redirect/rules/nat_rules.h"

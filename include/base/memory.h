@@ -3,12 +3,17 @@
 #ifndef BASE_MEMORY_H
 #define BASE_MEMORY_H
 
+#include <stdlib.h>
+
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
 
 /* Freed at the end of the scope: `cleanup_free char *text = malloc(...)`. */
 #define cleanup_free __attribute__((cleanup(free_at)))
 
 /* free() what the pointer at @pointer points to. */
-void free_at(void *pointer);
+static inline void free_at(void *pointer)
+{
+	free(*(void **)pointer);
+}
 
 #endif

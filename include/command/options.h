@@ -15,9 +15,9 @@
 #include "hello/domain_list.h"
 #include "proxy/proxy_header.h"
 
-#define OPTIONS_MAX_INTERFACES 32
-#define OPTIONS_MAX_NAMESPACES 32
-#define OPTIONS_MAX_NAMES      100
+/* How often --interface and --netns may be said. */
+#define OPTIONS_MAX_REPEATED 32
+#define OPTIONS_MAX_NAMES    100
 
 /*
  * The operations, once: X(ENUMERATOR, name, help), each done by the function
@@ -72,9 +72,9 @@ struct options {
 	enum log_format log_format;
 	/* ACME_ALPN_PROXY_RULESPEC, or NULL. */
 	const char *rulespec;
-	const char *interfaces[OPTIONS_MAX_INTERFACES];
+	const char *interfaces[OPTIONS_MAX_REPEATED];
 	size_t interface_count;
-	const char *namespaces[OPTIONS_MAX_NAMESPACES];
+	const char *namespaces[OPTIONS_MAX_REPEATED];
 	size_t namespace_count;
 	struct domain_list domains;
 	unsigned int service_port;

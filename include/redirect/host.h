@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+#include "base/address.h"
+
 /* Enough for a rule's text in a message; longer ones are cut. */
 #define RULE_TEXT_SIZE 256
 
@@ -33,5 +35,21 @@ bool published_find(uint16_t port, uint16_t own_port,
  */
 int input_firewall_drops(uint16_t port, bool ipv6,
 			 char rule[static RULE_TEXT_SIZE]);
+
+/* Who serves a port, however visitors come there. */
+struct served {
+	/* For a message: the NAT rule, or where somebody listens. */
+	char by[320];
+	/* Where this host itself finds who serves, as an option takes it; "" if
+	 * it does not. */
+	char fallback[ENDPOINT_TEXT_SIZE];
+};
+
+/*
+ * Does anybody serve TCP @port? False also if it cannot be told. Starts nft and
+ * iptables, and tries a connection to what they and the kernel name; takes a
+ * second at most beside.
+ */
+bool served_find(uint16_t port, struct served *served);
 
 #endif

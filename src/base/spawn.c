@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,8 +17,10 @@
 #include "base/fd.h"
 #include "base/memory.h"
 
-#define TIMEOUT_NS  (60 * NS_PER_S)
-#define ADMIN_PATHS "/usr/local/sbin:/usr/sbin:/sbin"
+#define TIMEOUT_NS (60 * NS_PER_S)
+/* As the shell has it. */
+#define EXIT_NOT_RUN 127
+#define ADMIN_PATHS  "/usr/local/sbin:/usr/sbin:/sbin"
 
 static bool is_program(const char *path)
 {
@@ -55,76 +56,40 @@ char *spawn_find(const char *name)
 	return path ? path : find_in(ADMIN_PATHS, name);
 }
 
-/* posix_spawn functions return positive errno. */
-static int set_streams(posix_spawn_file_actions_t *actions, int input,
-		       int output, int error)
+/* In the child. Not every descriptor here is ours and close-on-exec: a hook
+ * runner leaves its own open. */
+static _Noreturn void become(const char *path, char *const argv[], int input,
+			     int output, int error)
 {
-	int err =
-		posix_spawn_file_actions_adddup2(actions, input, STDIN_FILENO);
+	sigset_t none;
 
-	if (!err)
-		err = posix_spawn_file_actions_adddup2(actions, output,
-						       STDOUT_FILENO);
-	if (!err)
-		err = posix_spawn_file_actions_adddup2(actions, error,
-						       STDERR_FILENO);
-	/* Not every descriptor here is ours and close-on-exec: a hook runner
-	 * leaves its own open. */
-	if (!err)
-		err = posix_spawn_file_actions_addclosefrom_np(
-			actions, STDERR_FILENO + 1);
-	return err;
-}
-
-static int set_signals(posix_spawnattr_t *attributes)
-{
-	sigset_t all, none;
-	int err;
-
-	sigfillset(&all);
+	for (int number = 1; number < NSIG; number++)
+		signal(number, SIG_DFL);
 	sigemptyset(&none);
-	err = posix_spawnattr_setsigdefault(attributes, &all);
-	if (!err)
-		err = posix_spawnattr_setsigmask(attributes, &none);
-	if (!err)
-		err = posix_spawnattr_setpgroup(attributes, 0);
-	if (!err)
-		err = posix_spawnattr_setflags(attributes,
-					       POSIX_SPAWN_SETSIGDEF |
-						       POSIX_SPAWN_SETSIGMASK |
-						       POSIX_SPAWN_SETPGROUP);
-	return err;
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	setpgid(0, 0);
+	dup2(input, STDIN_FILENO);
+	dup2(output, STDOUT_FILENO);
+	dup2(error, STDERR_FILENO);
+	close_range(STDERR_FILENO + 1, ~0U, 0);
+	execv(path, argv);
+	_exit(EXIT_NOT_RUN);
 }
 
 /* Start the program with these streams; returns its pid or negative errno. */
 static pid_t start(const char *path, char *const argv[], int output, int error)
 {
 	cleanup_fd int input = open_null();
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attributes;
 	pid_t pid;
-	int err;
 
 	if (input < 0)
 		return input;
-	err = posix_spawn_file_actions_init(&actions);
-	if (err)
-		return -err;
-	err = posix_spawnattr_init(&attributes);
-	if (err)
-		goto out_actions;
-
-	err = set_streams(&actions, input, output, error);
-	if (!err)
-		err = set_signals(&attributes);
-	if (!err)
-		err = posix_spawn(&pid, path, &actions, &attributes, argv,
-				  environ);
-
-	posix_spawnattr_destroy(&attributes);
-out_actions:
-	posix_spawn_file_actions_destroy(&actions);
-	return err ? -err : pid;
+	if (!is_program(path))
+		return -errno;
+	pid = fork();
+	if (pid == 0)
+		become(path, argv, input, output, error);
+	return pid < 0 ? -errno : pid;
 }
 
 int spawn_reap(pid_t child)

@@ -14,7 +14,6 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "command/check_name.h"
-#include "command/check_serve.h"
 #include "instance/pidfile.h"
 #include "listen/listening.h"
 #include "status/report.h"

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
-#include "command/check_serve.h"
+#include "command/check_name.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -63,14 +62,6 @@ static void to_hex(const uint8_t *bytes, size_t count, char *text)
 		sprintf(text + 2 * i, "%02x", bytes[i]);
 }
 
-static bool is_address(const char *name)
-{
-	uint8_t bytes[16];
-
-	return inet_pton(AF_INET, name, bytes) == 1 ||
-	       inet_pton(AF_INET6, name, bytes) == 1;
-}
-
 /* In memory, so that the key is on no disk. */
 static int keep(struct proof *proof, const char *text)
 {
@@ -96,6 +87,7 @@ static int make_certificate(struct proof *proof)
 	char extension[2 * DIGEST_SIZE + 64];
 	char subject[80];
 	cleanup_free char *output = NULL;
+	struct in6_addr address;
 	const char *const argv[] = { "openssl",
 				     "req",
 				     "-x509",
@@ -123,7 +115,7 @@ static int make_certificate(struct proof *proof)
 	snprintf(proof->subject, sizeof(proof->subject), "check-%.32s", digest);
 	snprintf(subject, sizeof(subject), "/CN=%s", proof->subject);
 	snprintf(alternative, sizeof(alternative), "subjectAltName=%s:%s",
-		 is_address(name) ? "IP" : "DNS", name);
+		 address_parse(name, &address) ? "IP" : "DNS", name);
 	snprintf(extension, sizeof(extension),
 		 "1.3.6.1.5.5.7.1.31=critical,DER:04%02x%s", DIGEST_SIZE,
 		 digest);

@@ -260,30 +260,29 @@ static int set_address(const struct parser *parser,
 	}
 }
 
-static int add_interface(const struct parser *parser, const char *pattern)
+static int add(const struct parser *parser,
+	       const struct option_description *option, const char *value,
+	       const char **items, size_t *count)
 {
-	struct options *options = parser->options;
-
-	if (options->interface_count == OPTIONS_MAX_INTERFACES)
-		return fail(parser, "--interface may be said %d times at most",
-			    OPTIONS_MAX_INTERFACES);
-	options->interfaces[options->interface_count++] = pattern;
+	if (*count == OPTIONS_MAX_REPEATED)
+		return fail(parser, "--%s may be said %d times at most",
+			    option->name, OPTIONS_MAX_REPEATED);
+	items[(*count)++] = value;
 	return 0;
 }
 
 /* No path that depends on where we are. */
-static int add_namespace(const struct parser *parser, const char *name)
+static int add_namespace(const struct parser *parser,
+			 const struct option_description *option,
+			 const char *name)
 {
 	struct options *options = parser->options;
 
 	if (*name != '/' && (!*name || name[strspn(name, "0123456789")]))
 		return fail(parser, "--netns %.64s: PID or /PATH is needed",
 			    name);
-	if (options->namespace_count == OPTIONS_MAX_NAMESPACES)
-		return fail(parser, "--netns may be said %d times at most",
-			    OPTIONS_MAX_NAMESPACES);
-	options->namespaces[options->namespace_count++] = name;
-	return 0;
+	return add(parser, option, name, options->namespaces,
+		   &options->namespace_count);
 }
 
 static int add_domain(const struct parser *parser, const char *domain)
@@ -373,9 +372,10 @@ static int set_option(const struct parser *parser,
 	case OPTION_CHOICE:
 		return set_choice(parser, option, value, field);
 	case OPTION_INTERFACE:
-		return add_interface(parser, value);
+		return add(parser, option, value, parser->options->interfaces,
+			   &parser->options->interface_count);
 	case OPTION_NAMESPACE:
-		return add_namespace(parser, value);
+		return add_namespace(parser, option, value);
 	case OPTION_DOMAIN:
 		return add_domain(parser, value);
 	case OPTION_NUMBER:

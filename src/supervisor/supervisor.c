@@ -17,7 +17,7 @@
 #include "instance/record_file.h"
 #include "instance/recovery.h"
 #include "listen/listening.h"
-#include "redirect/served.h"
+#include "redirect/host.h"
 #include "supervisor/aside.h"
 #include "supervisor/pool.h"
 #include "supervisor/privileges.h"

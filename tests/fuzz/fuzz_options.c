@@ -53,7 +53,7 @@ static void check_result(const struct options *options)
 	check(options->user && *options->user);
 	check(!options->log_file || *options->log_file);
 	check(!options->rulespec || *options->rulespec);
-	check(options->interface_count <= OPTIONS_MAX_INTERFACES);
+	check(options->interface_count <= OPTIONS_MAX_REPEATED);
 	check(options->domains.count <= DOMAIN_LIST_MAX);
 	check(options->service_port >= 1 && options->service_port <= 65535);
 	check(options->listen_port >= 1 && options->listen_port <= 65535);

@@ -33,7 +33,7 @@
 #include "redirect/bpf/stand_in.h"
 #include "redirect/bpf/targets.h"
 #include "redirect/redirect.h"
-#include "redirect/served.h"
+#include "redirect/host.h"
 
 /* The supervisor renews it twice in this time. */
 #define SUPERVISED_NS (1200 * NS_PER_MS)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "redirect/served.h"
+#include "redirect/host.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -10,7 +10,6 @@
 #include <string.h>
 
 #include "redirect/rules/nat_rules.h"
-#include "redirect/rules/nft_text.h"
 #include "redirect/rules/rule_table.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -86,7 +85,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	read_comments(dump);
 	check(nft_targets_read(dump, &question, &targets) == 0);
 	check(memchr(targets.rule, '\0', sizeof(targets.rule)));
-	nft_text_drops_redirected(dump, 443, 21443, rule);
+	nft_drops_redirected(dump, 443, 21443, rule);
+	nft_untracks(dump, 443, rule);
 	free(dump);
 	return 0;
 }

@@ -67,6 +67,31 @@ static void assert_free(const char *dump, uint16_t port)
 	assert_int_equal(verdict(dump, "PREROUTING", port), RULE_PASS);
 }
 
+static void test_rules_that_untrack(void **state)
+{
+	static const char *const rules[] = {
+		"-A PREROUTING -p tcp -m tcp --dport 443 -j CT --notrack\n",
+		"-A PREROUTING -p tcp -m tcp --dport 443 -j NOTRACK\n",
+		"-A PREROUTING -i eth0 -p tcp -m tcp --dport 443 -j NOTRACK\n",
+		"-A PREROUTING -p tcp -j CT --notrack\n",
+	};
+	static const char *const others[] = {
+		"-A PREROUTING -p udp -m udp --dport 443 -j CT --notrack\n",
+		"-A PREROUTING -p tcp -m tcp --dport 443 -j CT --zone 1\n",
+		"-A PREROUTING -s 10.0.0.0/8 -j CT --notrack\n",
+		"-A OUTPUT -p tcp -m tcp --sport 443 -j CT --notrack\n",
+		"-A PREROUTING -i lo -j NOTRACK\n",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rules); i++)
+		assert_int_equal(verdict(rules[i], "PREROUTING", 443),
+				 RULE_UNTRACK);
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+		assert_int_equal(verdict(others[i], "PREROUTING", 443),
+				 RULE_PASS);
+}
+
 static void test_empty_tables(void **state)
 {
 	(void)state;
@@ -453,6 +478,7 @@ static void test_comments(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_rules_that_untrack),
 		cmocka_unit_test(test_empty_tables),
 		cmocka_unit_test(test_docker),
 		cmocka_unit_test(test_docker_published_on_one_address),

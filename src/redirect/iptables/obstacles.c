@@ -8,7 +8,6 @@
 #include "base/memory.h"
 #include "redirect/rules/input_firewall.h"
 #include "redirect/rules/nat_rules.h"
-#include "redirect/rules/nft_text.h"
 
 /*
  * Container engines publish a port by a DNAT rule, and theirs come first: ours
@@ -85,15 +84,22 @@ static bool find_untracking(uint16_t port, const struct redirect_config *config,
 {
 	static const sa_family_t families[] = { AF_INET, AF_INET6 };
 	cleanup_free char *ruleset = nft_list();
-	bool found = ruleset && nft_text_find_untracking(ruleset, port, rule);
+	const struct rule_question question = { .port = port,
+						.original_port = port };
+	bool found = ruleset && nft_untracks(ruleset, port, rule);
 
 	for (size_t i = 0; i < (config->ipv6 ? 2 : 1) && !found; i++) {
 		cleanup_free char *rules = NULL;
+		struct rule_answer answer = { .verdict = RULE_PASS };
 		struct xtables xtables;
 
 		if (xtables_open(&xtables, families[i], "raw", &rules) == 0)
-			found = nft_text_find_untracking(rules, port, rule);
+			rule_table_ask(rules, "PREROUTING", &question, &answer);
 		xtables_release(&xtables);
+		found = answer.verdict == RULE_UNTRACK;
+		if (found)
+			snprintf(rule, RULE_TEXT_SIZE, "%.*s",
+				 (int)answer.rule_length, answer.rule);
 	}
 	return found;
 }

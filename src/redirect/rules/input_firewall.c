@@ -6,7 +6,6 @@
 
 #include "base/memory.h"
 #include "redirect/rules/nat_rules.h"
-#include "redirect/rules/nft_text.h"
 #include "redirect/rules/xtables.h"
 
 /* Is what was sent to @original_port, and has @port now, dropped by @rules, the
@@ -71,6 +70,6 @@ bool input_firewall_of_nft_drops_redirected(uint16_t service_port,
 {
 	cleanup_free char *ruleset = nft_list();
 
-	return ruleset && nft_text_drops_redirected(ruleset, service_port,
-						    listen_port, rule);
+	return ruleset &&
+	       nft_drops_redirected(ruleset, service_port, listen_port, rule);
 }

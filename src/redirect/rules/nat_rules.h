@@ -41,7 +41,24 @@ void nat_rules_read(const struct rule_question *question,
 int nft_targets_read(const char *ruleset, const struct rule_question *question,
 		     struct nat_targets *targets);
 
-/* The same of a port, at any address of this host. */
+/*
+ * A rule of @ruleset for new connections to TCP @port that keeps them from
+ * being tracked, in @rule. False if there is none.
+ */
+bool nft_untracks(const char *ruleset, uint16_t port,
+		  char rule[static RULE_TEXT_SIZE]);
+
+/*
+ * Is there a firewall whose policy is to drop, and which accepts new
+ * connections to @port by a rule for it but not to @redirected_port, as far as
+ * can be told? A chain that leads on to others is given the benefit of the
+ * doubt. The rule for @port is put in @rule.
+ */
+bool nft_drops_redirected(const char *ruleset, uint16_t port,
+			  uint16_t redirected_port,
+			  char rule[static RULE_TEXT_SIZE]);
+
+/* Where the host's rules lead what is sent to @port, at any address. */
 void nat_rules_find(uint16_t port, uint16_t own_port,
 		    struct nat_targets *targets);
 

@@ -35,6 +35,10 @@ struct rule {
 	unsigned long to_port;
 	/* DNAT --to-destination, or NULL. */
 	const char *to_destination;
+	/* CT --notrack, or NOTRACK. */
+	bool untracks;
+	/* It has a --dport. */
+	bool has_ports;
 };
 
 /* A chain that was walked, known by its first line in the dump. */
@@ -201,7 +205,11 @@ static void read_target(char *const *words, struct rule *rule)
 		return;
 	rule->target = words[1];
 	rule->go_to = strcmp(words[0], "-g") == 0;
-	for (words += 2; words[0] && words[1]; words++) {
+	rule->untracks = is_any(words[1], "NOTRACK");
+	for (words += 2; words[0]; words++) {
+		rule->untracks |= is_any(words[0], "--notrack");
+		if (!words[1])
+			break;
 		if (strcmp(words[0], "--to-ports") == 0)
 			rule->to_port = strtoul(words[1], NULL, 10);
 		if (strcmp(words[0], "--to-destination") == 0)
@@ -231,6 +239,7 @@ static struct rule read_rule(char *const *words,
 		if (words[0][0] != '-')
 			continue;
 
+		rule.has_ports |= is_any(words[0], "--dport|--dports");
 		certainty = match_option(&words, question);
 		if (negated)
 			certainty = (enum certainty)(ALWAYS - certainty);
@@ -361,6 +370,8 @@ static int follow_rule(struct walk *walk, const struct rule *rule,
 		return STEP_NEXT_RULE;
 	if (is_any(rule->target, "REDIRECT|DNAT|NETMAP") && !ours)
 		return translate(walk, rule, line);
+	if (rule->untracks && (certain || rule->has_ports))
+		return decide(walk, RULE_UNTRACK, line);
 	if (is_any(rule->target, "RETURN"))
 		return certain ? STEP_LEAVE_CHAIN : STEP_NEXT_RULE;
 	if (is_any(rule->target, "ACCEPT"))

@@ -37,6 +37,9 @@ enum rule_verdict {
 	RULE_DROP,
 	/* Sent elsewhere, by a rule that may apply. */
 	RULE_TRANSLATE,
+	/* Not tracked, by a rule for ports that may apply, or by any that
+	 * applies for certain. */
+	RULE_UNTRACK,
 };
 
 struct rule_answer {

@@ -18,6 +18,8 @@
 #define DEEPEST 16
 /* As `nft -n` writes it, but for "udp dport". */
 #define UDP "17"
+/* A bit of conntrack's states, in nft's numbers. */
+#define CT_STATE_NEW 8
 
 struct token {
 	const char *text;
@@ -172,7 +174,7 @@ static bool is_other_address(const struct ruleset *self,
 }
 
 /* "443", "400-500"; what is no number is no port. */
-static bool covers(const struct ruleset *self, const struct token *token)
+static bool covers(const struct token *token, uint16_t port)
 {
 	char word[LONGEST_WORD];
 	char *end;
@@ -180,8 +182,8 @@ static bool covers(const struct ruleset *self, const struct token *token)
 	const unsigned long last = *end == '-' ? strtoul(end + 1, NULL, 10)
 					       : first;
 
-	return end != word && (*end == '\0' || *end == '-') &&
-	       self->question->port >= first && self->question->port <= last;
+	return end != word && (*end == '\0' || *end == '-') && port >= first &&
+	       port <= last;
 }
 
 /* A value, a list of them or the name of a set from @at on; the last token of
@@ -192,12 +194,15 @@ static size_t find_values(const struct ruleset *self, size_t at, size_t *end)
 		*end = end_of_brackets(self, at + 1);
 		return at + 1;
 	}
+	/* "0x2,0x8" */
 	*end = at + 1;
+	while (*end + 1 < self->count && is(&self->tokens[*end], ","))
+		*end += 2;
 	return at;
 }
 
-/* Ports from @at on: is ours among them? */
-static bool lists_port(const struct ruleset *self, size_t at)
+/* Ports from @at on: is @port among them? */
+static bool lists_port(const struct ruleset *self, size_t at, uint16_t port)
 {
 	const bool negated = at + 1 < self->count &&
 			     is(&self->tokens[at], "!=");
@@ -206,7 +211,7 @@ static bool lists_port(const struct ruleset *self, size_t at)
 
 	for (at = find_values(self, at + negated, &end); at < end; at++)
 		listed |= self->tokens[at].text[0] == '@' ||
-			  covers(self, &self->tokens[at]);
+			  covers(&self->tokens[at], port);
 	return listed != negated;
 }
 
@@ -249,7 +254,7 @@ static size_t read_key(const struct ruleset *self, size_t at, size_t end,
 	bool port = false, other = false;
 
 	for (; at < end && !is(&self->tokens[at], ":"); at++) {
-		port |= covers(self, &self->tokens[at]);
+		port |= covers(&self->tokens[at], self->question->port);
 		other |= is_other_address(self, &self->tokens[at]) ||
 			 is(&self->tokens[at], UDP);
 	}
@@ -383,7 +388,7 @@ static bool rules_out(const struct ruleset *self, struct rule_tokens *rule)
 	if (is(&tokens[at], "dport") && is_key(self, at + 1))
 		rule->port_keys = true;
 	else if (is(&tokens[at], "dport"))
-		return !lists_port(self, at + 1);
+		return !lists_port(self, at + 1, self->question->port);
 	else if (is(&tokens[at], "daddr") && !is_key(self, at + 1))
 		return !lists_address(self, at + 1);
 	else if (is(&tokens[at], "iif") || is(&tokens[at], "iifname"))
@@ -448,31 +453,199 @@ static int walk_chain(struct ruleset *self, struct block *block, int depth)
 }
 
 /* "type nat hook prerouting priority ..." */
-static bool begins_here(const struct ruleset *self, const struct block *block)
+static bool is_base(const struct ruleset *self, const struct block *block,
+		    const char *type, const char *hook)
 {
 	for (size_t at = block->first; at + 3 < block->end; at++) {
 		if (is(&self->tokens[at], "type"))
-			return is(&self->tokens[at + 1], "nat") &&
-			       is(&self->tokens[at + 3], "prerouting");
+			return is(&self->tokens[at + 1], type) &&
+			       is(&self->tokens[at + 3], hook);
 	}
 	return false;
+}
+
+static int open_ruleset(struct ruleset *self, const char *text)
+{
+	int err;
+
+	self->text = text;
+	err = split(self, text);
+	return err ? err : find_blocks(self);
+}
+
+static void close_ruleset(struct ruleset *self)
+{
+	free(self->tokens);
+	free(self->blocks);
 }
 
 int nft_targets_read(const char *text, const struct rule_question *question,
 		     struct nat_targets *targets)
 {
-	struct ruleset self = { .text = text,
-				.question = question,
-				.targets = targets };
-	int err = split(&self, text);
+	struct ruleset self = { .question = question, .targets = targets };
+	int err = open_ruleset(&self, text);
 
-	if (!err)
-		err = find_blocks(&self);
 	for (size_t i = 0; i < self.block_count && !err; i++) {
-		if (begins_here(&self, &self.blocks[i]))
+		if (is_base(&self, &self.blocks[i], "nat", "prerouting"))
 			err = walk_chain(&self, &self.blocks[i], 0);
 	}
-	free(self.tokens);
-	free(self.blocks);
+	close_ruleset(&self);
 	return err;
+}
+
+/* What a rule says of new TCP connections to a port. */
+struct rule_words {
+	bool accepts;
+	bool untracks;
+	/* What it does is told by another chain or map. */
+	bool leads_on;
+	/* It has ports, and that one is among them. */
+	bool has_ports;
+	bool covers_port;
+	/* It is about loopback, other protocols, or connections known before. */
+	bool not_for_new;
+};
+
+/* Is a number that @fits among those from @at on? A set is taken to hold it. */
+static bool lists(const struct ruleset *self, size_t at,
+		  bool (*fits)(unsigned long number))
+{
+	char word[LONGEST_WORD];
+	bool listed = is(&self->tokens[at], "!=");
+	size_t end;
+
+	at += is(&self->tokens[at], "vmap");
+	for (at = find_values(self, at, &end); at < end; at++)
+		listed |= self->tokens[at].text[0] == '@' ||
+			  fits(strtoul(word_of(&self->tokens[at], word), NULL,
+				       0));
+	return listed;
+}
+
+static bool is_tcp(unsigned long protocol)
+{
+	return protocol == IPPROTO_TCP;
+}
+
+static bool is_new(unsigned long states)
+{
+	return states & CT_STATE_NEW;
+}
+
+static void read_match(const struct ruleset *self, size_t at, uint16_t port,
+		       struct rule_words *words)
+{
+	const struct token *token = &self->tokens[at];
+
+	if (is(token, "dport")) {
+		words->has_ports = true;
+		words->covers_port |= lists_port(self, at + 1, port);
+	} else if (is(token, "l4proto") || is(token, "protocol") ||
+		   is(token, "nexthdr")) {
+		words->not_for_new |= !lists(self, at + 1, is_tcp);
+	} else if (is(token, "state")) {
+		words->not_for_new |= !lists(self, at + 1, is_new);
+	} else if (is(token, "iif") || is(token, "iifname")) {
+		words->not_for_new |= is(token + 1, "lo");
+	}
+}
+
+/* The line from @at to @end. */
+static struct rule_words read_words(const struct ruleset *self, size_t at,
+				    size_t end, uint16_t port)
+{
+	struct rule_words words = { .accepts = false };
+
+	for (; at < end && !is(&self->tokens[at], "comment"); at++) {
+		const struct token *token = &self->tokens[at];
+
+		words.accepts |= is(token, "accept");
+		words.untracks |= is(token, "notrack");
+		words.leads_on |= is(token, "jump") || is(token, "goto") ||
+				  is(token, "vmap");
+		words.not_for_new |= is(token, "udp") || is(token, "icmp") ||
+				     is(token, "icmpv6");
+		if (at + 1 < end)
+			read_match(self, at, port, &words);
+	}
+	return words;
+}
+
+static void copy_line(const struct token *first,
+		      char rule[static RULE_TEXT_SIZE])
+{
+	snprintf(rule, RULE_TEXT_SIZE, "%.*s", (int)strcspn(first->text, "\n"),
+		 first->text);
+}
+
+bool nft_untracks(const char *text, uint16_t port,
+		  char rule[static RULE_TEXT_SIZE])
+{
+	struct ruleset self = { .count = 0 };
+	bool found = false;
+	size_t end;
+
+	if (split(&self, text))
+		self.count = 0;
+	for (size_t at = 0; at < self.count && !found; at = end + 1) {
+		struct rule_words words;
+
+		for (end = at;
+		     end < self.count && !is(&self.tokens[end], "\n");)
+			end++;
+		words = read_words(&self, at, end, port);
+		found = words.untracks && words.covers_port &&
+			!words.not_for_new;
+		if (found)
+			copy_line(&self.tokens[at], rule);
+	}
+	close_ruleset(&self);
+	return found;
+}
+
+static bool drops_redirected(const struct ruleset *self,
+			     const struct block *block, uint16_t port,
+			     uint16_t redirected_port,
+			     char rule[static RULE_TEXT_SIZE])
+{
+	bool drops = false, accepts = false;
+	size_t end;
+
+	for (size_t at = block->first; at < block->end; at = end + 1) {
+		struct rule_words words, redirected;
+
+		end = end_of_line(self, at, block->end);
+		words = read_words(self, at, end, port);
+		redirected = read_words(self, at, end, redirected_port);
+		for (size_t i = at; i + 1 < end; i++)
+			drops |= is(&self->tokens[i], "policy") &&
+				 is(&self->tokens[i + 1], "drop");
+		if (words.not_for_new || !(words.accepts || words.leads_on))
+			continue;
+		if (words.leads_on || !words.has_ports ||
+		    redirected.covers_port)
+			return false;
+		if (!words.covers_port)
+			continue;
+		accepts = true;
+		copy_line(&self->tokens[at], rule);
+	}
+	return drops && accepts;
+}
+
+bool nft_drops_redirected(const char *text, uint16_t port,
+			  uint16_t redirected_port,
+			  char rule[static RULE_TEXT_SIZE])
+{
+	struct ruleset self = { .count = 0 };
+	bool found = false;
+
+	if (open_ruleset(&self, text))
+		self.block_count = 0;
+	for (size_t i = 0; i < self.block_count && !found; i++)
+		found = is_base(&self, &self.blocks[i], "filter", "input") &&
+			drops_redirected(&self, &self.blocks[i], port,
+					 redirected_port, rule);
+	close_ruleset(&self);
+	return found;
 }

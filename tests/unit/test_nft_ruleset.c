@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "redirect/rules/nft_text.h"
+#include "redirect/rules/nat_rules.h"
 
 /* `nft -n list ruleset` of a table with @rules in its INPUT chain. */
 static bool drops_redirected(const char *policy, const char *rules, char *rule)
@@ -37,7 +37,7 @@ static bool drops_redirected(const char *policy, const char *rules, char *rule)
 		 "\t}\n"
 		 "}\n",
 		 policy, rules);
-	return nft_text_drops_redirected(text, 443, 21443, rule);
+	return nft_drops_redirected(text, 443, 21443, rule);
 }
 
 static void test_firewalls_that_drop_what_is_redirected(void **state)
@@ -91,28 +91,33 @@ static void test_firewalls_that_may_accept_it(void **state)
 static void test_rules_that_untrack(void **state)
 {
 	static const char *const rules[] = {
-		"-A PREROUTING -p tcp -m tcp --dport 443 -j CT --notrack",
-		"-A PREROUTING -p tcp -m tcp --dport 443 -j NOTRACK",
-		"\t\ttcp dport { 80, 443 } notrack",
+		"tcp dport { 80, 443 } notrack",
+		"iifname \"eth0\" tcp dport 443 counter notrack",
+		"tcp dport @web notrack",
 	};
 	static const char *const others[] = {
-		"-A PREROUTING -p udp -m udp --dport 443 -j CT --notrack",
-		"-A OUTPUT -p tcp -m tcp --sport 443 -j CT --notrack",
-		"-A PREROUTING -i lo -j NOTRACK",
-		"\t\ttcp dport 443 accept",
+		"udp dport 443 notrack",
+		"meta l4proto 17 th dport 443 notrack",
+		"tcp sport 443 notrack",
+		"iif \"lo\" tcp dport 443 notrack",
+		"tcp dport 443 accept",
+		"tcp dport 443 accept comment \"notrack\"",
 	};
+	static const char table[] =
+		"table inet raw {\n\tchain pre {\n\t\ttype filter hook "
+		"prerouting priority -300; policy accept;\n\t\t%s\n\t}\n}\n";
 	char rule[RULE_TEXT_SIZE];
-	char text[128];
+	char text[256];
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rules); i++) {
-		snprintf(text, sizeof(text), "*raw\n%s\nCOMMIT\n", rules[i]);
-		assert_true(nft_text_find_untracking(text, 443, rule));
-		assert_string_equal(rule, rules[i] + strspn(rules[i], "\t"));
+		snprintf(text, sizeof(text), table, rules[i]);
+		assert_true(nft_untracks(text, 443, rule));
+		assert_string_equal(rule, rules[i]);
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
-		snprintf(text, sizeof(text), "%s\n", others[i]);
-		assert_false(nft_text_find_untracking(text, 443, rule));
+		snprintf(text, sizeof(text), table, others[i]);
+		assert_false(nft_untracks(text, 443, rule));
 	}
 }
 

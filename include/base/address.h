@@ -110,6 +110,8 @@ const char *address_text(const struct in6_addr *address,
 /* Are the first @bits of both the same? */
 bool address_begins_with(const struct in6_addr *address,
 			 const struct in6_addr *prefix, unsigned int bits);
+bool address_is_among(const struct in6_addr *address,
+		      const struct in6_addr *items, size_t count);
 /* Of 127.0.0.0/8, or ::1. */
 bool address_is_loopback(const struct in6_addr *address);
 /* 0.0.0.0 or ::. */

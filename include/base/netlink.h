@@ -29,12 +29,9 @@ int netlink_dump(int protocol, uint16_t type, const void *body, size_t size,
 /*
  * Send @request (the message with its header, its length and type set, and
  * perhaps flags such as NLM_F_CREATE) on a socket of netlink_open() and wait
- * for its acknowledgement. Returns 0 or the negative errno that the kernel
- * answered.
+ * for its acknowledgement; what comes before it is for @handler, unless that is
+ * NULL. Returns 0 or the negative errno that the kernel answered.
  */
-int netlink_change(int fd, struct nlmsghdr *request);
-
-/* The same, with what comes before the acknowledgement for @handler. */
 int netlink_ask(int fd, struct nlmsghdr *request, netlink_handler handler,
 		void *context);
 

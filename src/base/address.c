@@ -245,6 +245,16 @@ bool address_begins_with(const struct in6_addr *address,
 		 mask) == 0);
 }
 
+bool address_is_among(const struct in6_addr *address,
+		      const struct in6_addr *items, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (IN6_ARE_ADDR_EQUAL(&items[i], address))
+			return true;
+	}
+	return false;
+}
+
 bool address_is_loopback(const struct in6_addr *address)
 {
 	return IN6_IS_ADDR_V4MAPPED(address)

@@ -59,7 +59,7 @@ static int read_datagram(int fd, netlink_handler handler, void *context,
 			error = NLMSG_DATA(message);
 			return error->error;
 		}
-		err = handler(message, context);
+		err = handler ? handler(message, context) : 0;
 		if (err < 0)
 			return err;
 	}
@@ -102,18 +102,6 @@ int netlink_dump(int protocol, uint16_t type, const void *body, size_t size,
 			return err;
 	}
 	return 0;
-}
-
-static int ignore(const struct nlmsghdr *message, void *context)
-{
-	(void)message;
-	(void)context;
-	return 0;
-}
-
-int netlink_change(int fd, struct nlmsghdr *request)
-{
-	return netlink_ask(fd, request, ignore, NULL);
 }
 
 int netlink_ask(int fd, struct nlmsghdr *request, netlink_handler handler,

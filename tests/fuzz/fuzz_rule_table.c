@@ -55,7 +55,7 @@ static void read_comments(const char *dump)
 /* The first byte chooses the question, the others are the text. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const struct in6_addr addresses[] = {
+	static struct in6_addr addresses[] = {
 		{ { { [10] = 0xff, 0xff, 192, 0, 2, 1 } } },
 		{ { { [10] = 0xff, 0xff, 198, 51, 100, 1 } } },
 		{ { { 0x20, 0x01, 0x0d, 0xb8, [15] = 1 } } },

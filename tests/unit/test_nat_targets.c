@@ -33,7 +33,7 @@ static void assert_targets(const struct nat_targets *targets,
 	assert_string_equal(text, expected);
 }
 
-static const struct in6_addr addresses[] = {
+static struct in6_addr addresses[] = {
 	{ { { [10] = 0xff, 0xff, 192, 0, 2, 1 } } },
 	{ { { 0x20, 0x01, 0x0d, 0xb8, [15] = 1 } } },
 };

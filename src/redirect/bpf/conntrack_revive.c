@@ -135,7 +135,7 @@ int conntrack_revive(int fd, const struct handoff_flow *flow)
 		return 0;
 	begin_about(&change, flow, IPCTNL_MSG_CT_NEW);
 	add_state(&change);
-	err = netlink_change(fd, &change.header);
+	err = netlink_ask(fd, &change.header, NULL, NULL);
 	return err == -ENOENT ? 0 : err;
 }
 

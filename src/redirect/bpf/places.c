@@ -250,16 +250,6 @@ static int want(struct search *search, const char *path,
 	return err;
 }
 
-static bool has(const struct in6_addr *addresses, size_t count,
-		const struct nat_target *target)
-{
-	for (size_t i = 0; i < count; i++) {
-		if (IN6_ARE_ADDR_EQUAL(&addresses[i], &target->address))
-			return true;
-	}
-	return false;
-}
-
 struct addresses {
 	struct in6_addr *items;
 	size_t count;
@@ -298,7 +288,8 @@ static int look_into(const char *path, const struct netns_id *id, void *context)
 	for (size_t i = 0; i < others->count && !err; i++) {
 		const struct nat_target *target = &others->items[i];
 
-		if (!has(addresses.items, addresses.count, target))
+		if (!address_is_among(&target->address, addresses.items,
+				      addresses.count))
 			continue;
 		err = want(search, path, id, target->port);
 		search->found[i] |= !err;

@@ -23,15 +23,6 @@
 #define LOOK_INTERVAL_NS   (10 * NS_PER_S)
 #define LEGACY_INTERVAL_NS (NS_PER_S - NS_PER_S / 10)
 
-/* What one look finds. */
-struct findings {
-	uint16_t service_port;
-	uint16_t own_port;
-	struct in6_addr *addresses;
-	size_t address_count;
-	struct nat_targets all;
-};
-
 void targets_open(struct targets *self)
 {
 	static const unsigned int groups[] = { NFNLGRP_NFTABLES };
@@ -46,32 +37,17 @@ void targets_close(struct targets *self)
 	close_fd_at(&self->watch_fd);
 }
 
-static bool is_own(const struct findings *findings,
+static bool is_own(const struct rule_question *question,
 		   const struct in6_addr *address)
 {
-	bool own = IN6_IS_ADDR_UNSPECIFIED(address) ||
-		   address_is_loopback(address);
-
-	for (size_t i = 0; i < findings->address_count && !own; i++)
-		own = IN6_ARE_ADDR_EQUAL(&findings->addresses[i], address);
-	return own;
-}
-
-static void read_rules(struct findings *findings)
-{
-	const struct rule_question question = {
-		.port = findings->service_port,
-		.original_port = findings->service_port,
-		.own_port = findings->own_port,
-		.addresses = findings->addresses,
-		.address_count = findings->address_count,
-	};
-
-	nat_rules_read(&question, &findings->all);
+	return IN6_IS_ADDR_UNSPECIFIED(address) ||
+	       address_is_loopback(address) ||
+	       address_is_among(address, question->addresses,
+				question->address_count);
 }
 
 struct entries {
-	const struct findings *findings;
+	const struct rule_question *question;
 	struct nat_targets *targets;
 };
 
@@ -89,23 +65,23 @@ static int read_entry(const struct nlmsghdr *message, void *context)
 	};
 	const struct nat_target asked = {
 		.address = destination,
-		.port = entries->findings->service_port,
+		.port = entries->question->port,
 	};
 
 	if (conntrack_is_tcp(original) &&
 	    conntrack_port(original, CTA_PROTO_DST_PORT) == asked.port &&
-	    is_own(entries->findings, &destination) && target.port &&
+	    is_own(entries->question, &destination) && target.port &&
 	    !nat_target_is(&target, &asked))
 		nat_targets_add(entries->targets, &target);
 	return 0;
 }
 
-static void read_conntrack(const struct findings *findings,
+static void read_conntrack(const struct rule_question *question,
 			   struct nat_targets *targets)
 {
 	static const sa_family_t families[] = { AF_INET, AF_INET6 };
 
-	struct entries entries = { findings, targets };
+	struct entries entries = { question, targets };
 
 	targets->count = 0;
 	/* Asked for, it would be loaded. */
@@ -144,17 +120,17 @@ static bool differ(const struct nat_targets *before,
 	return different;
 }
 
-static bool sort_out(struct targets *self, const struct findings *findings,
-		     size_t by_rules)
+static bool sort_out(struct targets *self, const struct rule_question *question,
+		     const struct nat_targets *found, size_t by_rules)
 {
 	const struct targets before = *self;
 
 	self->own.count = self->others.count = 0;
 	self->published = 0;
-	for (size_t i = 0; i < findings->all.count; i++) {
-		const struct nat_target *target = &findings->all.items[i];
+	for (size_t i = 0; i < found->count; i++) {
+		const struct nat_target *target = &found->items[i];
 
-		if (is_own(findings, &target->address))
+		if (is_own(question, &target->address))
 			nat_targets_add(&self->own, target);
 		else
 			nat_targets_add(&self->others, target);
@@ -175,8 +151,8 @@ static uint64_t rest_of(uint64_t took_ns)
 bool targets_look(struct targets *self, uint16_t service_port,
 		  uint16_t own_port, bool changed, bool ask_conntrack)
 {
-	struct findings findings = { .service_port = service_port,
-				     .own_port = own_port };
+	struct nat_targets found = { .count = 0 };
+	struct rule_question question;
 	const uint64_t now = monotonic_ns();
 	const uint64_t passed = now - self->looked_ns;
 	size_t by_rules;
@@ -190,15 +166,15 @@ bool targets_look(struct targets *self, uint16_t service_port,
 	}
 	if (!self->stale || passed < self->took_ns + rest_of(self->took_ns))
 		return false;
-	findings.address_count = host_addresses(AF_UNSPEC, &findings.addresses);
-	read_rules(&findings);
-	by_rules = findings.all.count;
+	question = question_about(AF_UNSPEC, service_port, own_port);
+	nat_rules_read(&question, &found);
+	by_rules = found.count;
 	if (ask_conntrack)
-		read_conntrack(&findings, &self->known);
+		read_conntrack(&question, &self->known);
 	for (size_t i = 0; i < self->known.count; i++)
-		nat_targets_add(&findings.all, &self->known.items[i]);
-	changed = sort_out(self, &findings, by_rules);
-	free(findings.addresses);
+		nat_targets_add(&found, &self->known.items[i]);
+	changed = sort_out(self, &question, &found, by_rules);
+	free(question.addresses);
 	self->stale = false;
 	self->looked_ns = now;
 	self->took_ns = monotonic_ns() - now;

@@ -92,7 +92,7 @@ static int delete_entry(int fd, const struct nlmsghdr *entry)
 		       attribute->rta_len);
 		header->nlmsg_len += RTA_ALIGN(attribute->rta_len);
 	}
-	return netlink_change(fd, header);
+	return netlink_ask(fd, header, NULL, NULL);
 }
 
 /* In the middle of the dump, so that an entry has no time to change. */

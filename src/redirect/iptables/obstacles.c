@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/log.h"
 #include "base/memory.h"
@@ -17,18 +18,12 @@ static int check_published_port(const struct redirect_config *config,
 				const struct xtables *xtables,
 				const char *rules)
 {
-	cleanup_free struct in6_addr *addresses = NULL;
-	const size_t count = host_addresses(xtables->family, &addresses);
-	const struct rule_question question = {
-		.port = config->service_port,
-		.original_port = config->service_port,
-		.own_port = config->listen_port,
-		.addresses = addresses,
-		.address_count = count,
-	};
+	const struct rule_question question = question_about(
+		xtables->family, config->service_port, config->listen_port);
 	struct nat_targets targets = { .count = 0 };
 	int err = rule_table_targets(rules, "PREROUTING", &question, &targets);
 
+	free(question.addresses);
 	if (err || !*targets.rule)
 		return err;
 	if (config->rulespec) {

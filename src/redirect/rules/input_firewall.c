@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/memory.h"
 #include "redirect/rules/nat_rules.h"
@@ -13,17 +14,14 @@
 static int drops(sa_family_t family, const char *rules, uint16_t original_port,
 		 uint16_t port, char rule[static RULE_TEXT_SIZE])
 {
-	cleanup_free struct in6_addr *addresses = NULL;
-	const size_t count = host_addresses(family, &addresses);
-	const struct rule_question question = {
-		.port = port,
-		.original_port = original_port,
-		.addresses = addresses,
-		.address_count = count,
-	};
+	struct rule_question question =
+		question_about(family, original_port, 0);
 	struct rule_answer answer;
-	int err = rule_table_ask(rules, "INPUT", &question, &answer);
+	int err;
 
+	question.port = port;
+	err = rule_table_ask(rules, "INPUT", &question, &answer);
+	free(question.addresses);
 	if (err || answer.verdict != RULE_DROP)
 		return err;
 	snprintf(rule, RULE_TEXT_SIZE, "%.*s", (int)answer.rule_length,

@@ -45,6 +45,17 @@ size_t host_addresses(sa_family_t family, struct in6_addr **items)
 	return count;
 }
 
+struct rule_question question_about(sa_family_t family, uint16_t port,
+				    uint16_t own_port)
+{
+	struct rule_question question = { .port = port,
+					  .original_port = port,
+					  .own_port = own_port };
+
+	question.address_count = host_addresses(family, &question.addresses);
+	return question;
+}
+
 char *nft_list(void)
 {
 	char program[] = "nft", numeric[] = "-n", list[] = "list";
@@ -109,18 +120,12 @@ void nat_rules_read(const struct rule_question *question,
 void nat_rules_find(uint16_t port, uint16_t own_port,
 		    struct nat_targets *targets)
 {
-	cleanup_free struct in6_addr *addresses = NULL;
-	const size_t count = host_addresses(AF_UNSPEC, &addresses);
-	const struct rule_question question = {
-		.port = port,
-		.original_port = port,
-		.own_port = own_port,
-		.addresses = addresses,
-		.address_count = count,
-	};
+	const struct rule_question question =
+		question_about(AF_UNSPEC, port, own_port);
 
 	*targets = (struct nat_targets){ .count = 0 };
 	nat_rules_read(&question, targets);
+	free(question.addresses);
 }
 
 bool published_find(uint16_t port, uint16_t own_port,

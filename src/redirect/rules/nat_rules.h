@@ -24,6 +24,11 @@ char *nft_list(void);
  * changes, and to list what is not there would make it. */
 bool nat_has_legacy_table(void);
 
+/* About new connections to @port at all of them. The caller frees
+ * ->addresses. */
+struct rule_question question_about(sa_family_t family, uint16_t port,
+				    uint16_t own_port);
+
 /*
  * Add to @targets where nft and iptables lead what @question asks about: to
  * containers, to other ports of this host. What cannot be read has nothing to

@@ -163,14 +163,11 @@ static bool is_other_address(const struct ruleset *self,
 	const struct rule_question *question = self->question;
 	char word[LONGEST_WORD];
 	struct in6_addr address;
-	bool fits = false;
 
-	if (!address_parse(word_of(token, word), &address) ||
-	    IN6_IS_ADDR_UNSPECIFIED(&address))
-		return false;
-	for (size_t i = 0; i < question->address_count && !fits; i++)
-		fits = IN6_ARE_ADDR_EQUAL(&address, &question->addresses[i]);
-	return !fits;
+	return address_parse(word_of(token, word), &address) &&
+	       !IN6_IS_ADDR_UNSPECIFIED(&address) &&
+	       !address_is_among(&address, question->addresses,
+				 question->address_count);
 }
 
 /* "443", "400-500"; what is no number is no port. */

@@ -25,7 +25,7 @@ struct rule_question {
 	/* A REDIRECT to this port is our own and takes nothing away. */
 	uint16_t own_port;
 	/* What the client may have connected to, IPv4 as ::ffff:a.b.c.d. */
-	const struct in6_addr *addresses;
+	struct in6_addr *addresses;
 	size_t address_count;
 };
 

@@ -116,7 +116,8 @@ static void check_web_server(struct check *check)
 	struct backend fallback;
 	int err = backend_resolve(options->fallback, &fallback);
 
-	if (!err && listeners_serve((uint16_t)options->service_port))
+	if (!err && (*check->published ||
+		     listeners_serve((uint16_t)options->service_port)))
 		err = dial_any(&fallback);
 	if (err)
 		findings_tell(&check->findings, &finding,

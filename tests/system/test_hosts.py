@@ -248,14 +248,26 @@ def test_firewall_that_accepts_nothing_is_told(network, product,
     visitor.close()
 
 
-def test_iptables_cannot_see_a_published_port_and_says_so(network, product,
-                                                          container_host):
-    before = residue.snapshot(network.server)
-    result = product.run("start", "--daemon", "--iptables")
-    assert result.returncode == 1
-    assert "--bpf" in result.stdout
-    assert not product.pidfile.exists()
-    assert residue.snapshot(network.server) == before
+def test_iptables_before_the_rules_of_an_engine(network, product, responder,
+                                                container_host):
+    """The container is the fallback: its forwarder listens on loopback."""
+    visitors = container_host.send_visitors()
+    visitors.wait_for_more(30)
+    product.start("--iptables")
+    assert_challenges_reach(responder, network)
+    during = [LongVisitor(network.client, address, container_host.web)
+              for address in Network.SERVER.values()]
+    for visitor in during:
+        visitor.visit()
+        assert visitor.peer == Network.BRIDGE[4]
+    visitors.wait_for_more(50)
+    product.stop()
+    for visitor in during:
+        visitor.visit()
+        visitor.close()
+    visitors.wait_for_more(30)
+    visitors.finish_without_failures()
+    product.wait_gone()
 
 
 def test_zone_in_front_of_a_published_port(network, product, responder,

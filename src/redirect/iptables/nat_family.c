@@ -31,7 +31,7 @@ int nat_family_open(struct nat_family *family, sa_family_t number,
 	if (err < 0)
 		return xtables_complain(xtables, "use the rule", err);
 	family->may_be_there = err > 0;
-	return obstacles_check(config, xtables, rules);
+	return obstacles_check(config, xtables, rules, &family->first);
 }
 
 static int add_hold(struct nat_family *family)
@@ -43,7 +43,7 @@ static int add_hold(struct nat_family *family)
 	int err = there < 0 ? there : 0;
 
 	if (there == 0)
-		err = xtables_append(&family->xtables, family->hold);
+		err = xtables_add(&family->xtables, family->hold, false);
 	return err ? xtables_complain(&family->xtables,
 				      "keep connections tracked", err)
 		   : 0;
@@ -62,7 +62,7 @@ int nat_family_attach(struct nat_family *family)
 		err = xtables_delete_all(xtables, family->rule);
 	family->may_be_there = true;
 	if (!err)
-		err = xtables_append(xtables, family->rule);
+		err = xtables_add(xtables, family->rule, family->first);
 	if (!err) {
 		int there = xtables_has(xtables, family->rule);
 

@@ -25,6 +25,8 @@ struct nat_family {
 	struct xtables xtables;
 	const struct rulespec *rule;
 	const struct rulespec *hold;
+	/* The redirect has to come before all others. */
+	bool first;
 	/* The redirect may stand in the table already. */
 	bool may_be_there;
 	/* Connections may have been redirected, which need the hold. */

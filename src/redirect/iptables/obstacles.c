@@ -11,12 +11,13 @@
 #include "redirect/rules/nat_rules.h"
 
 /*
- * Container engines publish a port by a DNAT rule, and theirs come first: ours
- * would stand in the table and never see a visitor.
+ * Container engines publish a port by a DNAT rule: behind it, ours would stand
+ * in the table and never see a visitor. Before it, visitors come to the proxy,
+ * and from there to the fallback, which is proved to lead to the container.
  */
 static int check_published_port(const struct redirect_config *config,
 				const struct xtables *xtables,
-				const char *rules)
+				const char *rules, bool *first)
 {
 	const struct rule_question question = question_about(
 		xtables->family, config->service_port, config->listen_port);
@@ -31,10 +32,10 @@ static int check_published_port(const struct redirect_config *config,
 			    xtables->name, config->service_port, targets.rule);
 		return 0;
 	}
-	log_error("%s: port %u is a container's, published by a rule that "
-		  "comes before ours (%s): use --bpf",
-		  xtables->name, config->service_port, targets.rule);
-	return -EEXIST;
+	log_info("%s: port %u is published by a rule (%s): ours goes before it",
+		 xtables->name, config->service_port, targets.rule);
+	*first = true;
+	return 0;
 }
 
 /*
@@ -144,9 +145,9 @@ int obstacles_probe(const struct redirect_config *config, char *reason,
 }
 
 int obstacles_check(const struct redirect_config *config,
-		    struct xtables *xtables, const char *nat)
+		    struct xtables *xtables, const char *nat, bool *first)
 {
-	int err = check_published_port(config, xtables, nat);
+	int err = check_published_port(config, xtables, nat, first);
 
 	return err ? err : check_firewall(config, xtables);
 }

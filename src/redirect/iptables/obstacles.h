@@ -3,6 +3,7 @@
 #ifndef REDIRECT_IPTABLES_OBSTACLES_H
 #define REDIRECT_IPTABLES_OBSTACLES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "redirect/redirect.h"
@@ -16,9 +17,10 @@ int obstacles_probe(const struct redirect_config *config, char *reason,
 /*
  * @nat is the dump of the nat table of @xtables. Returns 0 or negative errno,
  * and logs why; a user who brings a rule may know better, and is only warned.
+ * *@first: another rule takes the port, and ours has to come before it.
  */
 int obstacles_check(const struct redirect_config *config,
-		    struct xtables *xtables, const char *nat);
+		    struct xtables *xtables, const char *nat, bool *first);
 
 /*
  * Do answers find their way back? A REDIRECT rule sends each packet to the

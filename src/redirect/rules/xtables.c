@@ -191,9 +191,10 @@ int xtables_count_redirected(struct xtables *xtables, uint16_t port,
 	return 0;
 }
 
-int xtables_append(struct xtables *xtables, const struct rulespec *rule)
+int xtables_add(struct xtables *xtables, const struct rulespec *rule,
+		bool first)
 {
-	int status = run_rule(xtables, "-A", rule);
+	int status = run_rule(xtables, first ? "-I" : "-A", rule);
 
 	return status > 0 ? -EIO : status;
 }

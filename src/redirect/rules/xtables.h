@@ -52,7 +52,9 @@ int xtables_has(struct xtables *xtables, const struct rulespec *rule);
  */
 int xtables_count_redirected(struct xtables *xtables, uint16_t port,
 			     uint64_t *packets);
-int xtables_append(struct xtables *xtables, const struct rulespec *rule);
+/* At the end of PREROUTING, or as its @first rule. */
+int xtables_add(struct xtables *xtables, const struct rulespec *rule,
+		bool first);
 
 /*
  * Delete the rule as often as it is there; -EBUSY if it is there again each

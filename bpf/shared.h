@@ -11,11 +11,8 @@ struct program_config {
 	/* Added to bpf_ktime_get_ns() it is the processes' CLOCK_MONOTONIC,
 	 * which a time namespace may have set. */
 	__s64 clock_offset_ns;
-	/* Not 0: with the conntrack pin, past INPUT rules that do not accept
-	 * the port (see bpf/pin_conntrack.bpf.h). */
-	__u32 past_firewall;
 	/* Not 0: the kernel has bpf_ktime_get_coarse_ns() (5.11). */
-	__u32 coarse_clock;
+	__u64 coarse_clock;
 };
 
 /* Written by the supervisor alone. */
@@ -212,11 +209,9 @@ enum steer_verdict {
 	STEER_NOT_STEERING,
 	/* Passed: the flow exists already, in whatever state. */
 	STEER_EXISTING_FLOW,
-	/* Passed: conntrack sends this flow to a container (DNAT). */
-	STEER_CONTAINER_FLOW,
 	/* Passed: its first SYN was steered and never answered. */
 	STEER_UNANSWERED,
-	/* Passed: the kernel refused to assign it, or to pin it. */
+	/* Passed: the kernel refused to assign it. */
 	STEER_REFUSED,
 	STEER_VERDICTS,
 };

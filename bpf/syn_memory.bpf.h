@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
 /*
- * Without the conntrack pin, NAT may redirect a steered SYN to where it is
- * dropped. A memory of steered SYNs shows when one is sent again and the kernel
- * has no trace of the first. That one is passed, so that the client only loses
- * a second.
+ * NAT or a firewall, which come later, may have a steered SYN dropped. A memory
+ * of steered SYNs shows when one is sent again and the kernel has no trace of
+ * the first. That one is passed, so that the client only loses a second.
  */
 #ifndef SYN_MEMORY_BPF_H
 #define SYN_MEMORY_BPF_H
 
-#include "bpf/steer.bpf.h"
+#include "bpf/host.bpf.h"
 
 /*
  * Each flow has one place in the memory, and gives it up to the next that has
@@ -56,14 +55,12 @@ static __always_inline __u64 digest_of(const struct bpf_sock_tuple *flow,
 }
 
 /*
- * The kernel has no socket for the flow, so a SYN seen before was dropped, or
- * answered by a cookie and the answer lost. In both cases the client has seen
- * nothing yet, and whoever answers now is right.
+ * Was this SYN steered before? The kernel has no socket for the flow, so it was
+ * dropped then, or answered by a cookie and the answer lost. In both cases the
+ * client has seen nothing yet, and whoever answers now is right.
  */
-static __always_inline enum steer_verdict pin_flow(struct __sk_buff *skb,
-						   struct bpf_sock_tuple *flow,
-						   __u32 size, __be32 sequence,
-						   __u64 now)
+static __always_inline bool was_dropped(const struct bpf_sock_tuple *flow,
+					__u32 size, __be32 sequence, __u64 now)
 {
 	const __u64 digest = digest_of(flow, size, sequence);
 	const __u32 ticks = (__u32)(now / NS_PER_TICK);
@@ -73,16 +70,14 @@ static __always_inline enum steer_verdict pin_flow(struct __sk_buff *skb,
 
 	place = bpf_map_lookup_elem(&steered_syns, &key);
 	if (!place)
-		return STEER_STEERED;
+		return false;
 	seen.word = *place;
 	if (seen.digest == (__u32)digest)
-		return ticks - seen.ticks < SENT_AGAIN_NS / NS_PER_TICK
-			       ? STEER_STEERED
-			       : STEER_UNANSWERED;
+		return ticks - seen.ticks >= SENT_AGAIN_NS / NS_PER_TICK;
 	seen.digest = (__u32)digest;
 	seen.ticks = ticks;
 	*place = seen.word;
-	return STEER_STEERED;
+	return false;
 }
 
 #endif

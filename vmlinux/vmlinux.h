@@ -215,25 +215,6 @@ struct tcphdr {
 #pragma clang attribute push(__attribute__((preserve_access_index)), \
 			     apply_to = record)
 
-struct ip_ct_tcp {
-	__u8 state;
-};
-
-union nf_conntrack_proto {
-	struct ip_ct_tcp tcp;
-};
-
-/* What a program's context really is. */
-struct sk_buff {
-	/* A conntrack entry; how it is known is in the lowest three bits. */
-	unsigned long _nfct;
-};
-
-struct nf_conn {
-	unsigned long status;
-	union nf_conntrack_proto proto;
-};
-
 /* How tcp_sock and inet_request_sock have agreed with the other end. */
 struct tcp_options_received {
 	__u16 tstamp_ok : 1;
@@ -286,22 +267,6 @@ struct tcp_request_sock {
 	bool req_usec_ts;
 };
 
-/* An entry not yet in the table; the kernel needs the type to be told apart
- * and to be whole, a declaration alone is not enough. */
-struct nf_conn___init {
-	struct nf_conn ct;
-};
-
 #pragma clang attribute pop
-
-/* net/netfilter/nf_conntrack_bpf.c: first form, 12 bytes, still accepted after
- * it grew (6.11). */
-struct bpf_ct_opts {
-	__s32 netns_id;
-	__s32 error;
-	__u8 l4proto;
-	__u8 dir;
-	__u8 reserved[2];
-};
 
 #endif

@@ -90,8 +90,6 @@ struct options {
 	/* --wait: of stop, how long for the drain; of check --serve, for the
 	 * proof; 0 without --wait. */
 	unsigned int wait_ms;
-	/* Only with REDIRECT_BPF and REDIRECT_STEER. */
-	bool past_firewall;
 	bool disable_ipv6;
 	bool daemon;
 	bool verbose;

@@ -39,8 +39,6 @@ struct redirect_config {
 	 * service, or names of such namespaces. */
 	const char *const *namespaces;
 	size_t namespace_count;
-	/* --past-firewall: steered flows need not be accepted by INPUT rules. */
-	bool past_firewall;
 	/* ACME_ALPN_PROXY_RULESPEC, or NULL for the default rule. */
 	const char *rulespec;
 	/* Whose challenges are taken where a redirect can choose; NULL or an
@@ -94,7 +92,6 @@ struct redirect_config {
 	X(not_local, "not local")                   \
 	X(not_steering, "not steering")             \
 	X(existing_flow, "existing flow")           \
-	X(container_flow, "container's own flow")   \
 	X(unanswered, "unanswered")                 \
 	X(refused, "refused")
 

@@ -15,7 +15,6 @@ struct redirect_config redirect_config_of(const struct options *options)
 		.interface_count = options->interface_count,
 		.namespaces = options->namespaces,
 		.namespace_count = options->namespace_count,
-		.past_firewall = options->past_firewall,
 		.rulespec = options->rulespec,
 		.domains = &options->domains,
 	};

@@ -55,8 +55,6 @@ const struct option_description option_table[] = {
 	{ .name = "netns", .argument = "PID|PATH",
 	  INSTANCE(namespaces, NAMESPACE),
 	  .help = "hand off there as well; repeatable" },
-	{ .name = "past-firewall", INSTANCE(past_firewall, FLAG),
-	  .help = "by steering, past INPUT rules that drop the port" },
 	{ .name = "port", .argument = "PORT", INSTANCE(service_port, NUMBER),
 	  .value = 65535, .help = "the public port (443)" },
 	{ .name = "listen", .argument = "PORT", INSTANCE(listen_port, NUMBER),
@@ -517,9 +515,6 @@ static int check(const struct parser *parser)
 		return fail(parser, "only run takes a command after --");
 	if (options->service_port == options->listen_port)
 		return fail(parser, "--port and --listen must differ");
-	if (options->past_firewall && options->redirect != REDIRECT_BPF &&
-	    options->redirect != REDIRECT_STEER)
-		return fail(parser, "--past-firewall needs --bpf");
 	if (options->json && options->prometheus)
 		return fail(parser,
 			    "--json and --prometheus exclude each other");

@@ -92,14 +92,6 @@ static const struct kind handed_off[] = {
 	  .content = CONTENT_HELLO, .length = 1400 },
 };
 
-static const struct {
-	const char *name;
-	enum steering_pin pin;
-} steering_objects[] = {
-	{ "plain", STEERING_NO_PIN },
-	{ "conntrack", STEERING_PIN },
-};
-
 struct bench {
 	struct listeners listeners;
 	int empty_fd;
@@ -297,21 +289,19 @@ static void check_verdict(const struct bench *bench,
 		fail(complaint, -EPROTO);
 }
 
-static void measure_steering(struct bench *bench, enum steering_pin pin,
-			     const char *name)
+static void measure_steering(struct bench *bench)
 {
-	struct steering steering;
+	struct program program;
 
-	check("cannot load the steering program",
-	      steering_load(&steering, pin, 0));
+	check("cannot load the steering program", steering_load(&program, 0));
 	check("cannot give it the listeners",
-	      steering_set_listeners(&steering, &bench->listeners));
-	enable(bench, &steering.program);
-	bench->program_fd = steering.program.fd;
-	report_all(bench, name, steered, ARRAY_SIZE(steered));
-	check_verdict(bench, &steering.program, STEER_REFUSED,
+	      steering_set_listeners(&program, &bench->listeners));
+	enable(bench, &program);
+	bench->program_fd = program.fd;
+	report_all(bench, "steer", steered, ARRAY_SIZE(steered));
+	check_verdict(bench, &program, STEER_REFUSED,
 		      "no SYN got as far as bpf_sk_assign()");
-	steering_unload(&steering);
+	program_unload(&program);
 }
 
 static void measure_handoff(struct bench *bench)
@@ -330,7 +320,6 @@ static void measure_handoff(struct bench *bench)
 int main(void)
 {
 	struct bench bench = { .next_flow = 0 };
-	char reason[128];
 
 	features_raise_memlock();
 	set_up_network(&bench);
@@ -342,14 +331,8 @@ int main(void)
 
 	printf("{");
 	measure_handoff(&bench);
-	for (size_t i = 0; i < ARRAY_SIZE(steering_objects); i++) {
-		if (steering_objects[i].pin != STEERING_NO_PIN &&
-		    !features_may_use_conntrack(reason, sizeof(reason)))
-			continue;
-		printf(",");
-		measure_steering(&bench, steering_objects[i].pin,
-				 steering_objects[i].name);
-	}
+	printf(",");
+	measure_steering(&bench);
 	puts("}");
 	listeners_close(&bench.listeners);
 	close_fd_at(&bench.empty_fd);

@@ -196,7 +196,7 @@ HANDOFF = (
 )
 PROGRAMS = (
     ("handing off", HANDOFF, ("handoff",)),
-    ("steering, without and with the conntrack pin", STEERING, ("plain", "conntrack")),
+    ("steering", STEERING, ("steer",)),
 )
 
 

@@ -3,15 +3,13 @@
 
 import pytest
 
-from conftest import IPV6_ENGINES
 from harness.challenge import assert_challenges_reach
 from harness.namespace import wait_until
 from harness.network import Network
 from harness.visitors import LongVisitor
 from harness.webserver import WebServer
-from visits import all_engines, open_visitors, report, started
+from visits import all_engines, assert_challenges_pass, open_visitors, report, started
 
-all_redirects = pytest.mark.parametrize("redirect", ["handoff", "steer"])
 
 
 def relayed(product):
@@ -24,18 +22,25 @@ def wait_for_relayed(product, count):
     wait_until(lambda: relayed(product) >= goal, 20, f"{count} more relayed")
 
 
-def assert_served(network, product, responder, site, visitors, *options):
+def assert_served(network, product, responder, site, visitors):
     with started(network, product, responder, site, visitors,
-                 "--redirect=steer", *options) as stayed:
+                 "--redirect=steer") as stayed:
         wait_for_relayed(product, 40)
         assert_challenges_reach(responder, network)
         stayed += open_visitors(network, site)
 
 
 @all_engines
-def test_published_port(container, network, product, responder, site,
-                        send_visitors):
-    assert_served(network, product, responder, site, send_visitors())
+def test_published_port_is_refused(container, network, product, responder,
+                                   site, send_visitors):
+    """By steering: the engine's rules would take away what it steers."""
+    visitors = send_visitors()
+    visitors.wait_for_more(20)
+    result = product.run("start", "--daemon", "--redirect=steer")
+    assert result.returncode == 1
+    assert "published by a NAT rule" in result.stdout
+    assert_challenges_pass(responder, network)
+    visitors.finish_without_failures()
 
 
 @pytest.mark.parametrize("engine_name", ["docker", "podman"])
@@ -53,18 +58,18 @@ def test_engine_that_starts_after_us(engine, network, product, responder,
     product.start("--redirect=steer")
     assert_challenges_reach(responder, network)
     container = engine.run_container(site)
+    wait_until(lambda: "steering stops" in product.log_text(), 10)
     visitors = send_visitors()
-    wait_for_relayed(product, 40)
-    assert_challenges_reach(responder, network)
+    visitors.wait_for_more(40)
+    assert_challenges_pass(responder, network)
     product.stop()
     visitors.wait_for_more(20)
     visitors.finish_without_failures()
     container.remove()
 
 
-@all_redirects
 @all_engines
-def test_container_calls_outside(redirect, container, families, network,
+def test_container_calls_outside(container, families, network,
                                  product, tmp_path):
     """A container's own https is never ours, whatever its destination."""
     outside = WebServer(network.authority, tmp_path, "outside.example.test")
@@ -74,7 +79,7 @@ def test_container_calls_outside(redirect, container, families, network,
                 for family in families]
 
     before = open_visitors()
-    product.start(f"--redirect={redirect}")
+    product.start("--redirect=handoff")
     during = open_visitors()
     product.stop()
     # As the outside sees them, and not from 127.0.0.1.
@@ -87,9 +92,8 @@ def test_container_calls_outside(redirect, container, families, network,
     outside.stop()
 
 
-@all_redirects
 @all_engines
-def test_container_calls_the_host(redirect, container, engine, families,
+def test_container_calls_the_host(container, engine, families,
                                   network, product, site):
     """By an address of the host's own, and so the published port."""
     caller = engine.run_container(site, *engine.NETWORK)
@@ -99,7 +103,7 @@ def test_container_calls_the_host(redirect, container, engine, families,
                 for family in families]
 
     visitors = open_visitors()
-    product.start(f"--redirect={redirect}")
+    product.start("--redirect=handoff")
     visitors += open_visitors()
     product.stop()
     for visitor in visitors + open_visitors():
@@ -107,12 +111,3 @@ def test_container_calls_the_host(redirect, container, engine, families,
         visitor.close()
     product.wait_gone()
     caller.remove()
-
-
-@pytest.mark.usefixtures("strict_firewall")
-@pytest.mark.parametrize("engine_name", IPV6_ENGINES)
-def test_strict_firewall(container, network, product, responder, site,
-                         send_visitors):
-    """It is passed by what is forwarded, but not by what is steered."""
-    assert_served(network, product, responder, site, send_visitors(),
-                  "--past-firewall")

@@ -58,8 +58,6 @@ static void check_result(const struct options *options)
 	check(options->service_port >= 1 && options->service_port <= 65535);
 	check(options->listen_port >= 1 && options->listen_port <= 65535);
 	check(options->service_port != options->listen_port);
-	check(!options->past_firewall || options->redirect == REDIRECT_BPF ||
-	      options->redirect == REDIRECT_STEER);
 	check(options->drain_timeout_ms >= 1);
 	check(options->hello_timeout_ms >= 1 &&
 	      options->hello_timeout_ms <= 3600999);

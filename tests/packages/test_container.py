@@ -194,7 +194,7 @@ def test_without_the_right_to_the_port_it_steers(container, start_pod):
     code, log = pod.stop()
     assert code == 0
     assert "handoff does not work here: it needs CAP_NET_BIND_SERVICE" in log
-    assert "conntrack pin" in log and "no conntrack pin" not in log
+    assert "eBPF steers port 443" in log
 
 
 def test_other_capabilities_do_where_no_port_is_published(container,

@@ -72,7 +72,7 @@ def test_tells_its_version(program):
 
 
 def test_tells_its_options(program):
-    assert "--past-firewall" in run(*program, "--help").stdout
+    assert "--interface" in run(*program, "--help").stdout
 
 
 def test_refuses_what_it_does_not_know(program):

@@ -99,8 +99,8 @@ def test_flood_of_syns(redirect, network, product, responder, flood,
 
 def test_flood_that_fills_conntrack(network, product, flood, send_visitors):
     """
-    Behind a stateful firewall each SYN of the flood stays in the table. Once
-    there is no room to pin new connections, they go to the web server.
+    Behind a stateful firewall each SYN of the flood stays in the table, until
+    there is no room for others.
     """
     network.server.run(
         "nft", "add table inet t; add chain inet t input "
@@ -139,12 +139,13 @@ def test_both_iptables(variant, network, product, responder, send_visitors,
 class ContainerHost:
     """nginx in a container, published on the server's port 443."""
 
-    def __init__(self, network, tool, directory):
+    def __init__(self, network, tool, directory, published=True):
         self.network = network
         self._tool = tool
         self._directory = directory
         self.namespace = network.add_container()
-        network.publish_port()
+        if published:
+            network.publish_port()
         self.web = WebServer(self.namespace, directory,
                              "container.example.test")
         # What docker-proxy is for: the host's own connections.
@@ -203,27 +204,19 @@ def container_host(network, visitors_tool, tmp_path):
     made.stop()
 
 
-def test_past_a_firewall_that_accepts_nothing(network, product, responder,
-                                              container_host):
-    """
-    The container sees the bridge's address where the proxy is in between,
-    so that this is how visits through the proxy are told from others.
-    """
-    network.server.run(
-        "nft", "add table inet strict; add chain inet strict input "
-        "{ type filter hook input priority 0; policy drop; }; "
-        "add rule inet strict input iif lo accept; "
-        "add rule inet strict input meta l4proto ipv6-icmp accept; "
-        "add rule inet strict input ct state established accept")
+def test_firewall_that_accepts_nothing(network, product, responder,
+                                       container_host):
+    """What is forwarded to a container does not pass its INPUT rules."""
+    accept_only(network, "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED")
     visitors = container_host.send_visitors()
     visitors.wait_for_more(30)
-    product.start("--redirect=steer", "--past-firewall")
+    product.start("--bpf")
     assert_challenges_reach(responder, network)
     during = [LongVisitor(network.client, address, container_host.web)
               for address in Network.SERVER.values()]
-    for visitor in during:
+    for visitor, family in zip(during, Network.SERVER):
         visitor.visit()
-        assert visitor.peer == Network.BRIDGE[4]
+        assert visitor.peer == Network.CLIENT[family]
     visitors.wait_for_more(50)
     product.stop()
     for visitor in during:
@@ -232,20 +225,6 @@ def test_past_a_firewall_that_accepts_nothing(network, product, responder,
     visitors.wait_for_more(30)
     visitors.finish_without_failures()
     product.wait_gone()
-
-
-def test_firewall_that_accepts_nothing_is_told(network, product,
-                                               container_host):
-    """Nobody is lost without the option, but nothing is won either."""
-    accept_only(network, "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED")
-    result = product.run("start", "--daemon", "--redirect=steer")
-    assert result.returncode == 0
-    assert "--past-firewall" in product.log_text()
-    visitor = LongVisitor(network.client, Network.SERVER[4],
-                          container_host.web)
-    visitor.visit()
-    assert visitor.peer == "192.0.2.2"
-    visitor.close()
 
 
 def test_iptables_before_the_rules_of_an_engine(network, product, responder,
@@ -285,6 +264,17 @@ def test_zone_in_front_of_a_published_port(network, product, responder,
     product.stop()
     visitors.finish_without_failures()
     product.wait_gone()
+
+
+def test_steering_a_published_port_is_refused(network, product,
+                                              container_host):
+    """What it steers would be taken away from it."""
+    before = residue.snapshot(network.server)
+    result = product.run("start", "--daemon", "--redirect=steer")
+    assert result.returncode == 1
+    assert "published by a" in result.stdout and "--bpf" in result.stdout
+    assert not product.pidfile.exists()
+    assert residue.snapshot(network.server) == before
 
 
 @pytest.mark.parametrize("redirect", REDIRECTS)

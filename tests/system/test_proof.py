@@ -9,6 +9,7 @@ import socket
 import pytest
 
 from harness import residue
+from harness.challenge import assert_challenges_reach
 from harness.namespace import wait_until
 from harness.network import Network
 from harness.recorder import PROOF_SOURCE
@@ -64,17 +65,23 @@ def redirect_by_nft(network):
         "add rule ip web prerouting tcp dport 443 redirect to :8443")
 
 
-@pytest.mark.parametrize("redirect, rule", [
-    ("steer", redirect_by_iptables), ("steer", redirect_by_nft),
-    ("iptables", redirect_by_nft)])
-def test_web_server_behind_a_redirect(redirect, rule, network, product,
-                                      web_on_8443):
+@pytest.mark.parametrize("rule", [redirect_by_iptables, redirect_by_nft])
+def test_steering_before_a_redirect(rule, network, product, web_on_8443):
+    """Whatever the fallback is."""
     rule(network)
+    for options in ([], ["-fallback", "127.0.0.1:8443"]):
+        assert_refused(product, "--redirect", "steer", *options,
+                       says=["NAT rule", "use --bpf"])
+        assert_visit(network, web_on_8443)
+
+
+def test_web_server_behind_a_redirect(network, product, web_on_8443):
+    redirect_by_nft(network)
     assert_visit(network, web_on_8443)
-    assert_refused(product, "--redirect", redirect,
+    assert_refused(product, "--iptables",
                    says=["NAT rule", "use -fallback 127.0.0.1:8443"])
     assert_visit(network, web_on_8443)
-    product.start("--redirect", redirect, "-fallback", "127.0.0.1:8443")
+    product.start("--iptables", "-fallback", "127.0.0.1:8443")
     LongVisitor.through_the_proxy(network.client, Network.SERVER[4],
                                   web_on_8443).close()
 
@@ -83,31 +90,41 @@ DNAT_BY_IPTABLES = (
     "iptables -t nat -A PREROUTING -p tcp --dport 443 -j DNAT "
     "--to-destination 172.17.0.2:443")
 DNAT_BY_NFT = (
-    "nft add table ip web; add chain ip web prerouting { type nat hook "
+    "add table ip web; add chain ip web prerouting { type nat hook "
     "prerouting priority dstnat; }; add rule ip web prerouting tcp dport 443 "
     "dnat to 172.17.0.2")
 
 
-@pytest.mark.parametrize("redirect, rule", [
-    ("steer", DNAT_BY_IPTABLES), ("steer", DNAT_BY_NFT),
-    ("iptables", DNAT_BY_IPTABLES)])
-def test_web_server_of_a_guest(redirect, rule, network, product, tmp_path):
+@pytest.fixture
+def guest(network, tmp_path):
     """As a virtual machine or a container without a forwarder has it."""
-    guest = network.add_container()
-    web = WebServer(guest, tmp_path)
-    network.server.run(*(["nft", rule[4:]] if rule.startswith("nft")
-                         else rule.split()))
-    try:
-        assert_visit(network, web)
-        assert_refused(product, "--redirect", redirect,
-                       says=["172.17.0.2:443"])
-        product.start("--redirect", redirect, "-fallback", "172.17.0.2:443")
-        visitor = LongVisitor(network.client, Network.SERVER[4], web)
-        visitor.visit()
-        assert visitor.peer == Network.BRIDGE[4]
-        visitor.close()
-    finally:
-        web.stop()
+    made = WebServer(network.add_container(), tmp_path)
+    yield made
+    made.stop()
+
+
+@pytest.mark.parametrize("rule", [DNAT_BY_IPTABLES.split(),
+                                  ["nft", DNAT_BY_NFT]],
+                         ids=["iptables", "nft"])
+def test_steering_before_a_guest(rule, network, product, guest):
+    network.server.run(*rule)
+    for options in ([], ["-fallback", "172.17.0.2:443"]):
+        assert_refused(product, "--redirect", "steer", *options,
+                       says=["172.17.0.2", "--iptables with -fallback"])
+        assert_visit(network, guest)
+
+
+def test_web_server_of_a_guest(network, product, responder, guest):
+    network.server.run(*DNAT_BY_IPTABLES.split())
+    assert_visit(network, guest)
+    assert_refused(product, "--iptables", says=["use -fallback 172.17.0.2:443"])
+    assert_visit(network, guest)
+    product.start("--iptables", "-fallback", "172.17.0.2:443")
+    visitor = LongVisitor(network.client, Network.SERVER[4], guest)
+    visitor.visit()
+    assert visitor.peer == Network.BRIDGE[4]
+    visitor.close()
+    assert_challenges_reach(responder, network)
 
 
 def test_web_server_bound_to_a_device(redirect, network, product):

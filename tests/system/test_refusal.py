@@ -327,14 +327,6 @@ def test_bpf_is_forbidden(redirect, refuse, product):
     assert not product.pidfile.exists()
 
 
-def test_past_the_firewall_without_conntrack(refuse, product):
-    """Its kfuncs are out of reach without this capability."""
-    output = refuse("start", "--redirect=steer", "--past-firewall", prefix=[
-        "setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"])
-    assert "--past-firewall" in output and "CAP_SYS_ADMIN" in output
-    assert not product.pidfile.exists()
-
-
 def test_kernel_type_information_is_missing(network, product, web):
     """No BTF: it works all the same, or is refused with the reason."""
     before = residue.snapshot(network.server)

@@ -374,15 +374,18 @@ def machine(network):
 def test_target_on_another_machine(network, product, responder, tmp_path,
                                    machine, send_visitors):
     """
-    Nobody can be in its network, so that steering stands in, which keeps its
-    connections from NAT by conntrack: without that there is no way by eBPF.
+    Nobody can be in its network, and there is no way by eBPF, as is told: an
+    iptables rule goes before the one that leads there.
     """
     web = WebServer(machine, tmp_path)
     publish(network, addresses=MACHINE)
     visitors = send_visitors(web)
     visitors.wait_for_more(30)
-    product.start("--bpf", "--fallback", f"{MACHINE[4]}:443")
-    assert status(product)["mode"] == "steer"
+    fallback = ("--fallback", f"{MACHINE[4]}:443")
+    result = product.run("start", "--daemon", "--redirect=steer", *fallback)
+    assert result.returncode == 1
+    assert "--iptables with -fallback" in result.stdout
+    product.start("--iptables", *fallback)
     for _ in range(3):
         assert_challenges_reach(responder, network)
     wait_until(lambda: status(product)["to_fallback"] > 30)

@@ -105,15 +105,6 @@ static void takes_the_redirect_by_name_or_by_short_form(void **state)
 	}
 }
 
-static void goes_past_the_firewall_on_request_alone(void **state)
-{
-	(void)state;
-	assert_int_equal(parse("start --bpf"), 0);
-	assert_false(options.past_firewall);
-	assert_int_equal(parse("start --past-firewall --bpf"), 0);
-	assert_true(options.past_firewall);
-}
-
 static void reads_the_environment(void **state)
 {
 	char name[] = "acme-alpn-proxy";
@@ -323,9 +314,6 @@ static void refuses_with_one_line_that_names_the_fault(void **state)
 		{ "start --redirect", "--redirect" },
 		{ "start --redirect=", "--redirect" },
 		{ "start --redirect no", "--redirect" },
-		{ "start --past-firewall", "--past-firewall" },
-		{ "start --past-firewall --iptables", "--past-firewall" },
-		{ "start --past-firewall --redirect handoff", "--bpf" },
 		{ "start --port 0", "--port" },
 		{ "start --port 65536", "--port" },
 		{ "start --port 443x", "--port" },
@@ -398,7 +386,6 @@ int main(void)
 		cmocka_unit_test(keeps_the_defaults_of_the_original),
 		cmocka_unit_test(takes_one_dash_or_two_before_or_after),
 		cmocka_unit_test(takes_the_redirect_by_name_or_by_short_form),
-		cmocka_unit_test(goes_past_the_firewall_on_request_alone),
 		cmocka_unit_test(reads_the_environment),
 		cmocka_unit_test(reads_seconds_with_decimals),
 		cmocka_unit_test(counts_workers),

@@ -58,7 +58,7 @@ struct scene {
 	bool no_link_layer;
 	unsigned int ifindex;
 	struct listeners listeners;
-	struct steering steering;
+	struct program program;
 	struct destinations destinations;
 	struct tc_attachment attachment;
 	uint16_t client_port;
@@ -261,7 +261,7 @@ static struct counts read_counts(const struct scene *scene)
 {
 	struct counts counts;
 
-	program_read(&scene->steering.program, scene->ifindex, counts.packets,
+	program_read(&scene->program, scene->ifindex, counts.packets,
 		     STEER_VERDICTS);
 	return counts;
 }
@@ -312,7 +312,7 @@ static void set_enabled(const struct scene *scene, bool enabled)
 		.service_port = htons(SERVICE_PORT),
 	};
 
-	assert_int_equal(program_switch(&scene->steering.program, &wanted), 0);
+	assert_int_equal(program_switch(&scene->program, &wanted), 0);
 }
 
 static const int families[] = { AF_INET, AF_INET6 };
@@ -595,9 +595,8 @@ static void test_address_comes_and_goes(void **state)
 
 static void list_destinations(struct scene *scene)
 {
-	assert_int_equal(destinations_list(&scene->destinations,
-					   &scene->steering.program),
-			 0);
+	assert_int_equal(
+		destinations_list(&scene->destinations, &scene->program), 0);
 }
 
 /* A packet to an address of ours, and one to @neighbours, of each family. */
@@ -628,7 +627,7 @@ static void test_shared_devices(void **state)
 	neighbour.destination = neighbours[0];
 	run("sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0");
 	list_destinations(scene);
-	assert_int_equal(program_switch(&scene->steering.program, &shared), 0);
+	assert_int_equal(program_switch(&scene->program, &shared), 0);
 	expect_only_listed(scene, neighbours);
 
 	run("ip address add 192.0.2.3/24 dev tap0");
@@ -676,7 +675,7 @@ static void test_local_routes(void **state)
 	    "ip -6 route add local 2001:db8:7::/48 dev lo; "
 	    "ip -6 route add local 2001:db8:7::77 dev lo table 7");
 	list_destinations(scene);
-	assert_int_equal(program_switch(&scene->steering.program, &shared), 0);
+	assert_int_equal(program_switch(&scene->program, &shared), 0);
 	expect_each(scene, within, STEER_STEERED);
 	run("ip route del local 203.0.113.0/24; "
 	    "ip route del local 203.0.113.77 table 7; "
@@ -701,7 +700,7 @@ static void test_marked_rules(void **state)
 					       .marked_rules = 1 };
 
 	list_destinations(scene);
-	assert_int_equal(program_switch(&scene->steering.program, &marked), 0);
+	assert_int_equal(program_switch(&scene->program, &marked), 0);
 	expect_only_listed(scene, elsewhere);
 	set_enabled(scene, true);
 }
@@ -719,17 +718,17 @@ static void test_switches(void **state)
 	set_enabled(scene, true);
 
 	/* The program's clock may be behind, by ticks of a slow machine. */
-	*scene->steering.program.lease = monotonic_ns() - NS_PER_S;
+	*scene->program.lease = monotonic_ns() - NS_PER_S;
 	expect(scene, &ipv4, STEER_NOT_STEERING);
-	*scene->steering.program.lease = monotonic_ns() + 60 * NS_PER_S;
+	*scene->program.lease = monotonic_ns() + 60 * NS_PER_S;
 	expect(scene, &ipv4, STEER_STEERED);
 
-	assert_int_equal(steering_set_listeners(&scene->steering, &only_ipv6),
+	assert_int_equal(steering_set_listeners(&scene->program, &only_ipv6),
 			 0);
 	expect(scene, &ipv4, STEER_NOT_STEERING);
 	expect(scene, &ipv6, STEER_STEERED);
 	assert_int_equal(
-		steering_set_listeners(&scene->steering, &scene->listeners), 0);
+		steering_set_listeners(&scene->program, &scene->listeners), 0);
 }
 
 /* The handshake by cookie, also while steering is paused. */
@@ -791,69 +790,6 @@ static void test_unanswered_flow_is_given_up(void **state)
 	expect_again(scene, &packet, STEER_UNANSWERED);
 	run("nft delete table ip t");
 	expect(scene, &other, STEER_STEERED);
-}
-
-/* What conntrack sends elsewhere stays there; new flows are kept from it. */
-static void test_published_port(void **state)
-{
-	struct scene *scene = *state;
-	struct packet before = syn(AF_INET);
-	struct packet after = syn(AF_INET);
-	struct tcphdr answer;
-
-	run("nft 'add table ip t; add chain ip t c "
-	    "{ type nat hook prerouting priority dstnat; }; "
-	    "add rule ip t c tcp dport 443 dnat to 198.51.100.1'");
-	set_enabled(scene, false);
-	expect(scene, &before, STEER_NOT_STEERING);
-	set_enabled(scene, true);
-	expect_again(scene, &before, STEER_CONTAINER_FLOW);
-	expect(scene, &after, STEER_STEERED);
-	assert_true(receive_segment(scene, &answer));
-	assert_int_equal(answer.th_flags, TH_SYN | TH_ACK);
-	run("nft delete table ip t");
-}
-
-/*
- * A firewall that accepts nothing new, before a container's published port:
- * what is steered walks past it on request, and is given up otherwise.
- */
-static void meet_strict_firewall(struct scene *scene, bool answered)
-{
-	struct tcphdr answer;
-
-	run("nft 'add table inet t; "
-	    "add chain inet t c { type nat hook prerouting priority dstnat; }; "
-	    "add rule inet t c meta nfproto ipv4 tcp dport 443 "
-	    "dnat ip to 198.51.100.1; "
-	    "add rule inet t c meta nfproto ipv6 tcp dport 443 "
-	    "dnat ip6 to 2001:db8:1::1; "
-	    "add chain inet t d "
-	    "{ type filter hook input priority 0; policy drop; }; "
-	    "add rule inet t d ct state established accept'");
-	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
-		struct packet packet = syn(families[i]);
-
-		expect(scene, &packet, STEER_STEERED);
-		if (answered) {
-			assert_true(receive_segment(scene, &answer));
-			assert_int_equal(answer.th_flags, TH_SYN | TH_ACK);
-		} else {
-			expect_again(scene, &packet, STEER_UNANSWERED);
-			expect_again(scene, &packet, STEER_CONTAINER_FLOW);
-		}
-	}
-	run("nft delete table inet t");
-}
-
-static void test_strict_firewall(void **state)
-{
-	meet_strict_firewall(*state, false);
-}
-
-static void test_past_strict_firewall(void **state)
-{
-	meet_strict_firewall(*state, true);
 }
 
 /* A program of somebody else's on the same hook. */
@@ -926,8 +862,8 @@ static bool is_behind(const struct scene *scene)
 {
 	char text[80];
 
-	return tc_is_behind(&scene->attachment, scene->steering.program.id,
-			    text, sizeof(text));
+	return tc_is_behind(&scene->attachment, scene->program.id, text,
+			    sizeof(text));
 }
 
 /* The next program has its say about what we have steered. */
@@ -977,7 +913,7 @@ static void test_attaches_ahead_of_others(void **state)
 	assert_int_equal(tc_detach(&scene->attachment), 0);
 	foreign = attach_foreign(scene, TC_ACT_OK, false);
 	assert_int_equal(tc_attach(&scene->attachment, TC_TCX, scene->ifindex,
-				   scene->steering.program.fd, LISTEN_PORT),
+				   scene->program.fd, LISTEN_PORT),
 			 0);
 	assert_false(is_behind(scene));
 	expect(scene, &packet, STEER_STEERED);
@@ -1016,9 +952,9 @@ static void test_no_link_layer(void **state)
 	scene->ifindex = if_nametoindex("tun0");
 	scene->no_link_layer = true;
 	run("ip link set tun0 up");
-	program_count(&scene->steering.program, scene->ifindex);
+	program_count(&scene->program, scene->ifindex);
 	assert_int_equal(tc_attach(&scene->attachment, tap.attachment.way,
-				   scene->ifindex, scene->steering.program.fd,
+				   scene->ifindex, scene->program.fd,
 				   LISTEN_PORT),
 			 0);
 	for (size_t i = 0; i < ARRAY_SIZE(sources); i++) {
@@ -1033,7 +969,7 @@ static void test_no_link_layer(void **state)
 		expect(scene, &packet, STEER_VERDICTS);
 	}
 	assert_int_equal(tc_detach(&scene->attachment), 0);
-	program_forget(&scene->steering.program, scene->ifindex);
+	program_forget(&scene->program, scene->ifindex);
 	close(scene->tap_fd);
 	scene->tap_fd = tap.tap_fd;
 	scene->ifindex = tap.ifindex;
@@ -1055,7 +991,7 @@ static void open_tap(struct scene *scene)
 	scene->ifindex = if_nametoindex("tap0");
 }
 
-static void set_up(void **state, enum steering_pin pin, enum tc_way way)
+static void set_up(void **state, enum tc_way way)
 {
 	struct scene *scene = calloc(1, sizeof(*scene));
 
@@ -1067,35 +1003,28 @@ static void set_up(void **state, enum steering_pin pin, enum tc_way way)
 	assert_int_equal(listeners_open(&scene->listeners, LISTENER_STEERED,
 					LISTEN_PORT, true),
 			 0);
-	assert_int_equal(steering_load(&scene->steering, pin, 0), 0);
-	program_count(&scene->steering.program, scene->ifindex);
+	assert_int_equal(steering_load(&scene->program, 0), 0);
+	program_count(&scene->program, scene->ifindex);
 	assert_int_equal(
-		steering_set_listeners(&scene->steering, &scene->listeners), 0);
+		steering_set_listeners(&scene->program, &scene->listeners), 0);
 	assert_int_equal(tc_attach(&scene->attachment, way, scene->ifindex,
-				   scene->steering.program.fd, LISTEN_PORT),
+				   scene->program.fd, LISTEN_PORT),
 			 0);
-	assert_true(
-		tc_is_attached(&scene->attachment, scene->steering.program.id));
-	*scene->steering.program.lease = monotonic_ns() + 60 * NS_PER_S;
+	assert_true(tc_is_attached(&scene->attachment, scene->program.id));
+	*scene->program.lease = monotonic_ns() + 60 * NS_PER_S;
 	set_enabled(scene, true);
 	scene->client_port = 40000;
 }
 
-static int set_up_plain(void **state)
+static int set_up_clsact(void **state)
 {
-	set_up(state, STEERING_NO_PIN, TC_CLSACT);
+	set_up(state, TC_CLSACT);
 	return 0;
 }
 
-static int set_up_conntrack(void **state)
+static int set_up_best(void **state)
 {
-	set_up(state, STEERING_PIN, tc_best_way());
-	return 0;
-}
-
-static int set_up_past_firewall(void **state)
-{
-	set_up(state, STEERING_PIN_PAST_FIREWALL, tc_best_way());
+	set_up(state, tc_best_way());
 	return 0;
 }
 
@@ -1104,9 +1033,8 @@ static int tear_down(void **state)
 	struct scene *scene = *state;
 
 	assert_int_equal(tc_detach(&scene->attachment), 0);
-	assert_false(
-		tc_is_attached(&scene->attachment, scene->steering.program.id));
-	steering_unload(&scene->steering);
+	assert_false(tc_is_attached(&scene->attachment, scene->program.id));
+	program_unload(&scene->program);
 	listeners_close(&scene->listeners);
 	close(scene->tap_fd);
 	free(scene);
@@ -1137,31 +1065,14 @@ static int tear_down(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest plain[] = { COMMON_TESTS };
-	const struct CMUnitTest conntrack[] = {
+	const struct CMUnitTest clsact[] = { COMMON_TESTS };
+	const struct CMUnitTest best[] = {
 		COMMON_TESTS,
-		cmocka_unit_test(test_published_port),
-		cmocka_unit_test(test_strict_firewall),
 		cmocka_unit_test(test_attaches_ahead_of_others),
 	};
-	const struct CMUnitTest past_firewall[] = {
-		COMMON_TESTS,
-		cmocka_unit_test(test_published_port),
-		cmocka_unit_test(test_past_strict_firewall),
-	};
-	char reason[128];
-	int failed;
 
-	failed = cmocka_run_group_tests_name("plain", plain, set_up_plain,
-					     tear_down);
-	/* The kfuncs came with kernel 6.0. */
-	if (features_kernel_release()[0] != '5' &&
-	    features_may_use_conntrack(reason, sizeof(reason))) {
-		failed += cmocka_run_group_tests_name(
-			"conntrack", conntrack, set_up_conntrack, tear_down);
-		failed += cmocka_run_group_tests_name(
-			"past the firewall", past_firewall,
-			set_up_past_firewall, tear_down);
-	}
-	return failed;
+	return cmocka_run_group_tests_name("clsact", clsact, set_up_clsact,
+					   tear_down) +
+	       cmocka_run_group_tests_name("best way", best, set_up_best,
+					   tear_down);
 }

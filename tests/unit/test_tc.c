@@ -28,8 +28,8 @@
 #define ANOTHER TC_INSTANCE(INSTANCE, TC_NUMBERS - 1)
 
 static unsigned int ifindex;
-static struct steering own_steering;
-static struct steering other_steering;
+static struct program own_program;
+static struct program other_program;
 static int foreign_fd;
 
 static void run(const char *command)
@@ -64,19 +64,18 @@ static void assert_clsact(bool there)
 }
 
 static void attach(struct tc_attachment *attachment, enum tc_way way,
-		   const struct steering *steering, uint32_t instance)
+		   const struct program *program, uint32_t instance)
 {
-	assert_int_equal(tc_attach(attachment, way, ifindex,
-				   steering->program.fd, instance),
-			 0);
-	assert_true(tc_is_attached(attachment, steering->program.id));
+	assert_int_equal(
+		tc_attach(attachment, way, ifindex, program->fd, instance), 0);
+	assert_true(tc_is_attached(attachment, program->id));
 }
 
 static void detach(struct tc_attachment *attachment,
-		   const struct steering *steering)
+		   const struct program *program)
 {
 	assert_int_equal(tc_detach(attachment), 0);
-	assert_false(tc_is_attached(attachment, steering->program.id));
+	assert_false(tc_is_attached(attachment, program->id));
 }
 
 static void test_handles(void **state)
@@ -107,9 +106,9 @@ static void test_clsact_is_made_and_removed(void **state)
 	struct tc_attachment attachment;
 
 	(void)state;
-	attach(&attachment, TC_CLSACT, &own_steering, INSTANCE);
+	attach(&attachment, TC_CLSACT, &own_program, INSTANCE);
 	assert_clsact(true);
-	detach(&attachment, &own_steering);
+	detach(&attachment, &own_program);
 	assert_clsact(false);
 }
 
@@ -119,8 +118,8 @@ static void test_clsact_of_others_stays(void **state)
 
 	(void)state;
 	run("tc qdisc add dev v0 clsact");
-	attach(&attachment, TC_CLSACT, &own_steering, INSTANCE);
-	detach(&attachment, &own_steering);
+	attach(&attachment, TC_CLSACT, &own_program, INSTANCE);
+	detach(&attachment, &own_program);
 	assert_clsact(true);
 	run("tc qdisc del dev v0 clsact");
 }
@@ -131,16 +130,16 @@ static void test_clsact_in_use_stays(void **state)
 	struct tc_attachment attachment;
 
 	(void)state;
-	attach(&attachment, TC_CLSACT, &own_steering, INSTANCE);
+	attach(&attachment, TC_CLSACT, &own_program, INSTANCE);
 	add_filter(BPF_TC_INGRESS, 1, 1);
-	detach(&attachment, &own_steering);
+	detach(&attachment, &own_program);
 	assert_clsact(true);
 	assert_shown("filter show dev v0 ingress", "foreign", true);
 	run("tc qdisc del dev v0 clsact");
 
-	attach(&attachment, TC_CLSACT, &own_steering, INSTANCE);
+	attach(&attachment, TC_CLSACT, &own_program, INSTANCE);
 	add_filter(BPF_TC_EGRESS, 1, 1);
-	detach(&attachment, &own_steering);
+	detach(&attachment, &own_program);
 	assert_clsact(true);
 	assert_shown("filter show dev v0 egress", "foreign", true);
 	run("tc qdisc del dev v0 clsact");
@@ -156,13 +155,13 @@ static void test_two_filters(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
-		attach(&first, TC_CLSACT, &own_steering, INSTANCE);
-		attach(&second, TC_CLSACT, &other_steering, others[i]);
-		assert_true(tc_is_attached(&first, own_steering.program.id));
-		detach(&first, &own_steering);
-		assert_true(tc_is_attached(&second, other_steering.program.id));
+		attach(&first, TC_CLSACT, &own_program, INSTANCE);
+		attach(&second, TC_CLSACT, &other_program, others[i]);
+		assert_true(tc_is_attached(&first, own_program.id));
+		detach(&first, &own_program);
+		assert_true(tc_is_attached(&second, other_program.id));
 		assert_clsact(true);
-		detach(&second, &other_steering);
+		detach(&second, &other_program);
 		assert_clsact(false);
 	}
 }
@@ -174,10 +173,10 @@ static void test_leftover_is_replaced(void **state)
 	struct tc_attachment attachment;
 
 	(void)state;
-	attach(&killed, TC_CLSACT, &other_steering, INSTANCE);
-	attach(&attachment, TC_CLSACT, &own_steering, INSTANCE);
-	assert_false(tc_is_attached(&killed, other_steering.program.id));
-	detach(&attachment, &own_steering);
+	attach(&killed, TC_CLSACT, &other_program, INSTANCE);
+	attach(&attachment, TC_CLSACT, &own_program, INSTANCE);
+	assert_false(tc_is_attached(&killed, other_program.id));
+	detach(&attachment, &own_program);
 	assert_clsact(false);
 }
 
@@ -188,10 +187,10 @@ static void test_leftovers_are_removed(void **state)
 
 	(void)state;
 	assert_int_equal(tc_remove_leftovers(ifindex, INSTANCE), 0);
-	attach(&killed, TC_CLSACT, &own_steering, INSTANCE);
+	attach(&killed, TC_CLSACT, &own_program, INSTANCE);
 	assert_int_equal(tc_remove_leftovers(ifindex, OTHER), 0);
-	assert_true(tc_is_attached(&killed, own_steering.program.id));
-	attach(&another, TC_CLSACT, &other_steering, ANOTHER);
+	assert_true(tc_is_attached(&killed, own_program.id));
+	attach(&another, TC_CLSACT, &other_program, ANOTHER);
 	assert_int_equal(tc_remove_leftovers(ifindex, INSTANCE), 2);
 	assert_clsact(false);
 	assert_int_equal(tc_remove_leftovers(ifindex, INSTANCE), 0);
@@ -215,20 +214,20 @@ static void test_filter_ahead_is_told(void **state)
 	char text[80];
 
 	(void)state;
-	attach(&attachment, TC_CLSACT, &own_steering, INSTANCE);
-	assert_false(tc_is_behind(&attachment, own_steering.program.id, text,
-				  sizeof(text)));
+	attach(&attachment, TC_CLSACT, &own_program, INSTANCE);
+	assert_false(
+		tc_is_behind(&attachment, own_program.id, text, sizeof(text)));
 	add_filter(BPF_TC_INGRESS, 500, 1);
-	assert_false(tc_is_behind(&attachment, own_steering.program.id, text,
-				  sizeof(text)));
+	assert_false(
+		tc_is_behind(&attachment, own_program.id, text, sizeof(text)));
 	add_filter(BPF_TC_INGRESS, 7, 1);
-	assert_true(tc_is_behind(&attachment, own_steering.program.id, text,
-				 sizeof(text)));
+	assert_true(
+		tc_is_behind(&attachment, own_program.id, text, sizeof(text)));
 	assert_non_null(strstr(text, "foreign"));
 	assert_non_null(strstr(text, "pref 7"));
 	run("tc qdisc del dev v0 clsact");
 	/* Somebody took it all away: no error. */
-	detach(&attachment, &own_steering);
+	detach(&attachment, &own_program);
 }
 
 static void test_tcx(void **state)
@@ -241,22 +240,21 @@ static void test_tcx(void **state)
 	(void)state;
 	if (tc_best_way() != TC_TCX)
 		skip();
-	attach(&other, TC_TCX, &other_steering, OTHER);
-	attach(&attachment, TC_TCX, &own_steering, INSTANCE);
+	attach(&other, TC_TCX, &other_program, OTHER);
+	attach(&attachment, TC_TCX, &own_program, INSTANCE);
 	/* Whoever comes is first, but one of ours is in nobody's way. */
-	assert_false(tc_is_behind(&attachment, own_steering.program.id, text,
-				  sizeof(text)));
-	assert_false(tc_is_behind(&other, other_steering.program.id, text,
-				  sizeof(text)));
+	assert_false(
+		tc_is_behind(&attachment, own_program.id, text, sizeof(text)));
+	assert_false(
+		tc_is_behind(&other, other_program.id, text, sizeof(text)));
 	assert_int_equal(tc_attach(&foreign, TC_TCX, ifindex, foreign_fd, 0),
 			 0);
-	assert_true(tc_is_behind(&other, other_steering.program.id, text,
-				 sizeof(text)));
+	assert_true(tc_is_behind(&other, other_program.id, text, sizeof(text)));
 	assert_non_null(strstr(text, "foreign"));
 	assert_int_equal(tc_detach(&foreign), 0);
-	detach(&attachment, &own_steering);
-	assert_true(tc_is_attached(&other, other_steering.program.id));
-	detach(&other, &other_steering);
+	detach(&attachment, &own_program);
+	assert_true(tc_is_attached(&other, other_program.id));
+	detach(&other, &other_program);
 	assert_clsact(false);
 }
 
@@ -271,13 +269,12 @@ static void test_vanished_interface(void **state)
 			continue;
 		run("ip link add gone type veth peer name peer");
 		ifindex = if_nametoindex("gone");
-		attach(&attachment, ways[i], &own_steering, INSTANCE);
+		attach(&attachment, ways[i], &own_program, INSTANCE);
 		run("ip link del gone");
-		assert_false(
-			tc_is_attached(&attachment, own_steering.program.id));
+		assert_false(tc_is_attached(&attachment, own_program.id));
 		assert_int_equal(tc_detach(&attachment), 0);
 		assert_int_equal(tc_attach(&attachment, ways[i], ifindex,
-					   own_steering.program.fd, INSTANCE),
+					   own_program.fd, INSTANCE),
 				 -ENODEV);
 	}
 	ifindex = if_nametoindex("v0");
@@ -297,8 +294,8 @@ static int set_up(void **state)
 	run("ip link add v0 type veth peer name v1");
 	ifindex = if_nametoindex("v0");
 	features_raise_memlock();
-	assert_int_equal(steering_load(&own_steering, STEERING_NO_PIN, 0), 0);
-	assert_int_equal(steering_load(&other_steering, STEERING_NO_PIN, 0), 0);
+	assert_int_equal(steering_load(&own_program, 0), 0);
+	assert_int_equal(steering_load(&other_program, 0), 0);
 	foreign_fd = bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "foreign", "MIT",
 				   foreign, ARRAY_SIZE(foreign), NULL);
 	assert_true(foreign_fd >= 0);
@@ -308,8 +305,8 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
 	(void)state;
-	steering_unload(&own_steering);
-	steering_unload(&other_steering);
+	program_unload(&own_program);
+	program_unload(&other_program);
 	close_fd_at(&foreign_fd);
 	return 0;
 }

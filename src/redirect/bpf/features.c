@@ -15,9 +15,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "base/spawn.h"
-
-#define CONNTRACK_MODULE "nf_conntrack"
 
 bool features_may_steer(char *missing, size_t size)
 {
@@ -44,44 +41,6 @@ bool features_may_steer(char *missing, size_t size)
 			"%s%s", length ? ", " : "", needed[i].name);
 	}
 	return length == 0;
-}
-
-static void load_conntrack(void)
-{
-	char program[] = "modprobe";
-	char module[] = CONNTRACK_MODULE;
-	char *const argv[] = { program, module, NULL };
-	cleanup_free char *output = NULL;
-	cleanup_free char *path = spawn_find(program);
-	int status;
-
-	if (!path)
-		return;
-	status = spawn_wait(path, argv, &output);
-	if (status)
-		log_debug("modprobe %s: status %d: %s", module, status,
-			  output ? output : "");
-}
-
-bool features_may_use_conntrack(char *reason, size_t size)
-{
-	if (!caps_have(CAP_SYS_ADMIN)) {
-		snprintf(reason, size, "no CAP_SYS_ADMIN");
-		return false;
-	}
-	if (access("/sys/kernel/btf/vmlinux", R_OK) < 0) {
-		snprintf(reason, size, "the kernel has no BTF");
-		return false;
-	}
-	/* Built into the kernel, it has this folder too. */
-	if (access("/sys/module/" CONNTRACK_MODULE, F_OK) < 0)
-		load_conntrack();
-	if (access("/sys/module/" CONNTRACK_MODULE, F_OK) < 0) {
-		snprintf(reason, size,
-			 "module " CONNTRACK_MODULE " cannot be loaded");
-		return false;
-	}
-	return true;
 }
 
 bool features_have_shared_devices(void)

@@ -15,15 +15,6 @@
 bool features_may_steer(char *missing, size_t size);
 
 /*
- * May the program use kfuncs for conntrack entries? They live in nf_conntrack
- * (since kernel 6.0, which the loading will tell), and a module's kfuncs are
- * found only with CAP_SYS_ADMIN. Loads the module where it is not loaded yet,
- * so that steered flows are pinned from the start, also if NAT comes later.
- * If not, @reason says why in a few words.
- */
-bool features_may_use_conntrack(char *reason, size_t size);
-
-/*
  * May other network namespaces share devices of ours, link address and all?
  * Known by the modules that do it (ipvlan, macvlan); built into the kernel,
  * they are not seen.

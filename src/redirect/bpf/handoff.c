@@ -237,8 +237,7 @@ static int load(struct handoff *handoff, const struct domain_list *names,
 
 	image.interfaces = "handoff_interfaces";
 	image.bytes = handoff_image__elf_bytes(&image.size);
-	err = program_load(&handoff->program, &image,
-			   (struct program_config){ 0 });
+	err = program_load(&handoff->program, &image);
 	if (err)
 		return err;
 	handoff->conntrack_fd = conntrack_revive_open();

@@ -71,11 +71,13 @@ int program_map_fd(const struct program *program, const char *name)
 }
 
 /* Before the program is loaded, so that the verifier sees a constant. */
-static int configure(const struct program *program,
-		     struct program_config config)
+static int configure(const struct program *program)
 {
-	config.clock_offset_ns = features_clock_offset_ns();
-	config.coarse_clock = features_have_coarse_clock();
+	const struct program_config config = {
+		.clock_offset_ns = features_clock_offset_ns(),
+		.coarse_clock = features_have_coarse_clock(),
+	};
+
 	return bpf_map__set_initial_value(
 		bpf_object__find_map_by_name(program->object, ".rodata.config"),
 		&config, sizeof(config));
@@ -121,8 +123,7 @@ static int share_lease(const struct program *program, int lease_fd)
 			: 0;
 }
 
-int program_load(struct program *program, const struct program_image *image,
-		 struct program_config config)
+int program_load(struct program *program, const struct program_image *image)
 {
 	LIBBPF_OPTS(bpf_object_open_opts, options, .object_name = "acme_alpn");
 	int err;
@@ -137,7 +138,7 @@ int program_load(struct program *program, const struct program_image *image,
 		return -errno;
 	program->interfaces = bpf_object__find_map_by_name(program->object,
 							   image->interfaces);
-	err = configure(program, config);
+	err = configure(program);
 	if (!err)
 		err = share_lease(program, image->lease_fd);
 	if (!err && image->kept_flights)

@@ -52,12 +52,10 @@ struct program_image {
 };
 
 /*
- * Load an object, with the first program in it, switched off. @config's clock
- * is filled in here. Returns 0 or negative errno; -EPERM and others as the
- * kernel says, nothing stays then.
+ * Load an object, with the first program in it, switched off. Returns 0 or
+ * negative errno; -EPERM and others as the kernel says, nothing stays then.
  */
-int program_load(struct program *program, const struct program_image *image,
-		 struct program_config config);
+int program_load(struct program *program, const struct program_image *image);
 /* Safe on zeros. */
 void program_unload(struct program *program);
 

@@ -9,23 +9,31 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "redirect/bpf/attachments.h"
 #include "redirect/bpf/destinations.h"
 #include "redirect/bpf/features.h"
-#include "redirect/bpf/published_watch.h"
 #include "redirect/bpf/report.h"
 #include "redirect/bpf/steering.h"
+#include "redirect/host.h"
 #include "redirect/redirect.h"
+
+/* Asking for NAT rules starts programs: not for each of a thousand events. */
+#define LOOK_INTERVAL_NS (500 * NS_PER_MS)
 
 struct bpf_redirect {
 	struct redirect redirect;
 	const struct redirect_config *config;
 	const struct listeners *listeners;
-	struct steering steering;
+	struct program program;
 	struct destinations destinations;
-	struct published_watch published;
 	struct attachments attachments;
+	/* A NAT rule leads the port elsewhere, found at that time. */
+	bool published;
+	uint64_t looked_ns;
+	/* Interfaces have changed since, or a moment before. */
+	bool look;
 	/* From attach to pause. */
 	bool enabled;
 	/* From attach to detach, also while paused. */
@@ -57,17 +65,13 @@ static int probe(const struct redirect_config *config,
 		.redirect = { .ops = &redirect_steer },
 		.config = config,
 		.destinations = DESTINATIONS_NONE,
-		.attachments = { .program = &bpf->steering.program,
+		.attachments = { .program = &bpf->program,
 				 .instance = config->listen_port,
 				 .patterns = config->interfaces,
 				 .pattern_count = config->interface_count,
 				 .watch_fd = -1 },
 	};
-	err = steering_load_best(&bpf->steering,
-				 config->past_firewall
-					 ? STEERING_PIN_PAST_FIREWALL
-					 : STEERING_PIN,
-				 config->lease_fd);
+	err = steering_load(&bpf->program, config->lease_fd);
 	if (err) {
 		program_explain_refusal(err, reason, reason_size);
 		free(bpf);
@@ -75,6 +79,23 @@ static int probe(const struct redirect_config *config,
 	}
 	*redirect = &bpf->redirect;
 	return 0;
+}
+
+/*
+ * What NAT leads elsewhere is taken away from a program that comes before it:
+ * new visitors would hang.
+ */
+static int check_published(const struct redirect_config *config)
+{
+	char rule[RULE_TEXT_SIZE];
+
+	if (!published_find(config->service_port, config->listen_port, rule))
+		return 0;
+	log_error("port %u is published by a NAT rule (%s), which takes away "
+		  "what is steered: use --bpf on a kernel with BTF, run this "
+		  "where the rule leads, or use --iptables with -fallback",
+		  config->service_port, rule);
+	return -EOPNOTSUPP;
 }
 
 /* Watching begins before the first lists, so that nothing is missed. */
@@ -89,7 +110,7 @@ static int open_redirect(const struct redirect_config *config,
 	err = attachments_open(&bpf->attachments);
 	if (!err)
 		err = destinations_open(&bpf->destinations);
-	return err ? err : published_watch_check(&bpf->steering, config);
+	return err ? err : check_published(config);
 }
 
 static void leftovers(const struct redirect *redirect,
@@ -102,12 +123,12 @@ static void leftovers(const struct redirect *redirect,
 static int apply_switch(struct bpf_redirect *bpf)
 {
 	const struct program_switch wanted = {
-		.enabled = bpf->enabled && !bpf->published.published,
+		.enabled = bpf->enabled && !bpf->published,
 		.shared_devices = bpf->destinations.shared_devices,
 		.marked_rules = bpf->destinations.marked_rules,
 		.service_port = htons(bpf->config->service_port),
 	};
-	int err = program_switch(&bpf->steering.program, &wanted);
+	int err = program_switch(&bpf->program, &wanted);
 
 	if (err)
 		log_error("cannot switch the eBPF program: %s",
@@ -117,8 +138,7 @@ static int apply_switch(struct bpf_redirect *bpf)
 
 static int follow_destinations(struct bpf_redirect *bpf)
 {
-	int changed =
-		destinations_follow(&bpf->destinations, &bpf->steering.program);
+	int changed = destinations_follow(&bpf->destinations, &bpf->program);
 
 	return changed > 0 ? apply_switch(bpf) : changed;
 }
@@ -143,22 +163,17 @@ static int report_start(const struct bpf_redirect *bpf)
 {
 	const bool ipv4 = bpf->listeners->ipv4 >= 0;
 	const bool ipv6 = bpf->listeners->ipv6 >= 0;
-	const struct steering *steering = &bpf->steering;
 	char names[ATTACHMENTS_NAMES_SIZE];
 	const int attached =
 		report_attached(&bpf->attachments, bpf->config, names);
 
 	if (attached <= 0)
 		return attached;
-	log_info("eBPF steers port %u to %s%s%s port %u: %s, %s%s%s%s, "
-		 "kernel %s, %d interfaces:%s",
+	log_info("eBPF steers port %u to %s%s%s port %u: %s, kernel %s, "
+		 "%d interfaces:%s",
 		 bpf->config->service_port, ipv4 ? "127.0.0.1" : "",
 		 ipv4 && ipv6 ? " and " : "", ipv6 ? "[::1]" : "",
 		 bpf->config->listen_port, tc_way_text(bpf->attachments.way),
-		 steering->pinned ? "conntrack pin" : "no conntrack pin (",
-		 steering->pinned ? "" : steering->no_pin,
-		 steering->pinned ? "" : ")",
-		 bpf->config->past_firewall ? ", past the firewall" : "",
 		 features_kernel_release(), attached, names);
 	return 0;
 }
@@ -169,7 +184,7 @@ static int attach(struct redirect *redirect)
 	const bool resumed = bpf->in_place;
 	int err;
 
-	err = steering_set_listeners(&bpf->steering, bpf->listeners);
+	err = steering_set_listeners(&bpf->program, bpf->listeners);
 	if (err) {
 		log_error("cannot give the listeners to the eBPF program: %s",
 			  error_text(err));
@@ -187,9 +202,6 @@ static int attach(struct redirect *redirect)
 	if (err)
 		return err;
 	bpf->in_place = true;
-	/* It starts programs, which take longer than all the rest. */
-	if (!resumed)
-		published_watch_warn(bpf->config);
 	return 0;
 }
 
@@ -207,13 +219,44 @@ static void close_redirect(struct redirect *redirect)
 
 	attachments_close(&bpf->attachments);
 	destinations_close(&bpf->destinations);
-	steering_unload(&bpf->steering);
+	program_unload(&bpf->program);
 	free(bpf);
 }
 
 static int event_fd(const struct redirect *redirect)
 {
 	return from_redirect(redirect)->attachments.watch_fd;
+}
+
+/*
+ * A container engine that starts after us: its rules come with interfaces, be
+ * it a moment after the last of them, so that one look more follows. Until we
+ * look, the program lets a visitor wait for no more than the second SYN
+ * (STEER_UNANSWERED).
+ */
+static void watch_published(struct bpf_redirect *bpf, bool changed)
+{
+	const uint16_t port = bpf->config->service_port;
+	const uint64_t now = monotonic_ns();
+	char rule[RULE_TEXT_SIZE];
+
+	bpf->look |= changed;
+	if (!bpf->look || now - bpf->looked_ns < LOOK_INTERVAL_NS)
+		return;
+	bpf->looked_ns = now;
+	bpf->look = changed;
+	if (published_find(port, bpf->config->listen_port, rule) ==
+	    bpf->published)
+		return;
+	bpf->published = !bpf->published;
+	if (bpf->published)
+		log_warning("port %u is published by a NAT rule now (%s): "
+			    "steering stops until it is gone",
+			    port, rule);
+	else
+		log_info("no NAT rule publishes port %u any more: steering",
+			 port);
+	apply_switch(bpf);
 }
 
 /* A list that could not be read now may be readable at the next event: what
@@ -236,15 +279,13 @@ static int handle_event(struct redirect *redirect)
 		reconcile(bpf);
 	else if (routes_changed)
 		follow_destinations(bpf);
-	if (published_watch_look(&bpf->published, &bpf->steering, bpf->config,
-				 changed))
-		apply_switch(bpf);
+	watch_published(bpf, changed);
 	return 0;
 }
 
 static volatile uint64_t *lease(const struct redirect *redirect)
 {
-	return from_redirect(redirect)->steering.program.lease;
+	return from_redirect(redirect)->program.lease;
 }
 
 static void read_counts(const struct program *program,
@@ -258,7 +299,6 @@ static void read_counts(const struct program *program,
 	interface->not_local = packets[STEER_NOT_LOCAL];
 	interface->not_steering = packets[STEER_NOT_STEERING];
 	interface->existing_flow = packets[STEER_EXISTING_FLOW];
-	interface->container_flow = packets[STEER_CONTAINER_FLOW];
 	interface->unanswered = packets[STEER_UNANSWERED];
 	interface->refused = packets[STEER_REFUSED];
 }

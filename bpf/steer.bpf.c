@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
 /*
  * Steer new flows to the service port onto our listener.
  *
@@ -25,24 +25,11 @@
  *
  * A port published by a container engine is a DNAT rule in PREROUTING, behind
  * TC ingress. It would take the steered SYN along to the container, where the
- * socket on it is of no use: the SYN is dropped, and the client hangs. So
- * pin_flow() has a say, of which there are two, one for each object:
- * pin_conntrack.bpf.h keeps the flow here, and syn_memory.bpf.h notices when
- * NAT has taken it.
+ * socket on it is of no use: the SYN is dropped. The loader steers no such
+ * port; syn_memory.bpf.h is there for a rule that it has not seen yet.
  */
-#ifndef STEER_BPF_H
-#define STEER_BPF_H
-
 #include "bpf/host.bpf.h"
-
-/*
- * STEER_STEERED if the flow may be steered, else why it must be passed. Called
- * only when the kernel has no socket for @flow.
- */
-static __always_inline enum steer_verdict pin_flow(struct __sk_buff *skb,
-						   struct bpf_sock_tuple *flow,
-						   __u32 size, __be32 sequence,
-						   __u64 now);
+#include "bpf/syn_memory.bpf.h"
 
 #define TCP_OPTION_END	 0
 #define TCP_OPTION_NOP	 1
@@ -146,18 +133,15 @@ steer_syn_to(struct bpf_sock *listener, struct __sk_buff *skb,
 	     const struct segment *segment, int family, __u64 now)
 {
 	struct bpf_sock_tuple flow;
-	enum steer_verdict verdict;
 
 	if (joins_flow(skb, segment))
 		return STEER_EXISTING_FLOW;
 	name_flow(&flow, segment, family);
 	if (flow_exists(skb, &flow, family))
 		return STEER_EXISTING_FLOW;
-	verdict =
-		pin_flow(skb, &flow, name_size(family), segment->tcp.seq, now);
-	if (verdict == STEER_STEERED && bpf_sk_assign(skb, listener, 0))
-		return STEER_REFUSED;
-	return verdict;
+	if (was_dropped(&flow, name_size(family), segment->tcp.seq, now))
+		return STEER_UNANSWERED;
+	return bpf_sk_assign(skb, listener, 0) ? STEER_REFUSED : STEER_STEERED;
 }
 
 static __always_inline enum steer_verdict
@@ -229,12 +213,14 @@ static __always_inline void steer_segment(struct __sk_buff *skb,
 	}
 }
 
-static __always_inline void steer_packet(struct __sk_buff *skb)
+/* Always lets the chain of programs go on: others live there too. */
+SEC("tc")
+int acme_alpn_steer(struct __sk_buff *skb)
 {
 	struct segment segment;
 
 	if (!is_ours(skb))
-		return;
+		return TCX_NEXT;
 	if (skb->protocol == bpf_htons(ETH_P_IP)) {
 		if (find_segment(skb, &segment, AF_INET))
 			steer_segment(skb, &segment, AF_INET);
@@ -242,6 +228,7 @@ static __always_inline void steer_packet(struct __sk_buff *skb)
 		if (find_segment(skb, &segment, AF_INET6))
 			steer_segment(skb, &segment, AF_INET6);
 	}
+	return TCX_NEXT;
 }
 
-#endif
+const char program_license[] SEC("license") = "Dual MIT/GPL";

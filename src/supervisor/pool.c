@@ -360,11 +360,11 @@ void worker_pool_send_log_file(const struct worker_pool *pool)
 			    log_settings.fd);
 }
 
-/* To each in turn that has room, or to each that has hardly any. */
-static int offer(struct worker_pool *pool, int fd, bool full)
+/* To each in turn that has room, or to each that has hardly any; returns @err
+ * if there is none. */
+static int offer(struct worker_pool *pool, int fd, bool full, int err)
 {
 	const uint64_t now = monotonic_ns();
-	int err = -ECHILD;
 
 	for (unsigned int i = 0; i < pool->count && err; i++) {
 		const struct pool_member *member =
@@ -380,10 +380,10 @@ static int offer(struct worker_pool *pool, int fd, bool full)
 
 int worker_pool_hand_over(struct worker_pool *pool, int fd)
 {
-	int err = offer(pool, fd, false);
+	int err = offer(pool, fd, false, -ECHILD);
 
 	if (err)
-		err = offer(pool, fd, true);
+		err = offer(pool, fd, true, err);
 	/* It has just died, and was well until then. */
 	return err == -EPIPE || err == -ECONNRESET ? -ECHILD : err;
 }

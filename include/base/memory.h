@@ -3,17 +3,12 @@
 #ifndef BASE_MEMORY_H
 #define BASE_MEMORY_H
 
-#include <stdlib.h>
-
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
 
 /* Freed at the end of the scope: `cleanup_free char *text = malloc(...)`. */
 #define cleanup_free __attribute__((cleanup(free_at)))
 
 /* free() what the pointer at @pointer points to. */
-static inline void free_at(void *pointer)
-{
-	free(*(void **)pointer);
-}
+void free_at(void *pointer);
 
 #endif

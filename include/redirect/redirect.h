@@ -131,11 +131,14 @@ struct redirect_interface {
  * Challenges that were given to a worker as sockets: X(name, kind, unit, help)
  * as in proxy/counters.h. The time is that from the segment on.
  */
-#define REDIRECT_MOVES(X)                                                \
-	X(moved, counter, "challenges", "challenges handed over")        \
-	X(move_failed, counter, "challenges", "that could not be")       \
-	X(move_last_ns, gauge, "nanoseconds", "ns for the last of them") \
-	X(move_worst_ns, gauge, "nanoseconds", "ns for the slowest of them")
+#define REDIRECT_MOVES(X)                                         \
+	X(moved, counter, "challenges", "challenges handed over") \
+	X(move_failed, counter, "challenges",                     \
+	  "challenges that could not be handed over")             \
+	X(move_last_ns, gauge, "nanoseconds",                     \
+	  "ns to hand over the last challenge")                   \
+	X(move_worst_ns, gauge, "nanoseconds",                    \
+	  "ns to hand over the slowest challenge")
 
 /* How a redirect is doing as a whole. */
 struct redirect_state {

@@ -14,6 +14,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "command/check_name.h"
+#include "command/own_port.h"
 #include "instance/pidfile.h"
 #include "listen/listening.h"
 #include "status/report.h"
@@ -46,8 +47,7 @@ static const struct redirect_ops *try_start(const struct options *options,
 		choose_redirect(options, &config, &redirect);
 
 	*err = ops ? 0 : -EOPNOTSUPP;
-	/* Where visitors do not come to it, any port will do. */
-	if (!*err && !(ops->spares_visitors && options->any_listen_port)) {
+	if (!*err && !own_port_gives_way(options, ops, config.listen_port)) {
 		*err = listeners_open(&listeners, ops->scope,
 				      config.listen_port, config.ipv6);
 		if (*err)
@@ -94,7 +94,6 @@ static const struct redirect_ops *check_redirect(struct check *check)
 	return err ? NULL : ops;
 }
 
-/* Visitors that are served today, and would not be; start refuses then. */
 /* 0 as soon as one of its addresses answers, or what the last one said. */
 static int dial_any(const struct backend *backend)
 {
@@ -107,6 +106,7 @@ static int dial_any(const struct backend *backend)
 	return err;
 }
 
+/* Visitors that are served today, and would not be; start refuses then. */
 static void check_web_server(struct check *check)
 {
 	const struct options *options = check->options;

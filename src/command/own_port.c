@@ -2,7 +2,6 @@
 #include "command/own_port.h"
 
 #include <errno.h>
-#include <stdbool.h>
 
 #include "base/log.h"
 #include "command/command.h"
@@ -22,6 +21,15 @@ static bool is_free(const struct supervisor_settings *settings, uint16_t port)
 	       !is_port_of(&settings->proxy.fallback, port);
 }
 
+bool own_port_gives_way(const struct options *options,
+			const struct redirect_ops *ops, uint16_t port)
+{
+	return options->any_listen_port && !options->rulespec &&
+	       ops != &redirect_none &&
+	       listeners_port_is_taken(ops->scope, port) &&
+	       (ops->spares_visitors || !listeners_serve(port));
+}
+
 int own_port_choose(const struct options *options,
 		    struct supervisor_settings *settings)
 {
@@ -29,10 +37,7 @@ int own_port_choose(const struct options *options,
 	const uint16_t usual = *port;
 	char holder[LISTENING_HOLDER_SIZE];
 
-	if (!options->any_listen_port || options->rulespec ||
-	    settings->ops == &redirect_none ||
-	    !listeners_port_is_taken(settings->ops->scope, usual) ||
-	    (listeners_serve(usual) && !settings->ops->spares_visitors))
+	if (!own_port_gives_way(options, settings->ops, usual))
 		return 0;
 	while (*port < UINT16_MAX && !is_free(settings, *port))
 		++*port;

@@ -3,8 +3,15 @@
 #ifndef COMMAND_OWN_PORT_H
 #define COMMAND_OWN_PORT_H
 
+#include <stdbool.h>
+#include <stdint.h>
+
 #include "command/options.h"
 #include "supervisor/supervisor.h"
+
+/* Is @port taken, and will start take another one then? */
+bool own_port_gives_way(const struct options *options,
+			const struct redirect_ops *ops, uint16_t port);
 
 /*
  * Where this host has given the port to a connection, take the next that is

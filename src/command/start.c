@@ -21,6 +21,7 @@
 #include "command/own_port.h"
 #include "instance/recovery.h"
 #include "listen/listening.h"
+#include "redirect/host.h"
 #include "supervisor/pool.h"
 #include "supervisor/supervisor.h"
 
@@ -181,7 +182,8 @@ const struct redirect_ops *choose_redirect(const struct options *options,
 		[REDIRECT_NONE] = { &redirect_none },
 	};
 	enum redirect_choice choice = options->redirect;
-	char reason[256] = "";
+	/* With a rule of somebody else's. */
+	char reason[256 + RULE_TEXT_SIZE] = "";
 
 	if (choice == REDIRECT_AUTOMATIC && options->rulespec)
 		choice = REDIRECT_IPTABLES;

@@ -240,6 +240,15 @@ def test_what_start_would_refuse(network, web, check):
     assert found["fallback", None][:2] == ("wrong", "unreachable")
 
 
+def test_port_that_a_connection_has(redirect, network, web, check):
+    """start takes another one then."""
+    network.server.sysctl("net.ipv4.ip_local_port_range", "1024 65535")
+    with network.server.connect("127.0.0.1", 443, source_port=21443):
+        code, found = check.findings(f"--redirect={redirect}", NAME)
+    assert code == DONE
+    assert found["redirect", None][:2] == ("well", TAKEN[redirect])
+
+
 def test_responder_that_answers(responder, web, check):
     code, found = check.findings("--bpf", NAME)
     assert code == DONE

@@ -296,6 +296,25 @@ def test_steering_where_type_information_is_missing(words, network, product,
     product.stop()
 
 
+def test_iptables_where_steering_would_be_led_away(network, product, tmp_path):
+    """A published port on a kernel without type information."""
+    container = network.add_container()
+    network.publish_port()
+    web = WebServer(container, tmp_path, "www.example.test")
+    fallback = f"{Network.CONTAINER[4]}:443"
+    start_behind(HIDE_BTF, product, "--fallback", fallback)
+    assert_in_place(product, "iptables")
+    (line,) = re.findall("steer does not work here: (.*)", product.log_text())
+    assert "published by a NAT rule" in line
+    visitor = LongVisitor(network.client, Network.SERVER[4], web)
+    visitor.visit()
+    # The proxy's.
+    assert visitor.peer == Network.BRIDGE[4]
+    visitor.close()
+    product.stop()
+    web.stop()
+
+
 def test_iptables_where_bpf_is_forbidden(network, product, web):
     # strace stays as long as what it looks at.
     process = product.namespace.popen(*FORBID_BPF, *product.command("start"),

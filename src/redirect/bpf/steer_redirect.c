@@ -45,6 +45,25 @@ static struct bpf_redirect *from_redirect(const struct redirect *redirect)
 	return (struct bpf_redirect *)redirect;
 }
 
+/*
+ * What NAT leads elsewhere is taken away from a program that comes before it:
+ * new visitors would hang.
+ */
+static int check_published(const struct redirect_config *config, char *reason,
+			   size_t size)
+{
+	char rule[RULE_TEXT_SIZE];
+
+	if (!published_find(config->service_port, config->listen_port, rule))
+		return 0;
+	snprintf(reason, size,
+		 "port %u is published by a NAT rule (%s), which takes away "
+		 "what is steered: use --bpf on a kernel with BTF, run this "
+		 "where the rule leads, or use --iptables with -fallback",
+		 config->service_port, rule);
+	return -EOPNOTSUPP;
+}
+
 /* Only loading the program tells whether it can be loaded. */
 static int probe(const struct redirect_config *config,
 		 struct redirect **redirect, char *reason, size_t reason_size)
@@ -54,6 +73,8 @@ static int probe(const struct redirect_config *config,
 
 	*redirect = NULL;
 	err = program_may_load(reason, reason_size);
+	if (!err)
+		err = check_published(config, reason, reason_size);
 	if (err)
 		return err;
 	bpf = malloc(sizeof(*bpf));
@@ -81,23 +102,6 @@ static int probe(const struct redirect_config *config,
 	return 0;
 }
 
-/*
- * What NAT leads elsewhere is taken away from a program that comes before it:
- * new visitors would hang.
- */
-static int check_published(const struct redirect_config *config)
-{
-	char rule[RULE_TEXT_SIZE];
-
-	if (!published_find(config->service_port, config->listen_port, rule))
-		return 0;
-	log_error("port %u is published by a NAT rule (%s), which takes away "
-		  "what is steered: use --bpf on a kernel with BTF, run this "
-		  "where the rule leads, or use --iptables with -fallback",
-		  config->service_port, rule);
-	return -EOPNOTSUPP;
-}
-
 /* Watching begins before the first lists, so that nothing is missed. */
 static int open_redirect(const struct redirect_config *config,
 			 const struct listeners *listeners,
@@ -106,11 +110,10 @@ static int open_redirect(const struct redirect_config *config,
 	struct bpf_redirect *bpf = from_redirect(*redirect);
 	int err;
 
+	(void)config;
 	bpf->listeners = listeners;
 	err = attachments_open(&bpf->attachments);
-	if (!err)
-		err = destinations_open(&bpf->destinations);
-	return err ? err : check_published(config);
+	return err ? err : destinations_open(&bpf->destinations);
 }
 
 static void leftovers(const struct redirect *redirect,

@@ -28,7 +28,8 @@ static bool is_shortage(int err)
 
 static bool has_next_address(const struct connection *connection)
 {
-	return connection->address_index + 1u < connection->backend->count;
+	return connection->at_visited_address ||
+	       connection->address_index + 1u < connection->backend->count;
 }
 
 /* What to do about it, where the error alone does not say. */
@@ -97,21 +98,28 @@ static void give_up(struct engine *engine, struct connection *connection,
 	connection_abort(engine, connection, CONNECTION_UNREACHABLE);
 }
 
-/* The backend's current address, or the one that the visitor came to. */
-static struct endpoint choose_endpoint(const struct connection *connection,
-				       bool at_visited_address)
+static struct endpoint visited_endpoint(const struct connection *connection)
 {
-	const struct endpoint *named =
-		&connection->backend->addresses[connection->address_index];
 	struct endpoint visited = { .length = sizeof(visited.address) };
 
-	if (!at_visited_address)
-		return *named;
 	original_destination(connection->client_fd,
 			     connection->address.any.sa_family,
 			     &visited.address);
-	return endpoint_port(&visited) == endpoint_port(named) ? visited
-							       : *named;
+	return visited;
+}
+
+/* Is the web server that the visitor came to asked first? */
+static bool asks_the_visited(const struct engine *engine,
+			     const struct connection *connection)
+{
+	const struct backend *fallback = &engine->config->fallback;
+	struct endpoint visited;
+
+	if (!engine->config->at_visited_address ||
+	    connection->backend != fallback)
+		return false;
+	visited = visited_endpoint(connection);
+	return endpoint_port(&visited) == endpoint_port(fallback->addresses);
 }
 
 /* Returns 0 if connected, -EINPROGRESS, or why not. */
@@ -119,8 +127,11 @@ static int open_backend(struct engine *engine, struct connection *connection)
 {
 	const struct proxy_config *config = engine->config;
 	const bool fallback = connection->backend == &config->fallback;
-	const struct endpoint endpoint = choose_endpoint(
-		connection, fallback && config->at_visited_address);
+	const struct endpoint endpoint =
+		connection->at_visited_address
+			? visited_endpoint(connection)
+			: connection->backend
+				  ->addresses[connection->address_index];
 	int fd = backend_socket_open(&endpoint,
 				     fallback && engine->own_sources
 					     ? &connection->address.any
@@ -175,7 +186,10 @@ static bool go_to_next_address(struct engine *engine,
 		give_up(engine, connection, err);
 		return false;
 	}
-	connection->address_index++;
+	if (connection->at_visited_address)
+		connection->at_visited_address = false;
+	else
+		connection->address_index++;
 	return true;
 }
 
@@ -224,6 +238,7 @@ void connect_begin(struct engine *engine, struct connection *connection,
 {
 	connection->state = CONNECTION_CONNECT;
 	connection->backend = backend;
+	connection->at_visited_address = asks_the_visited(engine, connection);
 	connection->from_client.sink_delays = !backend_is_unix(backend);
 	/* What more it sends can wait; that it is gone is worth knowing. */
 	readiness_watch(&engine->readiness, connection->client_fd,
@@ -269,5 +284,6 @@ void connect_doubt(struct engine *engine, struct connection *connection)
 void connect_retry(struct engine *engine, struct connection *connection)
 {
 	connection->address_index = 0;
+	connection->at_visited_address = asks_the_visited(engine, connection);
 	try_addresses(engine, connection, 0);
 }

@@ -74,6 +74,8 @@ struct connection {
 	uint8_t state;
 	/* Index in the backend's addresses. */
 	uint8_t address_index;
+	/* Before them comes the one that the visitor came to. */
+	bool at_visited_address;
 	uint8_t verdict;
 	/* The side that has failed, or CONNECTION_CLOSED; the other is told
 	 * once all that the failed one had sent is delivered. */

@@ -50,6 +50,19 @@ def test_each_visitor_meets_the_one_it_came_to(redirect, network, product,
     assert (report["accepted"], report["to_fallback"]) == (6, 4)
 
 
+def test_nobody_at_the_address(redirect, network, product, responder, sites):
+    """That is no failure of the fallback, which takes who came there."""
+    network.server.run("ip", "address", "add", "192.0.2.77/24", "dev",
+                       "client")
+    product.start(f"--redirect={redirect}")
+    for _ in range(12):
+        assert visit(network, "192.0.2.77") == sites["127.0.0.1"].greeting
+    report = json.loads(product.succeed("status", "--json").stdout)
+    assert report["fallback_unreachable"] == 0
+    assert "paused" not in product.log_text()
+    assert_challenges_reach(responder, network)
+
+
 def test_all_meet_the_one_that_is_named(redirect, network, product, sites):
     product.start(f"--redirect={redirect}", "-fallback", "127.0.0.1:443")
     for address in OUTER:

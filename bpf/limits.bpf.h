@@ -7,9 +7,10 @@
  * A CA sends one for each name from each of its five or so networks: mostly one
  * name after another, but some clients have it validate all hundred names of a
  * certificate at once. So a network may have a hundred at once. What it has
- * beyond the first few comes out of one half of what there is for all; the other
- * half is kept for those who have had few. With that, whoever is to keep a CA's
- * challenges out needs some forty networks, and has a tenth of a core at most.
+ * beyond the first few comes out of one half of what there is for all; the
+ * other half is kept for those who have had few. With that, whoever is to keep
+ * a CA's challenges out needs some forty networks (of IPv6 ten of 48 bits), and
+ * has a tenth of a core at most.
  */
 #ifndef LIMITS_BPF_H
 #define LIMITS_BPF_H
@@ -19,7 +20,8 @@
 #define NS_PER_SECOND 1000000000ull
 /* Of all together, and of one network: the first 24 bits of an IPv4 address,
  * 64 of an IPv6 one. Whoever has one network of IPv6 has many: as many as four
- * may those have together that have the first 32 bits in common. */
+ * may those have together that have the first 48 bits in common, which is what
+ * one site has; with fewer bits a CA in a cloud would share with strangers. */
 #define MOVES_A_SECOND	       400
 #define MOVES_AT_ONCE	       400
 #define NETWORK_MOVES_A_SECOND 10
@@ -129,7 +131,7 @@ static __always_inline bool is_within_limits(const struct host_address *client,
 		if (!take_network_token(&network, 1, now, &few))
 			return false;
 		/* No network of 64 bits has this name. */
-		network.words[1] = 0;
+		network.words[1] &= bpf_htonl(0xffff0000);
 		network.words[3] = 1;
 		if (!take_network_token(&network, NETWORKS_TOGETHER, now, &few))
 			return false;

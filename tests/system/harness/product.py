@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import struct
+import time
 from pathlib import Path
 
 from .namespace import wait_until
@@ -100,18 +101,28 @@ class Product:
                 return int(text)
         return None
 
+    def _children(self):
+        lists = Path(f"/proc/{self.supervisor()}/task").glob("*/children")
+        ours = self.pids()
+        return [int(pid) for path in lists
+                for pid in path.read_text().split() if int(pid) in ours]
+
     def workers(self):
         """
         Workers of the supervisor that the pidfile tells: of its children those
-        that are no iptables.
+        that are no iptables, nor about to be.
         """
-        children = Path(f"/proc/{self.supervisor()}/task").glob("*/children")
-        ours = self.pids()
-        return [int(pid) for path in children
-                for pid in path.read_text().split() if int(pid) in ours]
+        first = self._children()
+        time.sleep(0.02)
+        return [pid for pid in self._children() if pid in first]
 
     def worker(self):
-        (pid,) = self.workers()
+        """The only one."""
+        def alone():
+            workers = self.workers()
+            return workers if len(workers) == 1 else None
+
+        (pid,) = wait_until(alone, what="one worker")
         return pid
 
     def kill(self, pid, signal_number=signal.SIGKILL):

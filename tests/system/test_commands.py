@@ -32,7 +32,7 @@ RUN_BY = {
         "tests/install-packages build": HERE + "test_build_needs",
         "make && make install": HERE + "test_make_and_install",
         "acme-alpn-proxy run -- lego run": HOOKS + "test_lego",
-        "acme-alpn-proxy run -- lego --tls": HOOKS + "test_lego_renews",
+        "acme-alpn-proxy run -- lego --path": HOOKS + "test_lego_renews",
         "acme-alpn-proxy check": "tests/system/test_check.py::"
                                  "test_text_is_for_people",
     },
@@ -41,7 +41,7 @@ RUN_BY = {
             HOOKS + "test_lego_between_start_and_stop",
         "acme-alpn-proxy stop": HOOKS + "test_lego_between_start_and_stop",
         "acme-alpn-proxy run -- lego run": HOOKS + "test_lego_renews",
-        "acme-alpn-proxy run -- lego --tls": HOOKS + "test_lego_renews",
+        "acme-alpn-proxy run -- lego --path": HOOKS + "test_lego_renews",
         "dehydrated --register": HOOKS + "test_dehydrated",
         "dehydrated --cron": HOOKS + "test_dehydrated",
         "uacme new": HOOKS + "test_uacme",

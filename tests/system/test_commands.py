@@ -213,8 +213,9 @@ def test_make_and_install(program, tmp_path):
 
 @pytest.mark.parametrize("prefix", ["/usr", "/usr/local", "/opt/acme"])
 def test_what_is_installed_names_what_is_installed(program, tmp_path, prefix):
-    run("make", "-s", f"BUILD={program.parent}", f"DESTDIR={tmp_path}",
-        f"PREFIX={prefix}", "install", cwd=ROOT, timeout=140)
+    make = ["make", "-s", f"BUILD={program.parent}", f"DESTDIR={tmp_path}",
+            f"PREFIX={prefix}"]
+    run(*make, "install", cwd=ROOT, timeout=140)
     documents = tmp_path / f"{prefix}/share/doc/acme-alpn-proxy".lstrip("/")
     for name, least in (("hooks.md", 7), ("hosts.md", 3),
                         ("examples/acme-renew.service", 1)):
@@ -228,6 +229,8 @@ def test_what_is_installed_names_what_is_installed(program, tmp_path, prefix):
             assert path.startswith(f"{prefix}/s"), path
             # One stands for several: acme-renew.*
             assert list(tmp_path.glob(path.lstrip("/") + "*")), path
+    run(*make, "uninstall", cwd=ROOT)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 class Shell:

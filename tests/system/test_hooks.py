@@ -494,6 +494,15 @@ def test_due(life, left, due, tmp_path):
     assert run(HOOKS / "due", certificate, check=False).returncode == due
 
 
+def test_due_is_one_of_several(tmp_path):
+    lasting = make_certificate(tmp_path / "lasting", 90 * 24, 60 * 24)
+    ending = make_certificate(tmp_path / "ending", 90 * 24, 20 * 24)
+    assert run(HOOKS / "due", lasting, lasting, check=False).returncode == 1
+    assert run(HOOKS / "due", lasting, ending).returncode == 0
+    assert run(HOOKS / "due", ending, lasting).returncode == 0
+    assert run(HOOKS / "due", check=False).returncode == 255
+
+
 def test_due_without_a_certificate(tmp_path):
     assert run(HOOKS / "due", tmp_path / "none").returncode == 0
     (tmp_path / "none").write_text("no certificate\n")

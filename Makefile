@@ -121,9 +121,12 @@ $(BUILD)/%.o: %.c
 ## Installing
 
 hooks	 := hooks/dehydrated hooks/due hooks/uacme
-examples := dist/systemd/acme-renew.service dist/systemd/acme-renew.timer \
-	    dist/kubernetes/acme-client.yaml dist/kubernetes/daemonset.yaml \
-	    dist/logrotate
+examples := dist/systemd/acme-renew.timer dist/kubernetes/acme-client.yaml \
+	    dist/kubernetes/daemonset.yaml dist/logrotate
+# What the documents and units name is where it is installed.
+located	 := sed -e 's,/usr/local/share/,$(DATADIR)/,g' \
+		-e 's,/usr/local/sbin/acme,$(SBINDIR)/acme,g' \
+		-e 's,dist/kubernetes/,$(DOCDIR)/examples/,g'
 
 install: $(program) $(completions)
 	install -D -m 0755 $(program) $(DESTDIR)$(SBINDIR)/acme-alpn-proxy
@@ -136,11 +139,13 @@ install: $(program) $(completions)
 		dist/systemd/acme-alpn-proxy.service
 	install -D -m 0755 -t $(DESTDIR)$(HOOKSDIR) $(hooks)
 	install -D -m 0644 -t $(DESTDIR)$(HOOKSDIR) hooks/runs.sh
-	sed -f dist/links.sed hooks/README.md | \
+	$(located) -f dist/links.sed hooks/README.md | \
 		install -D -m 0644 /dev/stdin $(DESTDIR)$(DOCDIR)/hooks.md
-	sed -f dist/links.sed dist/README.md | \
+	$(located) -f dist/links.sed dist/README.md | \
 		install -D -m 0644 /dev/stdin $(DESTDIR)$(DOCDIR)/hosts.md
 	install -D -m 0644 -t $(DESTDIR)$(DOCDIR)/examples $(examples)
+	$(located) dist/systemd/acme-renew.service | install -m 0644 \
+		/dev/stdin $(DESTDIR)$(DOCDIR)/examples/acme-renew.service
 
 uninstall:
 	rm -f $(DESTDIR)$(SBINDIR)/acme-alpn-proxy \

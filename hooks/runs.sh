@@ -5,6 +5,9 @@
 # responder, which end with the last run. Each is a file of its process's number
 # in $STATE/runs. Everything is done under a lock.
 
+# cron's lacks what is for root.
+PATH=$PATH:/usr/local/sbin:/usr/sbin
+
 # The client's process above us, by a name that begins with $1: its topmost,
 # because it may call from a shell below it. 0, which is nobody, if there is
 # none: such a run ends with the next one.

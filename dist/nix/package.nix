@@ -45,7 +45,7 @@ stdenv.mkDerivation {
 
   # systemd looks for programs in folders that NixOS does not have.
   postInstall = ''
-    sed -i "s,=acme-alpn-proxy,=$out/bin/acme-alpn-proxy," \
+    sed -i "s,\(=\|exec \)acme-alpn-proxy,\1$out/bin/acme-alpn-proxy," \
       "$out/lib/systemd/system/acme-alpn-proxy.service"
   '';
 

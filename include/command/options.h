@@ -39,7 +39,7 @@ enum operation {
 };
 
 enum redirect_choice {
-	/* iptables where it is there, else BPF. */
+	/* The first that works: handoff, steer, iptables. */
 	REDIRECT_AUTOMATIC,
 	/* In the order of --redirect's words. */
 	REDIRECT_BPF,

@@ -17,7 +17,7 @@ import yaml
 
 from conftest import ROOT
 from harness import hello, residue
-from harness.documents import command
+from harness.documents import command, commands
 from harness.lego import parse
 from harness.namespace import run, wait_until
 from harness.network import Network
@@ -222,6 +222,19 @@ def test_documented_container(network, container, start):
     assert "not handoff, because nobody listens" in pod.probe(probe).stdout
     code, log = pod.stop()
     assert code == 0, log
+
+
+def test_documented_kubectl(acme_client):
+    """No cluster is here: it names what the examples make."""
+    namespace, apply, create = [shlex.split(line) for line in commands(
+        "dist/README.md") if line.startswith("kubectl ")]
+    assert namespace[1:3] == ["create", "namespace"]
+    made = [one for path in apply if path.endswith(".yaml")
+            for one in yaml.safe_load_all((ROOT / path).read_text())]
+    assert {one["kind"] for one in made} == {*acme_client, "DaemonSet"}
+    assert {one["metadata"]["namespace"] for one in made} == {
+        namespace[3], create[create.index("-n") + 1]}
+    assert create[-1] == f"cronjob/{acme_client['CronJob']['metadata']['name']}"
 
 
 # What it is told, and that it did.

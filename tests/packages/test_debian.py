@@ -71,7 +71,7 @@ def test_service_serves_and_leaves_nothing(machine, redirect):
     rules = machine.shell("iptables -t nat -S; ip6tables -t nat -S")
     machine.shell(f"echo OPTIONS=--redirect={redirect} "
                   ">/etc/default/acme-alpn-proxy")
-    machine.shell(command("dist/README.md", "systemctl start"))
+    machine.shell(command("dist/README.md", "systemctl start acme-alpn"))
     # Type=notify: it serves from the moment that the start is done.
     assert machine.shell(VISIT).strip() == (
         DIRECTLY if redirect == "handoff" else THROUGH_PROXY)
@@ -111,8 +111,12 @@ def test_service_that_is_killed_leaves_nothing(machine, redirect):
     machine.shell("! ls /run/acme* 2>&1")
 
 
-CLIENT = """
-useradd --system acme
+UNITS = "\n".join((
+    command("dist/README.md", "useradd"),
+    command("dist/README.md", "cp /usr/local/share/doc",
+            # As the package has it.
+            {"/usr/local/": "/usr/"})))
+CLIENT = UNITS + """
 cat >/usr/bin/lego <<'EOF'
 #!/bin/sh
 id -un
@@ -123,22 +127,22 @@ systemctl daemon-reload
 systemctl start nginx
 echo OPTIONS=--bpf >/etc/default/acme-alpn-proxy
 """
+# As root gets the first one: systemd gives it to the client's user.
 CERTIFICATE = """
-install -d -o acme /var/lib/acme/certificates
+install -d -m 0700 /var/lib/acme/certificates
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes \
     -days 90 -subj /CN=www.example.org -keyout /dev/null \
     -out /var/lib/acme/certificates/www.example.org.crt 2>/dev/null
-chown acme /var/lib/acme /var/lib/acme/certificates/*
 """
 STOPPED = "while [ \"$(systemctl is-active acme-alpn-proxy)\" != inactive ]; " \
           "do sleep 0.1; done"
 
 
 def test_renewal_runs_unprivileged_behind_the_service(machine):
-    machine.shell(command("dist/README.md", "cp /usr/share/doc") + CLIENT)
-    machine.shell("systemctl start acme-renew")
+    machine.shell(CLIENT)
+    machine.shell(command("dist/README.md", "systemctl start acme-renew"))
     machine.shell(STOPPED)
-    journal = machine.journal("acme-renew", "acme-alpn-proxy")
+    journal = machine.shell(command("dist/README.md", "journalctl"))
     assert re.search(r"lego\[\d+\]: acme$", journal, re.M)
     assert journal.index("ready: handoff") < journal.index("]: acme\n")
 
@@ -153,16 +157,37 @@ def test_renewal_runs_unprivileged_behind_the_service(machine):
 
 def test_renewal_starts_nothing_unless_it_is_due(machine):
     """Above, it was: there was no certificate."""
-    machine.shell(command("dist/README.md", "cp /usr/share/doc") + CLIENT +
-                  CERTIFICATE)
+    machine.shell(CLIENT + CERTIFICATE)
     machine.shell("systemctl start acme-renew")
     assert "lego[" not in machine.journal("acme-renew")
     assert "ready: " not in machine.journal("acme-alpn-proxy")
     machine.shell("! systemctl is-failed acme-renew")
 
 
+def test_renewal_that_is_not_due_leaves_a_proxy_alone(machine):
+    """One that it did not start."""
+    machine.shell(CLIENT + CERTIFICATE)
+    machine.shell("systemctl start acme-alpn-proxy")
+    machine.shell("systemctl start acme-renew")
+    # Without a job that would stop it soon.
+    assert "acme-alpn-proxy" not in machine.shell("systemctl list-jobs")
+    machine.shell("systemctl is-active acme-alpn-proxy")
+
+
+def test_service_leaves_alone_what_was_started_otherwise(machine):
+    machine.shell(NETWORK)
+    machine.shell("acme-alpn-proxy start --daemon --redirect=steer")
+    machine.shell("echo OPTIONS=--redirect=steer >/etc/default/acme-alpn-proxy; "
+                  "! systemctl start acme-alpn-proxy")
+    assert "already running as" in machine.journal("acme-alpn-proxy")
+    assert "Result=protocol" in machine.shell(
+        "systemctl show -p Result acme-alpn-proxy")
+    machine.shell("acme-alpn-proxy status")
+    assert machine.shell(VISIT).strip() == THROUGH_PROXY
+
+
 def test_timer_is_enabled(machine):
-    machine.shell(command("dist/README.md", "cp /usr/share/doc") + CLIENT)
+    machine.shell(CLIENT)
     machine.shell(command("dist/README.md", "systemctl enable") +
                   "; systemctl list-timers | grep acme-renew")
 

@@ -49,8 +49,8 @@ def test_all_are_there(built):
 
 
 def test_checksums_are_of_all(built):
-    words = command("dist/README.md", "cd dist && sha256sum", {"cd dist":
-                                                               f"cd {built}"})
+    words = command("dist/README.md", "(cd dist && sha256sum",
+                    {"cd dist": f"cd {built}"})
     told = run("sh", "-euc", words).stdout
     assert {line.removesuffix(": OK") for line in told.splitlines()} == set(
         packages(built))

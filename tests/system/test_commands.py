@@ -32,7 +32,7 @@ RUN_BY = {
         "tests/install-packages build": HERE + "test_build_needs",
         "make && make install": HERE + "test_make_and_install",
         "acme-alpn-proxy run -- lego run": HOOKS + "test_lego",
-        "acme-alpn-proxy run -- lego --tls": HOOKS + "test_lego_renews",
+        "acme-alpn-proxy run -- lego --path": HOOKS + "test_lego_renews",
         "acme-alpn-proxy check": "tests/system/test_check.py::"
                                  "test_text_is_for_people",
     },
@@ -41,7 +41,7 @@ RUN_BY = {
             HOOKS + "test_lego_between_start_and_stop",
         "acme-alpn-proxy stop": HOOKS + "test_lego_between_start_and_stop",
         "acme-alpn-proxy run -- lego run": HOOKS + "test_lego_renews",
-        "acme-alpn-proxy run -- lego --tls": HOOKS + "test_lego_renews",
+        "acme-alpn-proxy run -- lego --path": HOOKS + "test_lego_renews",
         "dehydrated --register": HOOKS + "test_dehydrated",
         "dehydrated --cron": HOOKS + "test_dehydrated",
         "uacme new": HOOKS + "test_uacme",
@@ -63,15 +63,18 @@ RUN_BY = {
         "acme-alpn-proxy start --daemon --bpf": HERE + "test_a_look_at_it",
         "acme-alpn-proxy status": HERE + "test_a_look_at_it",
         "acme-alpn-proxy stop --wait": HERE + "test_a_look_at_it",
-        "systemctl start": DEBIAN + "test_service_serves_and_leaves_nothing",
-        "systemctl stop": DEBIAN + "test_service_serves_and_leaves_nothing",
-        "cp /usr/share/doc":
-            DEBIAN + "test_renewal_runs_unprivileged_behind_the_service",
+        **dict.fromkeys(
+            ("systemctl start acme-alpn", "systemctl stop"),
+            DEBIAN + "test_service_serves_and_leaves_nothing"),
+        **dict.fromkeys(
+            ("useradd", "cp /usr/local/share/doc",
+             "systemctl start acme-renew", "journalctl"),
+            DEBIAN + "test_renewal_runs_unprivileged_behind_the_service"),
         "systemctl enable": DEBIAN + "test_timer_is_enabled",
         "nft add rule": HERE + "test_rule_for_a_firewall_of_ones_own",
         "cd /var/lib/prometheus": HERE + "test_file_for_node_exporter",
         "make dist": "tests/packages/test_release.py::test_all_are_there",
-        "cd dist && sha256sum":
+        "(cd dist && sha256sum":
             "tests/packages/test_release.py::test_checksums_are_of_all",
         "rpm --install":
             "tests/packages/test_rpm.py::"
@@ -86,6 +89,7 @@ RUN_BY = {
         "ansible-playbook":
             "tests/packages/test_ansible.py::test_host_renews_afterwards",
         "dpkg --install": DEBIAN + "test_installs_and_is_purged_without_a_trace",
+        "kubectl": CONTAINER + "test_documented_kubectl",
         "make STATIC=1": CONTAINER + "test_documented_container",
         "buildah build": CONTAINER + "test_documented_container",
         "podman run": CONTAINER + "test_documented_container",
@@ -205,6 +209,28 @@ def test_make_and_install(program, tmp_path):
                  "share/doc/acme-alpn-proxy/hosts.md",
                  "share/doc/acme-alpn-proxy/examples/logrotate"):
         assert (installed / name).is_file(), name
+
+
+@pytest.mark.parametrize("prefix", ["/usr", "/usr/local", "/opt/acme"])
+def test_what_is_installed_names_what_is_installed(program, tmp_path, prefix):
+    make = ["make", "-s", f"BUILD={program.parent}", f"DESTDIR={tmp_path}",
+            f"PREFIX={prefix}"]
+    run(*make, "install", cwd=ROOT, timeout=140)
+    documents = tmp_path / f"{prefix}/share/doc/acme-alpn-proxy".lstrip("/")
+    for name, least in (("hooks.md", 7), ("hosts.md", 3),
+                        ("examples/acme-renew.service", 1)):
+        named = re.findall(r"(?<![\w./])/[\w/]+/acme-alpn-proxy[\w./-]*",
+                           (documents / name).read_text())
+        # What it makes while it runs is not installed.
+        named = [path for path in named if not path.startswith(
+            ("/etc/", "/run/", "/var/"))]
+        assert len(named) >= least
+        for path in named:
+            assert path.startswith(f"{prefix}/s"), path
+            # One stands for several: acme-renew.*
+            assert list(tmp_path.glob(path.lstrip("/") + "*")), path
+    run(*make, "uninstall", cwd=ROOT)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 class Shell:

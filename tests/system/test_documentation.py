@@ -124,9 +124,11 @@ def listed(tag):
 
 
 def test_manual_lists_all_counters():
-    assert listed("Cm open_connections") == [
-        (f"Cm {name}", text) for name, text in
-        counters("proxy/counters.h", "PROXY_COUNTERS")]
+    for first, header, name in (
+            ("open_connections", "proxy/counters.h", "PROXY_COUNTERS"),
+            ("moved", "redirect/redirect.h", "REDIRECT_MOVES")):
+        assert listed(f"Cm {first}") == [
+            (f"Cm {name}", text) for name, text in counters(header, name)]
     assert [tag for beginning in ("hellos seen", "steered")
             for tag, _ in listed(beginning)] == [
         text for _, text in

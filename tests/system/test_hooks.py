@@ -22,6 +22,7 @@ from harness.visitors import assert_went_by
 RECIPES = "hooks/README.md"
 # Where the documents say that the hooks are installed.
 INSTALLED = "/usr/local/share/acme-alpn-proxy/hooks"
+RELOAD = "systemctl reload nginx"
 HOOKS = Path(__file__).resolve().parents[2] / "hooks"
 HARNESS = Path(__file__).resolve().parent / "harness"
 NAME = "www.example.test"
@@ -54,6 +55,9 @@ class Host:
         self._trust = directory / "ca-certificates.crt"
         self._trust.write_text(authority.certificate.read_text())
         self.state = directory / "state"
+        # By what the test has done instead.
+        self.reloaded = directory / "reloaded"
+        self.reload = f"touch {self.reloaded}"
         self.environment = dict(
             product.environment,
             PATH=f"{product.program.parent}:{os.environ['PATH']}",
@@ -73,7 +77,8 @@ class Host:
         """Type what the document says."""
         return self.succeed("sh", "-euc", command(
             document, beginning, {"example.org": "example.test",
-                                  **dict(changes)}, ending))
+                                  **dict(changes)},
+            ending).replace(RELOAD, self.reload))
 
     def succeed(self, *words, **options):
         result = self.run(*words, **options)
@@ -109,10 +114,10 @@ def assert_issued(path, names):
 
 def lego(host, authority, version=4):
     """What the test needs beside what is documented."""
-    options = (f"--server {authority.directory_url} --path "
-               f"{host.directory}/lego --key-type ec256")
-    return ({"lego run": f"lego run {options}"} if version == 5 else
-            {"lego --tls": f"lego {options} --tls"})
+    lego = "lego run" if version == 5 else "lego"
+    return {f"{lego} --path /var/lib/acme":
+            f"{lego} --path {host.directory}/lego --key-type ec256 "
+            f"--server {authority.directory_url}"}
 
 
 def run_lego(redirect, host, authority, version=4):
@@ -144,24 +149,29 @@ def test_lego(document, redirect, host, authority, lego5, send_visitors):
     assert_went_by(redirect, visitors.finish_without_failures())
     host.assert_clean()
     assert_issued(lego_certificate(host), [NAME])
+    assert host.reloaded.exists() == (document == RECIPES)
     assert host.challenges_answered() >= 1
 
 
 def assert_renewed(host, renew):
     path = lego_certificate(host)
     first = path.read_text()
+    host.reloaded.unlink(missing_ok=True)
     renew()
     assert path.read_text() != first
+    assert host.reloaded.exists()
     assert_issued(path, [NAME])
     host.assert_clean()
 
 
 def test_lego_renews(host, authority, web):
     changes = run_lego("handoff", host, authority)
-    host.follow("README.md", "acme-alpn-proxy run -- lego --tls", changes)
+    beginning = "acme-alpn-proxy run -- lego --path"
+    host.follow("README.md", beginning, changes)
     assert_renewed(host, lambda: host.follow(
-        RECIPES, "acme-alpn-proxy run -- lego --tls",
-        {"renew": "renew --days 9999 --no-random-sleep", **changes}, " renew"))
+        RECIPES, beginning,
+        {" renew ": " renew --days 9999 --no-random-sleep ", **changes},
+        f' "{RELOAD}"'))
 
 
 def test_lego_5_renews(host, authority, lego5, web):
@@ -189,7 +199,7 @@ def test_lego_5_refuses(words, host, lego5):
 def test_lego_between_start_and_stop(host, authority, web):
     host.succeed("sh", "-euc", command(
         RECIPES, "acme-alpn-proxy start --daemon") + " $PROXY_OPTIONS")
-    host.follow(RECIPES, "acme-alpn-proxy run -- lego --tls",
+    host.follow(RECIPES, "acme-alpn-proxy run -- lego --path",
                 {"acme-alpn-proxy run -- ": "",
                  **lego(host, authority)}, "--accept-tos run")
     host.succeed("sh", "-euc", command(RECIPES, "acme-alpn-proxy stop"))
@@ -202,9 +212,10 @@ def dehydrated(host, authority, step):
     folder.mkdir(exist_ok=True)
     (folder / "domains.txt").write_text(" ".join(NAMES) + "\n")
     (configuration,) = blocks(RECIPES, "ini")
-    assert INSTALLED in configuration
+    assert INSTALLED in configuration and RELOAD in configuration
     (folder / "config").write_text(
-        configuration.replace(INSTALLED, str(HOOKS)) +
+        configuration.replace(INSTALLED, str(HOOKS)).replace(
+            RELOAD, host.reload) +
         f'CA="{authority.directory_url}"\n'
         # Quicker made than the default of 4096 bits of RSA.
         'KEY_ALGO="prime256v1"\nKEYSIZE="2048"\n'
@@ -227,10 +238,12 @@ def test_dehydrated(host, authority, send_visitors):
     assert_issued(host.directory / f"dehydrated/certs/{NAME}/cert.pem", NAMES)
     assert host.challenges_answered() >= len(NAMES)
     # Nothing is due: the hook runs, the proxy does not.
+    host.reloaded.unlink()
     log = host.product.log_text()
     result = dehydrated(host, authority, "cron")
     assert result.returncode == 0, result.stdout
     assert host.product.log_text() == log
+    assert not host.reloaded.exists()
 
 
 def test_dehydrated_that_fails_leaves_nothing(host, authority, web):
@@ -264,6 +277,8 @@ def test_uacme(host, authority, send_visitors):
     assert_went_by("handoff", visitors.finish_without_failures())
     host.assert_clean()
     assert_issued(host.directory / f"uacme/{NAME}/cert.pem", [NAME])
+    assert (host.directory / f"uacme/private/{NAME}/key.pem").exists()
+    assert host.reloaded.exists()
     assert host.challenges_answered() >= 1
 
 
@@ -295,6 +310,7 @@ def test_uacme_with_several_names_in_one_run(host, authority, web):
                  **installed_hook(host, authority)})
     host.assert_clean()
     assert_issued(host.directory / f"uacme/{NAME}/cert.pem", NAMES[:2])
+    assert host.reloaded.exists()
     assert host.product.log_text().count("ready: ") == 1
 
 
@@ -327,6 +343,17 @@ CALLS = {
               "DEi0apzMOdMT2DAro57oIvn-wEzPiYcAYDh2Cvjra3I",
               '"$HOOK" done tls-alpn-01 "$NAME" token digest'),
 }
+
+
+def test_hook_by_cron(host, web):
+    """With its PATH, and the program where it is installed."""
+    host.environment.update(
+        PATH="/usr/bin:/bin", HOOK=str(HOOKS / "uacme"), NAME=NAME)
+    host.succeed("sh", "-euc",
+                 f"mount --bind {host.product.program.parent} /usr/local/sbin; "
+                 + "; ".join(CALLS["uacme"]))
+    host.assert_clean()
+    assert "ready: " in host.product.log_text()
 
 
 class Client:
@@ -427,6 +454,7 @@ def test_uacme_with_an_address(family, host, authority, web):
         '203.0.113.7"': f'{address} --verbose '
                         f'{host.environment["PROXY_OPTIONS"]}"',
         "--profile shortlived ": "", "203.0.113.7": address,
+        RELOAD: host.reload,
         **installed_hook(host, authority)}))
     host.assert_clean()
     assert_issued(host.directory / f"uacme/{address}/cert.pem", [address])
@@ -466,6 +494,15 @@ def test_due(life, left, due, tmp_path):
     assert run(HOOKS / "due", certificate, check=False).returncode == due
 
 
+def test_due_is_one_of_several(tmp_path):
+    lasting = make_certificate(tmp_path / "lasting", 90 * 24, 60 * 24)
+    ending = make_certificate(tmp_path / "ending", 90 * 24, 20 * 24)
+    assert run(HOOKS / "due", lasting, lasting, check=False).returncode == 1
+    assert run(HOOKS / "due", lasting, ending).returncode == 0
+    assert run(HOOKS / "due", ending, lasting).returncode == 0
+    assert run(HOOKS / "due", check=False).returncode == 255
+
+
 def test_due_without_a_certificate(tmp_path):
     assert run(HOOKS / "due", tmp_path / "none").returncode == 0
     (tmp_path / "none").write_text("no certificate\n")
@@ -477,7 +514,7 @@ def test_nothing_starts_unless_it_is_due(host, tmp_path):
     certificate = make_certificate(tmp_path / "made", 90 * 24, 60 * 24)
     result = host.run("sh", "-euc", command(
         RECIPES, "/usr/local/share/acme-alpn-proxy/hooks/due",
-        {INSTALLED: HOOKS,
+        {INSTALLED: HOOKS, RELOAD: host.reload,
          "/var/lib/acme/certificates/www.example.org.crt": certificate}))
     assert result.returncode == 1
     assert result.stdout == ""
@@ -485,10 +522,10 @@ def test_nothing_starts_unless_it_is_due(host, tmp_path):
 
 
 def documented_hooks(beginning):
-    """The values of --pre-hook and --post-hook."""
-    words = shlex.split(command(RECIPES, beginning))
+    """The values of --pre-hook, --post-hook and --reloadcmd."""
+    words = shlex.split(command(RECIPES, beginning, {"/usr/local/sbin/": ""}))
     return [words[words.index(option) + 1]
-            for option in ("--pre-hook", "--post-hook")]
+            for option in ("--pre-hook", "--post-hook", "--reloadcmd")]
 
 
 ACME_SH_RESPONDER = """\
@@ -526,7 +563,8 @@ def test_acme_sh(host, authority, web):
     host.succeed(*uacme(host, authority, "new", "you@example.test"))
     # Its default has no such challenge.
     assert " --server letsencrypt " in command(RECIPES, "acme.sh --issue")
-    before, behind = documented_hooks("acme.sh --issue")
+    before, behind, reload = documented_hooks("acme.sh --issue")
+    assert reload == RELOAD
     host.succeed("sh", "-c", f"{before} $PROXY_OPTIONS")
     host.succeed(*uacme(host, authority, "--hook", responder, "issue", NAME))
     host.succeed("sh", "-c", behind)

@@ -39,6 +39,8 @@ struct redirect_config {
 	 * service, or names of such namespaces. */
 	const char *const *namespaces;
 	size_t namespace_count;
+	/* Nobody has said where visitors go that come to the proxy. */
+	bool default_fallback;
 	/* ACME_ALPN_PROXY_RULESPEC, or NULL for the default rule. */
 	const char *rulespec;
 	/* Whose challenges are taken where a redirect can choose; NULL or an

@@ -15,6 +15,7 @@ struct redirect_config redirect_config_of(const struct options *options)
 		.interface_count = options->interface_count,
 		.namespaces = options->namespaces,
 		.namespace_count = options->namespace_count,
+		.default_fallback = options->default_fallback,
 		.rulespec = options->rulespec,
 		.domains = &options->domains,
 	};

@@ -166,6 +166,12 @@ def test_published_port(network, check):
     code, found = check.findings("--iptables", NAME)
     assert code == FAILED
     verdict, value, text = found["redirect", None]
+    assert (verdict, value) == ("wrong", "iptables")
+    assert "name with -fallback" in text
+    code, found = check.findings("--iptables", "--fallback", "127.0.0.1:443",
+                                 NAME)
+    assert code == FAILED
+    verdict, value, text = found["redirect", None]
     assert (verdict, value) == ("well", "iptables")
     assert "ours goes before it" in text
     # Nothing on loopback leads to the container.

@@ -232,7 +232,7 @@ def test_iptables_before_the_rules_of_an_engine(network, product, responder,
     """The container is the fallback: its forwarder listens on loopback."""
     visitors = container_host.send_visitors()
     visitors.wait_for_more(30)
-    product.start("--iptables")
+    product.start("--iptables", "--fallback", "127.0.0.1:443")
     assert_challenges_reach(responder, network)
     during = [LongVisitor(network.client, address, container_host.web)
               for address in Network.SERVER.values()]

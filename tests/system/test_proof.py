@@ -30,7 +30,7 @@ def assert_refused(product, *options, says=()):
     result = product.run("start", "--daemon", *options)
     assert result.returncode == 1, result.stdout
     (line,) = [line for line in result.stdout.splitlines()
-               if "is published by a rule" not in line]
+               if "ours goes before it" not in line]
     for words in says:
         assert words in line
     assert not product.pids() and not product.pidfile.exists()
@@ -98,7 +98,8 @@ DNAT_BY_NFT = (
 @pytest.fixture
 def guest(network, tmp_path):
     """As a virtual machine or a container without a forwarder has it."""
-    made = WebServer(network.add_container(), tmp_path)
+    made = WebServer(network.add_container(), tmp_path,
+                     "guest.example.test")
     yield made
     made.stop()
 
@@ -117,7 +118,13 @@ def test_steering_before_a_guest(rule, network, product, guest):
 def test_web_server_of_a_guest(network, product, responder, guest):
     network.server.run(*DNAT_BY_IPTABLES.split())
     assert_visit(network, guest)
-    assert_refused(product, "--iptables", says=["use -fallback 172.17.0.2:443"])
+    # One that accepts where nobody has said that the visitors go.
+    other = network.server.listen("0.0.0.0", 443)
+    assert_refused(product, "--iptables",
+                   says=["172.17.0.2:443", "name with -fallback"])
+    other.close()
+    assert_refused(product, "--iptables", "-fallback", "127.0.0.1:443",
+                   says=["use -fallback 172.17.0.2:443"])
     assert_visit(network, guest)
     product.start("--iptables", "-fallback", "172.17.0.2:443")
     visitor = LongVisitor(network.client, Network.SERVER[4], guest)
@@ -125,6 +132,22 @@ def test_web_server_of_a_guest(network, product, responder, guest):
     assert visitor.peer == Network.BRIDGE[4]
     visitor.close()
     assert_challenges_reach(responder, network)
+
+
+@pytest.mark.parametrize("whose", [
+    ["-d", Network.SERVER[4]], ["-s", Network.CLIENT[4]], ["-i", "client"]],
+    ids=["destination", "source", "interface"])
+def test_web_server_of_a_guest_for_some(whose, network, product, guest, web):
+    """All others come to this host's own, whatever the fallback is."""
+    network.server.run(*DNAT_BY_IPTABLES.split(), *whose)
+    for fallback in ("172.17.0.2:443", "127.0.0.1:443"):
+        assert_refused(product, "--iptables", "-fallback", fallback,
+                       says=["some visitors", "use --bpf"])
+    assert_visit(network, guest)
+    visitor = LongVisitor(network.authority, Network.SERVER_FOR_AUTHORITY[4],
+                          web)
+    visitor.visit()
+    visitor.close()
 
 
 def test_web_server_bound_to_a_device(redirect, network, product):

@@ -276,6 +276,87 @@ static void follows_nft(void **state)
 }
 
 /* For messages, and where it is not understood where a rule leads. */
+/* Whose rule may not be forestalled for all. */
+static void tells_rules_for_some(void **state)
+{
+	static const char all[] =
+		"-A PREROUTING -p tcp --dport 443 -j DNAT --to 10.0.0.2\n";
+	static const char web[] =
+		"-A PREROUTING -m addrtype --dst-type LOCAL -j WEB\n"
+		"-A WEB ! -i docker0 -p tcp --dport 443 -j DNAT --to 10.0.0.2\n";
+	static const struct {
+		const char *rules, *others;
+		bool for_some;
+	} cases[] = {
+		{ "", "", false },
+		{ "", all, false },
+		{ "", web, false },
+		/* By Docker, for IPv6 and as it was. */
+		{ "-A PREROUTING ! -s fe80::/10 ! -i docker0 -p tcp --dport 443 "
+		  "-j DNAT --to 10.0.0.2\n",
+		  "", false },
+		{ "-A WEB -i docker0 -j RETURN\n", web, false },
+		{ "-A PREROUTING ! -d 127.0.0.0/8 -p tcp --dport 443 "
+		  "--tcp-flags FIN,SYN,RST,ACK SYN "
+		  "-m conntrack --ctstate NEW -j DNAT --to 10.0.0.2\n",
+		  "", false },
+		{ "-A PREROUTING -s 192.0.2.0/24 -p tcp --dport 80 -j DNAT "
+		  "--to 10.0.0.2\n"
+		  "-A PREROUTING -s 192.0.2.0/24 -j MARK --set-mark 1\n",
+		  all, false },
+		{ "-A PREROUTING -d 192.0.2.1/32 -p tcp --dport 443 -j DNAT "
+		  "--to 10.0.0.2\n",
+		  "", true },
+		{ "-A PREROUTING -s 192.0.2.0/24 -p tcp --dport 443 -j DNAT "
+		  "--to 10.0.0.3\n",
+		  all, true },
+		{ "-A PREROUTING ! -s 192.0.2.0/24 -p tcp --dport 443 -j DNAT "
+		  "--to 10.0.0.2\n",
+		  "", true },
+		{ "-A PREROUTING -i eth0 -p tcp --dport 443 -j REDIRECT "
+		  "--to-ports 8443\n",
+		  "", true },
+		{ "-A PREROUTING -m statistic --mode random --probability 0.5 "
+		  "-p tcp --dport 443 -j DNAT --to 10.0.0.2\n",
+		  all, true },
+		/* By the jump. */
+		{ "-A PREROUTING -d 192.0.2.1/32 -j SOME\n"
+		  "-A SOME -p tcp --dport 443 -j DNAT --to 10.0.0.2\n",
+		  "", true },
+		{ "-A PREROUTING -i eth0 -j WEB\n", web, true },
+		/* Some are kept from it. */
+		{ "-A PREROUTING -d 192.0.2.9/32 -j ACCEPT\n", all, false },
+		{ "-A PREROUTING -d 192.0.2.1/32 -j ACCEPT\n", all, true },
+		{ "-A PREROUTING -s 192.0.2.0/24 -j ACCEPT\n", web, true },
+		{ "-A WEB ! -i eth0 -j RETURN\n", web, true },
+	};
+	/* More than one, so that each is one of some. */
+	static struct in6_addr hosts[] = {
+		{ { { [10] = 0xff, 0xff, 192, 0, 2, 1 } } },
+		{ { { [10] = 0xff, 0xff, 192, 0, 2, 2 } } },
+	};
+	struct rule_question asked = question;
+
+	(void)state;
+	asked.addresses = hosts;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char dump[512];
+
+		snprintf(dump, sizeof(dump), "%s%s", cases[i].rules,
+			 cases[i].others);
+		for (size_t known = 2; known > 0; known--) {
+			struct nat_targets targets = { .count = 0 };
+
+			asked.address_count = known;
+			assert_int_equal(rule_table_targets(dump, "PREROUTING",
+							    &asked, &targets),
+					 0);
+			if (targets.for_some != cases[i].for_some)
+				fail_msg("with %zu addresses: %s", known, dump);
+		}
+	}
+}
+
 static void tells_the_first_rule(void **state)
 {
 	static const struct {
@@ -327,6 +408,7 @@ int main(void)
 		cmocka_unit_test(follows_iptables),
 		cmocka_unit_test(follows_nft),
 		cmocka_unit_test(tells_the_first_rule),
+		cmocka_unit_test(tells_rules_for_some),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -303,6 +303,8 @@ static void test_matches(void **state)
 		{ "-d 2001:db9::/32", false },
 		{ "-d 2001:db8::10/128", true },
 		{ "-s 198.51.100.0/24", true },
+		{ "-s fe80::/10", false },
+		{ "! -s fe80::/10", true },
 		{ "-i lo", false },
 		{ "! -i lo", true },
 		{ "-i eth0", true },

@@ -11,9 +11,33 @@
 #include "redirect/rules/nat_rules.h"
 
 /*
+ * May our rule come before one that takes the port? From it, all visitors come
+ * to one fallback; and that this leads where the other rule does is not proved
+ * by somebody who accepts there: the user has to say so.
+ */
+static int may_come_first(const struct redirect_config *config,
+			  const struct xtables *xtables,
+			  const struct nat_targets *targets)
+{
+	if (targets->for_some) {
+		log_error("%s: port %u is published for some visitors alone, "
+			  "by a rule that comes before ours (%s): use --bpf",
+			  xtables->name, config->service_port, targets->rule);
+		return -EEXIST;
+	}
+	if (config->default_fallback) {
+		log_error("%s: port %u is published by a rule that comes "
+			  "before ours (%s): use --bpf, or name with -fallback "
+			  "where that rule leads",
+			  xtables->name, config->service_port, targets->rule);
+		return -EEXIST;
+	}
+	return 0;
+}
+
+/*
  * Container engines publish a port by a DNAT rule: behind it, ours would stand
- * in the table and never see a visitor. Before it, visitors come to the proxy,
- * and from there to the fallback, which is proved to lead to the container.
+ * in the table and never see a visitor.
  */
 static int check_published_port(const struct redirect_config *config,
 				const struct xtables *xtables,
@@ -32,6 +56,9 @@ static int check_published_port(const struct redirect_config *config,
 			    xtables->name, config->service_port, targets.rule);
 		return 0;
 	}
+	err = may_come_first(config, xtables, &targets);
+	if (err)
+		return err;
 	log_info("%s: port %u is published by a rule (%s): ours goes before it",
 		 xtables->name, config->service_port, targets.rule);
 	*first = true;

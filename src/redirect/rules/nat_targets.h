@@ -27,6 +27,9 @@ struct nat_targets {
 	/* The first rule that leads elsewhere, be it known where to or not; ""
 	 * if none does. */
 	char rule[RULE_TEXT_SIZE];
+	/* Of iptables' rules: one of them leads some visitors alone elsewhere,
+	 * or some are kept from it, by more than an interface left out. */
+	bool for_some;
 };
 
 /* Each is there once. */

@@ -6,6 +6,9 @@
  *
  *   ACCEPT, DROP, RETURN   only where the rule applies for certain
  *   DNAT, REDIRECT, NETMAP also where it may: some visitors are taken away
+ *
+ * Which visitors those are is told as far as this: all, but for an interface
+ * that a container engine leaves out, its own bridge; or some.
  */
 #include "redirect/rules/rule_table.h"
 
@@ -25,9 +28,18 @@ enum certainty {
 	NOT_UNDERSTOOD,
 };
 
+/* What keeps a rule from being for all visitors. */
+enum limit {
+	LIMIT_TO_INTERFACE = 1,
+	LIMIT_TO_OTHER_INTERFACES = 2,
+	LIMIT_TO_SOME = 4,
+};
+
 /* A line of the dump, as far as the question needs it. */
 struct rule {
 	enum certainty certainty;
+	/* Of enum limit, those of the jumps to it included. */
+	unsigned int limits;
 	/* NULL for a rule that only counts. Points into the words. */
 	const char *target;
 	bool go_to;
@@ -158,11 +170,14 @@ static enum certainty match(const char *option, const char *value,
 				 (redirected && list_has(value, "DNAT")));
 	if (is_any(option, "--dst-type"))
 		return always_if(list_has(value, "LOCAL"));
-	/* Visitors do not come in over loopback, and not from this host. */
+	/* Visitors do not come in over loopback, and not from this host; the
+	 * few from the same link are not told from others. */
 	if (is_any(option, "--src-type"))
 		return list_has(value, "LOCAL") ? NEVER : PERHAPS;
 	if (is_any(option, "-i"))
 		return is_any(value, "lo") ? NEVER : PERHAPS;
+	if (is_any(option, "-s"))
+		return is_any(value, "fe80::/10") ? NEVER : PERHAPS;
 	return NOT_UNDERSTOOD;
 }
 
@@ -198,6 +213,19 @@ static enum certainty match_option(char *const **words,
 	return certainty;
 }
 
+/* An address may be the only one now, and not for long. */
+static unsigned int limit_by(const char *option, bool negated,
+			     enum certainty certainty)
+{
+	const bool address = !negated && is_any(option, "-d");
+
+	if (certainty != PERHAPS && !address)
+		return 0;
+	if (!is_any(option, "-i"))
+		return LIMIT_TO_SOME;
+	return negated ? LIMIT_TO_OTHER_INTERFACES : LIMIT_TO_INTERFACE;
+}
+
 /* Where the packet goes: "-j TARGET [--to-ports PORT] ..." */
 static void read_target(char *const *words, struct rule *rule)
 {
@@ -225,6 +253,7 @@ static struct rule read_rule(char *const *words,
 	bool negated = false;
 
 	for (; words[0]; words++) {
+		const char *option = words[0];
 		enum certainty certainty;
 
 		if (strcmp(words[0], "!") == 0) {
@@ -245,6 +274,7 @@ static struct rule read_rule(char *const *words,
 			certainty = (enum certainty)(ALWAYS - certainty);
 		if (certainty < rule.certainty)
 			rule.certainty = certainty;
+		rule.limits |= limit_by(option, negated, certainty);
 		negated = false;
 	}
 	return rule;
@@ -322,7 +352,7 @@ static int decide(struct walk *walk, enum rule_verdict verdict,
 }
 
 static int walk_chain(struct walk *walk, const char *chain,
-		      enum certainty certainty);
+		      const struct rule *jump);
 
 /* What a walk does after a rule; positive values, as errors are negative. */
 enum step {
@@ -344,11 +374,24 @@ static void add_target(const struct walk *walk, const struct rule *rule)
 		nat_targets_add(walk->targets, &target);
 }
 
+/* Is a rule that leads elsewhere, or one that keeps visitors from such a rule
+ * (@spares), for some visitors alone? */
+static void note_limits(const struct walk *walk, const struct rule *rule,
+			bool spares)
+{
+	const unsigned int harmless = spares ? LIMIT_TO_INTERFACE
+					     : LIMIT_TO_OTHER_INTERFACES;
+
+	if (walk->targets && !(spares && *walk->targets->rule))
+		walk->targets->for_some |= (rule->limits & ~harmless) != 0;
+}
+
 /* Another target may follow where this one does not always apply. */
 static int translate(struct walk *walk, const struct rule *rule,
 		     const char *line)
 {
 	if (walk->targets) {
+		note_limits(walk, rule, false);
 		nat_targets_note(walk->targets, line);
 		add_target(walk, rule);
 	}
@@ -372,6 +415,8 @@ static int follow_rule(struct walk *walk, const struct rule *rule,
 		return translate(walk, rule, line);
 	if (rule->untracks && (certain || rule->has_ports))
 		return decide(walk, RULE_UNTRACK, line);
+	if (is_any(rule->target, "RETURN|ACCEPT"))
+		note_limits(walk, rule, true);
 	if (is_any(rule->target, "RETURN"))
 		return certain ? STEP_LEAVE_CHAIN : STEP_NEXT_RULE;
 	if (is_any(rule->target, "ACCEPT"))
@@ -381,7 +426,7 @@ static int follow_rule(struct walk *walk, const struct rule *rule,
 		return certain ? decide(walk, RULE_DROP, line) : STEP_NEXT_RULE;
 
 	/* A chain of the user's, or a target that lets the packet go on. */
-	result = walk_chain(walk, rule->target, rule->certainty);
+	result = walk_chain(walk, rule->target, rule);
 	if (result)
 		return result;
 	return rule->go_to && certain ? STEP_LEAVE_CHAIN : STEP_NEXT_RULE;
@@ -389,10 +434,10 @@ static int follow_rule(struct walk *walk, const struct rule *rule,
 
 /* Returns STEP_DECIDED, 0 if no rule decided, or negative errno. */
 static int walk_chain(struct walk *walk, const char *chain,
-		      enum certainty certainty)
+		      const struct rule *jump)
 {
 	const char *line = find_rule(walk->dump, chain);
-	int result = line ? visit(walk, line, certainty) : 0;
+	int result = line ? visit(walk, line, jump->certainty) : 0;
 
 	if (result <= 0)
 		return result;
@@ -407,8 +452,9 @@ static int walk_chain(struct walk *walk, const char *chain,
 		if (result)
 			return result;
 		rule = read_rule(words.words + 2, walk->question);
-		if (rule.certainty > certainty)
-			rule.certainty = certainty;
+		if (rule.certainty > jump->certainty)
+			rule.certainty = jump->certainty;
+		rule.limits |= jump->limits;
 		result = follow_rule(walk, &rule, line);
 		rulespec_free(&words);
 		if (result == STEP_LEAVE_CHAIN)
@@ -428,6 +474,9 @@ static void apply_policy(struct walk *walk, const char *chain)
 		decide(walk, RULE_DROP, line);
 }
 
+/* As if a rule led to the base chain. */
+static const struct rule everything = { .certainty = ALWAYS };
+
 int rule_table_ask(const char *dump, const char *chain,
 		   const struct rule_question *question,
 		   struct rule_answer *answer)
@@ -440,7 +489,7 @@ int rule_table_ask(const char *dump, const char *chain,
 	int result;
 
 	*answer = (struct rule_answer){ .verdict = RULE_PASS };
-	result = walk_chain(&walk, chain, ALWAYS);
+	result = walk_chain(&walk, chain, &everything);
 	if (result == 0)
 		apply_policy(&walk, chain);
 	free(walk.visits);
@@ -458,7 +507,7 @@ int rule_table_targets(const char *dump, const char *chain,
 		.answer = &unused,
 		.targets = targets,
 	};
-	int result = walk_chain(&walk, chain, ALWAYS);
+	int result = walk_chain(&walk, chain, &everything);
 
 	free(walk.visits);
 	return result < 0 ? result : 0;

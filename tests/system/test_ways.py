@@ -67,6 +67,16 @@ def test_nat_cannot_be_right(hinder, reason, network, product, responder, web):
     assert_challenges_reach(responder, network)
 
 
+def test_one_address_is_not_tracked(network, product, tmp_path):
+    """By a rule that nft does not list."""
+    product.take_iptables("legacy", tmp_path)
+    run_all(network, "iptables-legacy -t raw -A PREROUTING "
+            f"-d {Network.SERVER[4]} -p tcp --dport 443 --syn -j CT --notrack")
+    result = product.run("start", "--daemon", "--iptables")
+    assert result.returncode == 1
+    assert "not tracked" in result.stdout and "--bpf" in result.stdout
+
+
 @pytest.mark.parametrize("commands", [
     [f"ip rule add from {Network.SERVER[4]} lookup 100"],
     ["ip rule add from 192.0.2.0/24 lookup 100"],

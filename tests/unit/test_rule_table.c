@@ -297,7 +297,7 @@ static void test_matches(void **state)
 		{ "-d 192.0.2.10", true },
 		{ "-d 198.51.100.0/24", false },
 		{ "! -d 198.51.100.0/24", true },
-		{ "! -d 0.0.0.0/0", true },
+		{ "! -d 0.0.0.0/0", false },
 		{ "-d 192.0.2.10/255.0.0.255", true },
 		{ "-d 2001:db8::/32", true },
 		{ "-d 2001:db9::/32", false },
@@ -383,6 +383,21 @@ static void test_loops_and_broken_lines_end(void **state)
 
 	(void)state;
 	assert_free(dump, 443);
+}
+
+/* An address of the other family is none that these rules leave out. */
+static void test_rule_for_all_addresses(void **state)
+{
+	static const char ipv4[] = "-A INPUT -d 192.0.2.10/32 -j DROP\n"
+				   "-A INPUT -d 10.0.0.0/8 -j DROP\n";
+	static const char ipv6[] = "-A INPUT -d 2001:db8::/32 -j DROP\n";
+	static const char all_of_ipv4[] = "-A INPUT -d 128.0.0.0/1 -j ACCEPT\n"
+					  "-A INPUT -d 0.0.0.0/0 -j DROP\n";
+
+	(void)state;
+	assert_int_equal(verdict(ipv4, "INPUT", 443), RULE_PASS);
+	assert_int_equal(verdict(ipv6, "INPUT", 443), RULE_DROP);
+	assert_int_equal(verdict(all_of_ipv4, "INPUT", 443), RULE_DROP);
 }
 
 static const char firewall[] =
@@ -492,6 +507,7 @@ int main(void)
 		cmocka_unit_test(test_matches),
 		cmocka_unit_test(test_earlier_rules_shield),
 		cmocka_unit_test(test_loops_and_broken_lines_end),
+		cmocka_unit_test(test_rule_for_all_addresses),
 		cmocka_unit_test(test_firewall),
 		cmocka_unit_test(test_firewall_with_chains),
 		cmocka_unit_test(test_firewall_that_knows_redirects),

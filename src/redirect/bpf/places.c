@@ -259,7 +259,7 @@ static int list_addresses(void *context)
 {
 	struct addresses *addresses = context;
 
-	addresses->count = host_addresses(AF_UNSPEC, &addresses->items);
+	addresses->count = host_addresses(&addresses->items);
 	return 0;
 }
 

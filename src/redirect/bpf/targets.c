@@ -166,7 +166,7 @@ bool targets_look(struct targets *self, uint16_t service_port,
 	}
 	if (!self->stale || passed < self->took_ns + rest_of(self->took_ns))
 		return false;
-	question = question_about(AF_UNSPEC, service_port, own_port);
+	question = question_about(service_port, own_port);
 	nat_rules_read(&question, &found);
 	by_rules = found.count;
 	if (ask_conntrack)
@@ -200,7 +200,7 @@ static void add_redirect(struct handoff_translation *translations,
 			 size_t *count, uint16_t port)
 {
 	cleanup_free struct in6_addr *addresses = NULL;
-	const size_t found = host_addresses(AF_UNSPEC, &addresses);
+	const size_t found = host_addresses(&addresses);
 
 	add_translation(translations, count, &in6addr_any, port);
 	for (size_t i = 0; i < found; i++)

@@ -43,8 +43,8 @@ static int check_published_port(const struct redirect_config *config,
 				const struct xtables *xtables,
 				const char *rules, bool *first)
 {
-	const struct rule_question question = question_about(
-		xtables->family, config->service_port, config->listen_port);
+	const struct rule_question question =
+		question_about(config->service_port, config->listen_port);
 	struct nat_targets targets = { .count = 0 };
 	int err = rule_table_targets(rules, "PREROUTING", &question, &targets);
 
@@ -79,8 +79,7 @@ static int check_firewall(const struct redirect_config *config,
 	/* A host without a filter table has no such firewall. */
 	if (xtables_list(xtables, "filter", &rules))
 		return 0;
-	found = input_firewall_drops_redirected(xtables->family, rules,
-						config->service_port,
+	found = input_firewall_drops_redirected(rules, config->service_port,
 						config->listen_port, rule);
 	if (found <= 0)
 		return found;
@@ -107,8 +106,7 @@ static bool find_untracking(uint16_t port, const struct redirect_config *config,
 {
 	static const sa_family_t families[] = { AF_INET, AF_INET6 };
 	cleanup_free char *ruleset = nft_list();
-	const struct rule_question question = { .port = port,
-						.original_port = port };
+	const struct rule_question question = question_about(port, 0);
 	bool found = ruleset && nft_untracks(ruleset, port, rule);
 
 	for (size_t i = 0; i < (config->ipv6 ? 2 : 1) && !found; i++) {
@@ -124,6 +122,7 @@ static bool find_untracking(uint16_t port, const struct redirect_config *config,
 			snprintf(rule, RULE_TEXT_SIZE, "%.*s",
 				 (int)answer.rule_length, answer.rule);
 	}
+	free(question.addresses);
 	return found;
 }
 

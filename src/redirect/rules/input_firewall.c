@@ -10,12 +10,11 @@
 #include "redirect/rules/xtables.h"
 
 /* Is what was sent to @original_port, and has @port now, dropped by @rules, the
- * dump of @family's filter table? Returns as input_firewall_drops(). */
-static int drops(sa_family_t family, const char *rules, uint16_t original_port,
-		 uint16_t port, char rule[static RULE_TEXT_SIZE])
+ * dump of a filter table? Returns as input_firewall_drops(). */
+static int drops(const char *rules, uint16_t original_port, uint16_t port,
+		 char rule[static RULE_TEXT_SIZE])
 {
-	struct rule_question question =
-		question_about(family, original_port, 0);
+	struct rule_question question = question_about(original_port, 0);
 	struct rule_answer answer;
 	int err;
 
@@ -41,7 +40,7 @@ int input_firewall_drops(uint16_t port, bool ipv6,
 
 		result = xtables_open(&xtables, families[i], "filter", &rules);
 		if (!result)
-			result = drops(families[i], rules, port, port, rule);
+			result = drops(rules, port, port, rule);
 		else if (result != -ENOMEM)
 			result = 0;
 		xtables_release(&xtables);
@@ -49,17 +48,17 @@ int input_firewall_drops(uint16_t port, bool ipv6,
 	return result;
 }
 
-int input_firewall_drops_redirected(sa_family_t family, const char *rules,
-				    uint16_t service_port, uint16_t listen_port,
+int input_firewall_drops_redirected(const char *rules, uint16_t service_port,
+				    uint16_t listen_port,
 				    char rule[static RULE_TEXT_SIZE])
 {
 	/* A firewall that drops both lets the port in by a rule that is not
 	 * understood here, or not at all: then we change nothing. */
-	int result = drops(family, rules, service_port, service_port, rule);
+	int result = drops(rules, service_port, service_port, rule);
 
 	if (result)
 		return result > 0 ? 0 : result;
-	return drops(family, rules, service_port, listen_port, rule);
+	return drops(rules, service_port, listen_port, rule);
 }
 
 bool input_firewall_of_nft_drops_redirected(uint16_t service_port,

@@ -5,17 +5,16 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/socket.h>
 
 #include "redirect/host.h"
 
 /*
  * Do the rules accept new connections to @service_port but drop them once they
- * are redirected to @listen_port? @rules is the dump of @family's filter table.
+ * are redirected to @listen_port? @rules is the dump of a filter table.
  * Returns as input_firewall_drops().
  */
-int input_firewall_drops_redirected(sa_family_t family, const char *rules,
-				    uint16_t service_port, uint16_t listen_port,
+int input_firewall_drops_redirected(const char *rules, uint16_t service_port,
+				    uint16_t listen_port,
 				    char rule[static RULE_TEXT_SIZE]);
 
 /* The same of the rules that nft lists; false also if it cannot be told. The

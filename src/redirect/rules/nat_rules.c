@@ -12,19 +12,18 @@
 #include "redirect/host.h"
 #include "redirect/rules/xtables.h"
 
-static bool is_wanted(const struct sockaddr *address, sa_family_t family)
+static bool is_wanted(const struct sockaddr *address)
 {
 	struct in6_addr mapped;
 
 	if (!address ||
-	    (address->sa_family != AF_INET && address->sa_family != AF_INET6) ||
-	    (family != AF_UNSPEC && family != address->sa_family))
+	    (address->sa_family != AF_INET && address->sa_family != AF_INET6))
 		return false;
 	mapped = address_as_ipv6(address);
 	return !address_is_loopback(&mapped);
 }
 
-size_t host_addresses(sa_family_t family, struct in6_addr **items)
+size_t host_addresses(struct in6_addr **items)
 {
 	struct ifaddrs *interfaces;
 	size_t count = 0;
@@ -38,21 +37,20 @@ size_t host_addresses(sa_family_t family, struct in6_addr **items)
 		*items = calloc(count, sizeof(**items));
 	count = 0;
 	for (struct ifaddrs *i = interfaces; i && *items; i = i->ifa_next) {
-		if (is_wanted(i->ifa_addr, family))
+		if (is_wanted(i->ifa_addr))
 			(*items)[count++] = address_as_ipv6(i->ifa_addr);
 	}
 	freeifaddrs(interfaces);
 	return count;
 }
 
-struct rule_question question_about(sa_family_t family, uint16_t port,
-				    uint16_t own_port)
+struct rule_question question_about(uint16_t port, uint16_t own_port)
 {
 	struct rule_question question = { .port = port,
 					  .original_port = port,
 					  .own_port = own_port };
 
-	question.address_count = host_addresses(family, &question.addresses);
+	question.address_count = host_addresses(&question.addresses);
 	return question;
 }
 
@@ -120,8 +118,7 @@ void nat_rules_read(const struct rule_question *question,
 void nat_rules_find(uint16_t port, uint16_t own_port,
 		    struct nat_targets *targets)
 {
-	const struct rule_question question =
-		question_about(AF_UNSPEC, port, own_port);
+	const struct rule_question question = question_about(port, own_port);
 
 	*targets = (struct nat_targets){ .count = 0 };
 	nat_rules_read(&question, targets);

@@ -6,16 +6,15 @@
 
 #include <netinet/in.h>
 #include <stddef.h>
-#include <sys/socket.h>
 
 #include "redirect/rules/rule_table.h"
 
 /*
- * The addresses of @family (AF_UNSPEC: both) that visitors can have connected
- * to, in this network namespace: how many, in an array that the caller frees.
- * What cannot be read is as if it were not there.
+ * The addresses that visitors can have connected to, in this network namespace:
+ * how many, in an array that the caller frees. What cannot be read is as if it
+ * were not there.
  */
-size_t host_addresses(sa_family_t family, struct in6_addr **items);
+size_t host_addresses(struct in6_addr **items);
 
 /* All rules as nft lists them, which the caller frees; NULL if it cannot. */
 char *nft_list(void);
@@ -26,8 +25,7 @@ bool nat_has_legacy_table(void);
 
 /* About new connections to @port at all of them. The caller frees
  * ->addresses. */
-struct rule_question question_about(sa_family_t family, uint16_t port,
-				    uint16_t own_port);
+struct rule_question question_about(uint16_t port, uint16_t own_port);
 
 /*
  * Add to @targets where nft and iptables lead what @question asks about: to

@@ -120,7 +120,8 @@ static enum certainty match_ports(const char *list, uint16_t port)
 	}
 }
 
-/* "192.0.2.1/32", "2001:db8::/32": how many of our addresses are in it? */
+/* "192.0.2.1/32", "2001:db8::/32": how many of our addresses of the same family
+ * are in it? */
 static enum certainty match_destination(const char *value,
 					const struct rule_question *question)
 {
@@ -128,7 +129,7 @@ static enum certainty match_destination(const char *value,
 	struct in6_addr prefix;
 	unsigned long bits = 128;
 	char text[INET6_ADDRSTRLEN];
-	size_t hits = 0;
+	size_t hits = 0, misses = 0;
 	char *end;
 
 	snprintf(text, sizeof(text), "%.*s", (int)(slash - value), value);
@@ -141,12 +142,18 @@ static enum certainty match_destination(const char *value,
 		if (*end || bits > 128)
 			return PERHAPS;
 	}
-	for (size_t i = 0; i < question->address_count; i++)
-		hits += address_begins_with(&question->addresses[i], &prefix,
-					    (unsigned int)bits);
+	for (size_t i = 0; i < question->address_count; i++) {
+		const struct in6_addr *address = &question->addresses[i];
+
+		if (address_begins_with(address, &prefix, (unsigned int)bits))
+			hits++;
+		else
+			misses += IN6_IS_ADDR_V4MAPPED(address) ==
+				  IN6_IS_ADDR_V4MAPPED(&prefix);
+	}
 	if (hits == 0)
 		return NEVER;
-	return hits == question->address_count ? ALWAYS : PERHAPS;
+	return misses == 0 ? ALWAYS : PERHAPS;
 }
 
 /* Matches with one value. A module's name (-m) alone restricts nothing. */

@@ -10,8 +10,9 @@
 #include "listen/listening.h"
 #include "redirect/rules/nat_rules.h"
 
-/* For each that may be the one. */
-#define ANSWER_NS (200 * NS_PER_MS)
+/* For each that may be the one, and for all of them. */
+#define ANSWER_NS  (200 * NS_PER_MS)
+#define ANSWERS_NS NS_PER_S
 /* A web server's workers may have one each. */
 #define MOST_LISTENERS 64
 
@@ -31,9 +32,22 @@ static struct endpoint name_endpoint(const struct in6_addr *address,
 	return endpoint;
 }
 
-static bool answers(const struct endpoint *endpoint)
+static bool answers(const struct endpoint *endpoint, uint64_t deadline)
 {
-	return dial(endpoint, monotonic_ns() + ANSWER_NS) == 0;
+	const uint64_t own_deadline = monotonic_ns() + ANSWER_NS;
+
+	return dial(endpoint,
+		    own_deadline < deadline ? own_deadline : deadline) == 0;
+}
+
+/* Is its address that of one of the @count in @found? */
+static bool is_found(const struct listening *listening,
+		     const struct listening *found, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (IN6_ARE_ADDR_EQUAL(&listening->address, &found[i].address))
+			return true;
+	return false;
 }
 
 /* Of several that answer, only the user can tell whose the visitors are. */
@@ -41,6 +55,7 @@ static bool find_listener(uint16_t port, struct served *served)
 {
 	struct listening found[MOST_LISTENERS];
 	const size_t count = listening_find(port, found, MOST_LISTENERS);
+	const uint64_t deadline = monotonic_ns() + ANSWERS_NS;
 	char text[ENDPOINT_TEXT_SIZE];
 	bool found_ipv4 = false;
 
@@ -52,9 +67,10 @@ static bool find_listener(uint16_t port, struct served *served)
 		if (!*served->fallback)
 			snprintf(served->by, sizeof(served->by),
 				 "by a listener (%s)", text);
-		if (strcmp(text, served->fallback) == 0 ||
+		if (is_found(&found[i], found, i) ||
+		    strcmp(text, served->fallback) == 0 ||
 		    (*served->fallback && ipv4 != found_ipv4) ||
-		    !answers(&endpoint))
+		    !answers(&endpoint, deadline))
 			continue;
 		if (*served->fallback) {
 			served->fallback[0] = '\0';
@@ -69,8 +85,10 @@ static bool find_listener(uint16_t port, struct served *served)
 static bool find_rule(uint16_t port, struct served *served)
 {
 	struct nat_targets targets;
+	uint64_t deadline;
 
 	nat_rules_find(port, 0, &targets);
+	deadline = monotonic_ns() + ANSWERS_NS;
 	if (!*targets.rule)
 		return false;
 	snprintf(served->by, sizeof(served->by), "by a NAT rule (%s)",
@@ -82,7 +100,7 @@ static bool find_rule(uint16_t port, struct served *served)
 		const struct endpoint endpoint = name_endpoint(
 			own ? &ipv4_any : &target->address, target->port, text);
 
-		if (answers(&endpoint))
+		if (answers(&endpoint, deadline))
 			strcpy(served->fallback, text);
 	}
 	return true;

@@ -11,6 +11,9 @@ void close_fd_at(int *fd);
 /* Take the descriptor out of a cleanup_fd variable: returns it, leaves -1. */
 int steal_fd(int *fd);
 
+/* Close all from @first to @last, INT_MAX for the highest there is. */
+void close_between(int first, int last);
+
 /*
  * A close-on-exec descriptor that reads and writes nothing: /dev/null, or one
  * that refuses both where that is missing. Negative errno if there is none.

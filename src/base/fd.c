@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "base/fd.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 void close_fd_at(int *fd)
@@ -21,6 +23,26 @@ int steal_fd(int *fd)
 
 	*fd = -1;
 	return stolen;
+}
+
+/* Kernels before 5.9 do not know the call. */
+void close_between(int first, int last)
+{
+	struct dirent *entry;
+	DIR *descriptors;
+
+	if (close_range((unsigned int)first, (unsigned int)last, 0) == 0)
+		return;
+	descriptors = opendir("/proc/self/fd");
+	while (descriptors && (entry = readdir(descriptors))) {
+		const int fd = atoi(entry->d_name);
+
+		if (*entry->d_name != '.' && fd >= first && fd <= last &&
+		    fd != dirfd(descriptors))
+			close(fd);
+	}
+	if (descriptors)
+		closedir(descriptors);
 }
 
 int open_null(void)

@@ -2,6 +2,7 @@
 #include "base/spawn.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -71,7 +72,7 @@ static _Noreturn void become(const char *path, char *const argv[], int input,
 	dup2(input, STDIN_FILENO);
 	dup2(output, STDOUT_FILENO);
 	dup2(error, STDERR_FILENO);
-	close_range(STDERR_FILENO + 1, ~0U, 0);
+	close_between(STDERR_FILENO + 1, INT_MAX);
 	execv(path, argv);
 	_exit(EXIT_NOT_RUN);
 }

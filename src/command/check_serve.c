@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
@@ -145,7 +146,7 @@ static _Noreturn void become_responder(const struct proof *proof,
 	dup2(output, STDERR_FILENO);
 	dup2(proof->certificate, CERTIFICATE_FILENO);
 	fcntl(CERTIFICATE_FILENO, F_SETFD, 0);
-	close_range(CERTIFICATE_FILENO + 1, ~0U, 0);
+	close_between(CERTIFICATE_FILENO + 1, INT_MAX);
 	/* Nothing of it outlives us; a change of user would undo this. */
 	if (privileges_drop(proof->uid, proof->gid) < 0 ||
 	    prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)

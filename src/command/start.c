@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/capability.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -433,7 +434,7 @@ int start_instance(const struct options *options)
 	int err;
 
 	/* Whatever else the hook runner left open is not ours. */
-	close_range(STDERR_FILENO + 1, ~0U, 0);
+	close_between(STDERR_FILENO + 1, INT_MAX);
 	if (open_log(options, &caller) < 0)
 		return EXIT_CODE_FAILED;
 	if (options->daemon) {

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -35,18 +36,18 @@ static void fill_gaps(int highest)
 /* Close all but @kept, which is sorted on the way; -1 entries are skipped. */
 static void close_all_but(int *kept, size_t count)
 {
-	unsigned int first = 0;
+	int first = 0;
 
 	/* Equal entries (the log on standard error) do no harm below. */
 	qsort(kept, count, sizeof(*kept), compare_fds);
 	for (size_t i = 0; i < count; i++) {
 		if (kept[i] < 0)
 			continue;
-		if ((unsigned int)kept[i] > first)
-			close_range(first, (unsigned int)kept[i] - 1, 0);
-		first = (unsigned int)kept[i] + 1;
+		if (kept[i] > first)
+			close_between(first, kept[i] - 1);
+		first = kept[i] + 1;
 	}
-	close_range(first, ~0U, 0);
+	close_between(first, INT_MAX);
 }
 
 /*

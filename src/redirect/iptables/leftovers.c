@@ -3,12 +3,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "redirect/iptables/conntrack_hold.h"
@@ -36,7 +38,7 @@ static void let_go(void)
 
 	log_settings.fd = -1;
 	log_settings.echo_fd = -1;
-	close_range(0, ~0U, 0);
+	close_between(0, INT_MAX);
 	null_fd = open("/dev/null", O_RDWR);
 	while (null_fd >= 0 && null_fd < STDERR_FILENO)
 		null_fd = dup(null_fd);

@@ -444,8 +444,11 @@ static int attach(struct redirect *redirect)
 	int err;
 
 	self->enabled = true;
-	if (self->steer && self->stand_in.reason)
-		return redirect_steer.attach(self->steer);
+	/* Its filters stay until its last handshakes have ended. */
+	if (self->steer)
+		return self->stand_in.reason
+			       ? redirect_steer.attach(self->steer)
+			       : apply_switch(self);
 	err = attachments_reconcile(&self->attachments);
 	if (!err && !resumed)
 		err = report_start(self);

@@ -200,14 +200,27 @@ static uint64_t heartbeat(const struct pool_member *member)
 
 static bool is_well(const struct pool_member *member, uint64_t now)
 {
-	return member->worker.pid && !member->starting &&
-	       heartbeat(member) + PROXY_LEASE_NS >= now;
+	return is_ready(member) && heartbeat(member) + PROXY_LEASE_NS >= now;
 }
 
 unsigned int worker_pool_well(const struct worker_pool *pool)
 {
 	const uint64_t now = monotonic_ns();
 	unsigned int count = 0;
+static bool is_ready(const struct pool_member *member)
+{
+	return member->worker.pid && !member->starting;
+}
+
+unsigned int worker_pool_ready(const struct worker_pool *pool)
+{
+	unsigned int count = 0;
+
+	for (unsigned int i = 0; i < pool->count; i++)
+		count += is_ready(&pool->members[i]);
+	return count;
+}
+
 
 	for (unsigned int i = 0; i < pool->count; i++)
 		count += is_well(&pool->members[i], now);

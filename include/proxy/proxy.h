@@ -42,6 +42,8 @@ struct proxy_config {
 	/* Connections at one time; beyond it, new ones wait in the backlog or
 	 * go to another worker. */
 	unsigned int max_connections;
+	/* Pipes at one time; bulk data of more connections is copied. */
+	unsigned int max_pipes;
 };
 
 /* Sockets that are handed over and taken beyond max_connections, if there are

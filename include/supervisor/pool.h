@@ -83,8 +83,10 @@ void worker_pool_close(struct worker_pool *pool);
 /* Start all; 0 when the loop of each runs, or negative errno (logged). */
 int worker_pool_start(struct worker_pool *pool);
 
-/* Workers that run, or begin to; those that are ready, and turned of late. */
+/* Workers that run, or begin to; those that are ready; and of these, those that
+ * turned of late. */
 unsigned int worker_pool_running(const struct worker_pool *pool);
+unsigned int worker_pool_ready(const struct worker_pool *pool);
 unsigned int worker_pool_well(const struct worker_pool *pool);
 
 /* What becomes readable when there is something for worker_pool_receive():

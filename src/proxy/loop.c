@@ -45,7 +45,6 @@
  * that it may open later on (a log file). */
 #define INHERITED_MAXIMUM 1024
 #define DESCRIPTORS_SPARE 4
-#define PIPES_MAXIMUM	  64
 /* One descriptor in this many goes to pipes. */
 #define PIPE_SHARE 8
 
@@ -121,8 +120,8 @@ static int open_engine(struct loop *loop)
 		return -EMFILE;
 	left = limit.rlim_cur - used;
 	pipes = left / PIPE_SHARE / PIPE_DESCRIPTORS;
-	if (pipes > PIPES_MAXIMUM)
-		pipes = PIPES_MAXIMUM;
+	if (pipes > config->max_pipes)
+		pipes = config->max_pipes;
 	connections =
 		(left - pipes * PIPE_DESCRIPTORS) / CONNECTION_DESCRIPTORS;
 	if (connections > config->max_connections)

@@ -6,10 +6,10 @@
 #include <unistd.h>
 
 /*
- * Asked for each pipe; a refusal (pipe-user-pages-soft, pipe(7)) leaves the
- * default. A pipe holds one piece of a segment in each of its page slots, so
- * what fits in is many times more or a little less than this. All pipes of a
- * worker together take half of what an unprivileged user may have by default.
+ * Asked for each pipe. A refusal leaves the default, which is two page slots
+ * for a user who has many (pipe-user-pages-soft, pipe(7)). A pipe holds one
+ * piece of a segment in each of its slots, so what fits in is many times more
+ * or a little less than this.
  */
 #define PIPE_SIZE (512 * 1024)
 

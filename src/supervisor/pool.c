@@ -25,6 +25,13 @@
 #define NOT_ASKED 1
 /* Longer than a worker takes for its answer. */
 #define PROOF_PATIENCE_MS (PROXY_PROOF_MS + 300)
+/*
+ * Pipes of all workers together: their 512 KiB each are half of the pages that
+ * a user may have in pipes by default (pipe-user-pages-soft, pipe(7)). For very
+ * many workers all of them.
+ */
+#define PIPES	    64
+#define PIPES_LEAST 2
 
 unsigned int worker_pool_share(unsigned int total, unsigned int count,
 			       unsigned int index)
@@ -101,6 +108,9 @@ static int launch(struct worker_pool *pool, unsigned int index)
 
 	config.max_connections =
 		worker_pool_share(config.max_connections, pool->count, index);
+	config.max_pipes = worker_pool_share(PIPES, pool->count, index);
+	if (config.max_pipes < PIPES_LEAST)
+		config.max_pipes = PIPES_LEAST;
 	config.own_sources &= !pool->plain_sources;
 	member->proof = NOT_ASKED;
 	member->doubts = false;
@@ -198,10 +208,23 @@ static uint64_t heartbeat(const struct pool_member *member)
 	return atomic_load(&member->counters->heartbeat_ns);
 }
 
+static bool is_ready(const struct pool_member *member)
+{
+	return member->worker.pid && !member->starting;
+}
+
+unsigned int worker_pool_ready(const struct worker_pool *pool)
+{
+	unsigned int count = 0;
+
+	for (unsigned int i = 0; i < pool->count; i++)
+		count += is_ready(&pool->members[i]);
+	return count;
+}
+
 static bool is_well(const struct pool_member *member, uint64_t now)
 {
-	return member->worker.pid && !member->starting &&
-	       heartbeat(member) + PROXY_LEASE_NS >= now;
+	return is_ready(member) && heartbeat(member) + PROXY_LEASE_NS >= now;
 }
 
 unsigned int worker_pool_well(const struct worker_pool *pool)

@@ -363,14 +363,14 @@ static int step_aside(struct supervisor *supervisor)
  * A worker that dies takes its connections along; the port must not die with
  * it. New flows go to the other workers, or to the web server where there is no
  * other: what waits in the listeners' queues is served by the next one. A pause
- * that fails is tried again for as long as nobody is there.
+ * that fails is tried again until somebody is ready.
  */
 static void serve(struct supervisor *supervisor, unsigned int died)
 {
 	struct worker_pool *pool = &supervisor->pool;
 	int err;
 
-	if ((died && !worker_pool_well(pool)) || !worker_pool_running(pool))
+	if ((died && !worker_pool_well(pool)) || !worker_pool_ready(pool))
 		pause_redirect(supervisor);
 	err = worker_pool_replace(pool);
 	if (!err)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Several workers share the listeners; the death of one is no more than that."""
 
+import contextlib
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import pytest
 from harness import residue
 from harness.namespace import wait_until
 from harness.network import Network
+from harness.recorder import accept_visitor
 from harness.visitors import LongVisitor
 
 COUNT = 3
@@ -21,6 +23,7 @@ WORKERS = ("--workers", str(COUNT))
 UNCOUNTED = 1
 RESPAWN_LIMIT = 5
 RATE = 100
+PIPES = 64
 
 
 @pytest.fixture
@@ -260,6 +263,43 @@ def test_connections_are_limited_in_all(network, product, web):
             pass
         one.close()
     wait_until(lambda: status(product)["accepted"] == 4 * most, what="all")
+    product.stop("--wait")
+
+
+def pipes(worker):
+    targets = (os.readlink(file) for file in
+               os.scandir(f"/proc/{worker}/fd"))
+    return len({target for target in targets if target.startswith("pipe:")})
+
+
+def test_pipes_are_shared(network, product):
+    """By all workers, as what the kernel lets their user have in pipes is."""
+    most = -(-PIPES // COUNT)
+    listener = network.server.listen("127.0.0.1", 9443)
+    product.start("--no-redirect", "--fallback", "127.0.0.1:9443", *WORKERS)
+    readers, writers = [], []
+    for _ in range(2 * PIPES):
+        reader = network.server.socket()
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        reader.connect(("127.0.0.1", 21443))
+        reader.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        readers.append(reader)
+        writers.append(accept_visitor(listener)[0])
+        writers[-1].setblocking(False)
+
+    def stall():
+        """They read nothing, and no more can be written."""
+        sent = 0
+        for writer in writers:
+            with contextlib.suppress(BlockingIOError):
+                sent += writer.send(bytes(1 << 16))
+        return sent == 0
+
+    wait_until(lambda: stall() and max(map(pipes, product.workers())) >= most,
+               30, "all pipes in use")
+    assert max(map(pipes, product.workers())) == most
+    for one in (*readers, *writers, listener):
+        one.close()
     product.stop("--wait")
 
 

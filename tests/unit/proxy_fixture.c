@@ -152,6 +152,7 @@ int fixture_setup(void **state)
 		.grace_ms = 100,
 		.drain_timeout_ms = 10 * PATIENCE_MS,
 		.max_connections = 2000,
+		.max_pipes = 64,
 	};
 	fixture_add_address(&fixture->config.alpn, fixture_port(fixture->alpn));
 	fixture_add_address(&fixture->config.fallback,

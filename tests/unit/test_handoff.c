@@ -836,9 +836,11 @@ static void gives_up_where_a_firewall_drops_the_reset(void **state)
 		const struct hello *hello = build(&(struct hello_spec){
 			.protocols = acme, .padding = padding[i] });
 		cleanup_fd int client = visit(scene, AF_INET);
+		const uint64_t before = monotonic_ns();
 
 		send_in_pieces(scene, client, hello, 1400);
 		receive_until(scene, &scene->handoff.failed, i + 1);
+		assert_true(scene->handoff.failed_ns >= before);
 		assert_int_equal(scene->handed_count, 0);
 		assert_int_equal(scene->handoff.failed_err, -EADDRNOTAVAIL);
 		/* The client sends it again, to the web server. */

@@ -7,7 +7,9 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <bpf/bpf.h>
 #include <errno.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -137,10 +139,44 @@ static void steers_whenever_nobody_listens(void **state)
 	expect(scene, "handoff", "");
 }
 
+/* Of the two programs, by tcx, as in tc.c, or by a filter. */
+static void expect_steering_alone(void)
+{
+	uint32_t count = 0;
+
+	if (bpf_prog_query((int)if_nametoindex("v0"), (enum bpf_attach_type)46,
+			   0, NULL, NULL, &count) == 0)
+		assert_int_equal(count, 1);
+	else
+		assert_int_equal(system("tc filter show dev v0 ingress | "
+					"grep -q steer"),
+				 0);
+}
+
+/* A worker that dies takes the redirect away for a moment. */
+static void steers_alone_when_it_resumes(void **state)
+{
+	struct scene *scene = *state;
+
+	assert_int_equal(redirect_handoff.attach(scene->redirect), 0);
+	expect(scene, "steer", "nobody listens on the port");
+	scene->web = listen_at_service();
+	expect(scene, "steer", "");
+	/* Its last handshakes may be ending. */
+	assert_int_equal(redirect_handoff.pause(scene->redirect), 0);
+	assert_int_equal(redirect_handoff.attach(scene->redirect), 0);
+	expect_steering_alone();
+	expect(scene, "steer", "");
+	sleep(3);
+	expect(scene, "handoff", "");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(steers_whenever_nobody_listens,
+						open_scene, close_scene),
+		cmocka_unit_test_setup_teardown(steers_alone_when_it_resumes,
 						open_scene, close_scene),
 	};
 

@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -47,6 +48,11 @@ static struct {
 	atomic_bool well;
 	atomic_uint_least64_t renewed_ns;
 	atomic_uint_least64_t longest_ns;
+	/* The workers, in the order of their birth; new ones do not get ready
+	 * while they are held. */
+	atomic_int births;
+	atomic_int workers[8];
+	atomic_bool held;
 } * seen;
 
 static int event;
@@ -170,6 +176,13 @@ static uint16_t free_port(void)
 	return ntohs(address.sin_port);
 }
 
+static void worker_is_born(void)
+{
+	seen->workers[atomic_fetch_add(&seen->births, 1)] = getpid();
+	while (seen->held)
+		usleep(1000);
+}
+
 static _Noreturn void supervise(void)
 {
 	struct pidfile pidfile;
@@ -190,6 +203,7 @@ static _Noreturn void supervise(void)
 	};
 
 	alarm(60);
+	pthread_atfork(NULL, NULL, worker_is_born);
 	signals_hold(NULL);
 	backend_resolve("127.0.0.1:1", &settings.proxy.alpn);
 	backend_resolve("127.0.0.1:1", &settings.proxy.fallback);
@@ -303,6 +317,28 @@ static void goes_on_while_the_redirect_stays(void **state)
 	assert_int_equal(seen->pauses, 2);
 }
 
+static void tries_to_pause_until_somebody_is_ready(void **state)
+{
+	pid_t child;
+
+	(void)state;
+	atomic_store(&seen->stubborn, 2);
+	child = start();
+	atomic_store(&seen->held, true);
+	kill(seen->workers[0], SIGKILL);
+	kill(seen->workers[1], SIGKILL);
+	wait_for(&seen->pauses, 3);
+	/* Not because those had taken too long. */
+	assert_int_equal(seen->births, 4);
+	assert_int_equal(kill(seen->workers[2], 0), 0);
+	assert_int_equal(kill(seen->workers[3], 0), 0);
+	atomic_store(&seen->held, false);
+	wait_for(&seen->attached, 2);
+	kill(child, SIGTERM);
+	expect_end(child);
+	assert_int_equal(seen->pauses, 4);
+}
+
 #define life_test(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -311,6 +347,7 @@ int main(void)
 		life_test(sees_an_event_at_once),
 		life_test(renews_twice_a_second),
 		life_test(goes_on_while_the_redirect_stays),
+		life_test(tries_to_pause_until_somebody_is_ready),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -51,12 +51,14 @@ static void forget_move(const struct handoff *handoff,
 static void give_up(struct handoff *handoff, const struct handoff_flow *flow,
 		    uint32_t send_next, int err)
 {
+	const uint64_t now = monotonic_ns();
 	const struct handoff_move move = {
-		.until_ns = monotonic_ns() + LEFT_ALONE_NS,
+		.until_ns = now + LEFT_ALONE_NS,
 		.send_next = send_next,
 	};
 
 	handoff->failed++;
+	handoff->failed_ns = now;
 	handoff->failed_err = err;
 	bpf_map_update_elem(handoff->given_up_fd, flow, &move, BPF_ANY);
 	forget_move(handoff, flow);

@@ -51,8 +51,10 @@ struct handoff {
 	uint64_t moved;
 	uint64_t last_ns;
 	uint64_t worst_ns;
-	/* Those that could not be made or given, and the last reason. */
+	/* Those that could not be made or given; when the last one was, and
+	 * why. */
 	uint64_t failed;
+	uint64_t failed_ns;
 	int failed_err;
 	/* Of these, whose socket has been seen at the web server again: what
 	 * drops an RST is in the way. */

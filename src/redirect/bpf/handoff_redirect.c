@@ -132,7 +132,7 @@ static int probe(const struct redirect_config *config,
 				 .patterns = config->interfaces,
 				 .pattern_count = config->interface_count,
 				 .watch_fd = -1 },
-		.targets = { .watch_fd = -1 },
+		.targets = { .rules = { .fd = -1 } },
 		.places = { .config = &self->config, .epoll_fd = -1 },
 		.epoll_fd = -1,
 	};
@@ -178,9 +178,9 @@ static int open_redirect(const struct redirect_config *config,
 		      : watch(self, handoff_event_fd(&self->handoff));
 	if (!err)
 		err = watch(self, self->attachments.watch_fd);
-	targets_open(&self->targets);
-	if (!err && self->targets.watch_fd >= 0)
-		err = watch(self, self->targets.watch_fd);
+	rule_watch_open(&self->targets.rules);
+	if (!err && self->targets.rules.fd >= 0)
+		err = watch(self, self->targets.rules.fd);
 	self->places.epoll_fd = self->epoll_fd;
 	places_open(&self->places);
 	if (err)
@@ -402,7 +402,7 @@ static void choose(struct handoff_redirect *self, bool changed)
 		signs.serves = is_served(self);
 	look_at_moves(self, &signs);
 	/* Whether the service has moved must be known first. */
-	if (!self->targets.stale) {
+	if (!self->targets.rules.stale) {
 		self->nobody = self->handoff.nobody;
 		signs.elsewhere = elsewhere && !moved && !self->places.count &&
 				  signs.serves;
@@ -444,8 +444,11 @@ static int attach(struct redirect *redirect)
 	int err;
 
 	self->enabled = true;
-	if (self->steer && self->stand_in.reason)
-		return redirect_steer.attach(self->steer);
+	/* Its filters stay until its last handshakes have ended. */
+	if (self->steer)
+		return self->stand_in.reason
+			       ? redirect_steer.attach(self->steer)
+			       : apply_switch(self);
 	err = attachments_reconcile(&self->attachments);
 	if (!err && !resumed)
 		err = report_start(self);
@@ -480,7 +483,7 @@ static void close_redirect(struct redirect *redirect)
 	drop_steering(self);
 	attachments_close(&self->attachments);
 	places_close(&self->places);
-	targets_close(&self->targets);
+	rule_watch_close(&self->targets.rules);
 	handoff_unload(&self->handoff);
 	close_fd_at(&self->epoll_fd);
 	free(self);

@@ -43,8 +43,10 @@ static void add_counts(struct handoff *total, const struct handoff *handoff)
 	total->moved += handoff->moved;
 	total->failed += handoff->failed;
 	total->resets_lost += handoff->resets_lost;
-	if (handoff->failed)
+	if (handoff->failed_ns > total->failed_ns) {
+		total->failed_ns = handoff->failed_ns;
 		total->failed_err = handoff->failed_err;
+	}
 	if (handoff->moved)
 		total->last_ns = handoff->last_ns;
 	if (handoff->worst_ns > total->worst_ns)

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "redirect/bpf/attachments.h"
 #include "redirect/bpf/destinations.h"
@@ -18,9 +17,7 @@
 #include "redirect/bpf/steering.h"
 #include "redirect/host.h"
 #include "redirect/redirect.h"
-
-/* Asking for NAT rules starts programs: not for each of a thousand events. */
-#define LOOK_INTERVAL_NS (500 * NS_PER_MS)
+#include "redirect/rules/rule_watch.h"
 
 struct bpf_redirect {
 	struct redirect redirect;
@@ -29,11 +26,9 @@ struct bpf_redirect {
 	struct program program;
 	struct destinations destinations;
 	struct attachments attachments;
-	/* A NAT rule leads the port elsewhere, found at that time. */
+	struct rule_watch rules;
+	/* A NAT rule leads the port elsewhere. */
 	bool published;
-	uint64_t looked_ns;
-	/* Interfaces have changed since, or a moment before. */
-	bool look;
 	/* From attach to pause. */
 	bool enabled;
 	/* From attach to detach, also while paused. */
@@ -91,6 +86,7 @@ static int probe(const struct redirect_config *config,
 				 .patterns = config->interfaces,
 				 .pattern_count = config->interface_count,
 				 .watch_fd = -1 },
+		.rules = { .fd = -1 },
 	};
 	err = steering_load(&bpf->program, config->lease_fd);
 	if (err) {
@@ -112,6 +108,7 @@ static int open_redirect(const struct redirect_config *config,
 
 	(void)config;
 	bpf->listeners = listeners;
+	rule_watch_open(&bpf->rules);
 	err = attachments_open(&bpf->attachments);
 	return err ? err : destinations_open(&bpf->destinations);
 }
@@ -222,6 +219,7 @@ static void close_redirect(struct redirect *redirect)
 
 	attachments_close(&bpf->attachments);
 	destinations_close(&bpf->destinations);
+	rule_watch_close(&bpf->rules);
 	program_unload(&bpf->program);
 	free(bpf);
 }
@@ -232,26 +230,23 @@ static int event_fd(const struct redirect *redirect)
 }
 
 /*
- * A container engine that starts after us: its rules come with interfaces, be
- * it a moment after the last of them, so that one look more follows. Until we
- * look, the program lets a visitor wait for no more than the second SYN
- * (STEER_UNANSWERED).
+ * A rule that comes after us, by a container engine or by hand. Until we look,
+ * which is at the supervisor's next turn, the program lets a visitor wait for
+ * no more than the second SYN (STEER_UNANSWERED).
  */
 static void watch_published(struct bpf_redirect *bpf, bool changed)
 {
 	const uint16_t port = bpf->config->service_port;
-	const uint64_t now = monotonic_ns();
 	char rule[RULE_TEXT_SIZE];
+	bool published;
 
-	bpf->look |= changed;
-	if (!bpf->look || now - bpf->looked_ns < LOOK_INTERVAL_NS)
+	if (!rule_watch_is_due(&bpf->rules, changed))
 		return;
-	bpf->looked_ns = now;
-	bpf->look = changed;
-	if (published_find(port, bpf->config->listen_port, rule) ==
-	    bpf->published)
+	published = published_find(port, bpf->config->listen_port, rule);
+	rule_watch_looked(&bpf->rules);
+	if (published == bpf->published)
 		return;
-	bpf->published = !bpf->published;
+	bpf->published = published;
 	if (bpf->published)
 		log_warning("port %u is published by a NAT rule now (%s): "
 			    "steering stops until it is gone",

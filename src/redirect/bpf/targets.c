@@ -8,34 +8,10 @@
 #include <unistd.h>
 
 #include "base/address.h"
-#include "base/clock.h"
-#include "base/fd.h"
 #include "base/memory.h"
 #include "base/netlink.h"
 #include "redirect/rules/conntrack_message.h"
 #include "redirect/rules/nat_rules.h"
-
-/* After a look comes a rest of so many times what it took, but for a busy
- * machine's sake no more than this, or what it took. */
-#define REST	     10
-#define REST_MOST_NS (NS_PER_S / 2)
-/* Also where nothing tells of a change; where only looking tells. */
-#define LOOK_INTERVAL_NS   (10 * NS_PER_S)
-#define LEGACY_INTERVAL_NS (NS_PER_S - NS_PER_S / 10)
-
-void targets_open(struct targets *self)
-{
-	static const unsigned int groups[] = { NFNLGRP_NFTABLES };
-	const int fd = netlink_subscribe(NETLINK_NETFILTER, groups,
-					 ARRAY_SIZE(groups));
-
-	*self = (struct targets){ .watch_fd = fd < 0 ? -1 : fd, .stale = true };
-}
-
-void targets_close(struct targets *self)
-{
-	close_fd_at(&self->watch_fd);
-}
 
 static bool is_own(const struct rule_question *question,
 		   const struct in6_addr *address)
@@ -141,30 +117,14 @@ static bool sort_out(struct targets *self, const struct rule_question *question,
 	       differ(&before.others, &self->others);
 }
 
-static uint64_t rest_of(uint64_t took_ns)
-{
-	const uint64_t most = took_ns > REST_MOST_NS ? took_ns : REST_MOST_NS;
-
-	return REST * took_ns < most ? REST * took_ns : most;
-}
-
 bool targets_look(struct targets *self, uint16_t service_port,
 		  uint16_t own_port, bool changed, bool ask_conntrack)
 {
 	struct nat_targets found = { .count = 0 };
 	struct rule_question question;
-	const uint64_t now = monotonic_ns();
-	const uint64_t passed = now - self->looked_ns;
 	size_t by_rules;
 
-	self->stale |= changed || ask_conntrack || passed >= LOOK_INTERVAL_NS;
-	if (self->watch_fd >= 0)
-		self->stale |= netlink_drain(self->watch_fd) != 0;
-	if (now - self->checked_ns >= LEGACY_INTERVAL_NS) {
-		self->checked_ns = now;
-		self->stale |= self->watch_fd < 0 || nat_has_legacy_table();
-	}
-	if (!self->stale || passed < self->took_ns + rest_of(self->took_ns))
+	if (!rule_watch_is_due(&self->rules, changed || ask_conntrack))
 		return false;
 	question = question_about(service_port, own_port);
 	nat_rules_read(&question, &found);
@@ -175,9 +135,7 @@ bool targets_look(struct targets *self, uint16_t service_port,
 		nat_targets_add(&found, &self->known.items[i]);
 	changed = sort_out(self, &question, &found, by_rules);
 	free(question.addresses);
-	self->stale = false;
-	self->looked_ns = now;
-	self->took_ns = monotonic_ns() - now;
+	rule_watch_looked(&self->rules);
 	return changed;
 }
 

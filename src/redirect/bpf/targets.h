@@ -15,17 +15,10 @@
 #include <linux/types.h>
 #include "bpf/shared.h"
 #include "redirect/rules/nat_targets.h"
+#include "redirect/rules/rule_watch.h"
 
 struct targets {
-	/* Notifications of nft's rules, or -1 where there are none. */
-	int watch_fd;
-	/* Something has changed since the last look; when that began, and how
-	 * long it took. */
-	bool stale;
-	uint64_t looked_ns;
-	uint64_t took_ns;
-	/* When it was last seen whether changes are told of at all. */
-	uint64_t checked_ns;
+	struct rule_watch rules;
 	/* What conntrack said when it was asked last. */
 	struct nat_targets known;
 	/* Sockets of this host, and those of other addresses: the first
@@ -35,17 +28,11 @@ struct targets {
 	size_t published;
 };
 
-/* Begin to watch. */
-void targets_open(struct targets *self);
-/* Safe on zeros with ->watch_fd -1, and twice. */
-void targets_close(struct targets *self);
-
 /*
- * Look for targets of @service_port if there is reason to: the rules have
- * changed, or @changed says that something else has that they follow. An own
- * redirect to @own_port is none. Whole rulesets are read, so that there is some
- * rest between looks. Conntrack is asked as well if @ask_conntrack,
- * which is the longer the more connections there are.
+ * Look for targets of @service_port if there is reason to (@changed: see
+ * rule_watch_is_due()). An own redirect to @own_port is none. Conntrack is
+ * asked as well if @ask_conntrack, which is the longer the more connections
+ * there are.
  *
  * True if there are others than before.
  */

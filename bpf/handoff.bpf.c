@@ -400,6 +400,7 @@ __noinline int take(struct __sk_buff *skb)
 		<< (event->window_scaling ? event->send_window_scale : 0);
 	move.until_ns = now + MOVE_NS;
 	move.send_next = event->send_next;
+	move.first = event->sequence;
 	/* Another CPU may have the same segment. */
 	if (!ring_has_room(RING_ROOM) ||
 	    bpf_map_update_elem(&handoff_moves, &look->flow, &move,
@@ -486,9 +487,19 @@ __noinline int look_again(struct __sk_buff *skb)
 	return 1;
 }
 
+/* Is the segment of the connection that is moved, and of no new one? */
+static __always_inline bool is_of_move(const struct look *look,
+				       const struct handoff_move *move)
+{
+	const struct tcphdr *tcp = &look->segment.tcp;
+
+	return tcp->syn ? look->sequence + 1 == move->first
+			: bpf_ntohl(tcp->ack_seq) == move->send_next;
+}
+
 /* The segment at hand may be of a connection that has no socket at this moment:
  * its bytes go into the new one's queue, and the client learns of them by its
- * first ACK. */
+ * first ACK. A SYN that comes once more, and late, would begin another one. */
 __noinline int hold_back(struct __sk_buff *skb)
 {
 	struct at_hand *at_hand = find_at_hand();
@@ -502,9 +513,10 @@ __noinline int hold_back(struct __sk_buff *skb)
 	flight = &at_hand->flight;
 	move = bpf_map_lookup_elem(&handoff_moves, &look->flow);
 	if (!move || clock_ns() >= move->until_ns || look->segment.tcp.rst ||
-	    move->send_next != bpf_ntohl(look->segment.tcp.ack_seq))
+	    !is_of_move(look, move))
 		return TCX_NEXT;
-	if (look->length && ring_has_room(RING_ROOM_FOR_MORE) &&
+	if (look->length && !look->segment.tcp.syn &&
+	    ring_has_room(RING_ROOM_FOR_MORE) &&
 	    load_data(skb, look, flight, 0)) {
 		describe(&flight->event, skb, look);
 		flight->event.kind = HANDOFF_MORE;
@@ -632,11 +644,12 @@ static __always_inline int look_at(struct __sk_buff *skb, struct look *look,
 {
 	const struct tcphdr *tcp = &look->segment.tcp;
 	const int length = payload_length(&look->segment, family);
+	const bool carries = !tcp->syn && tcp->ack && !tcp->rst && length > 0;
 
-	if (tcp->syn || !tcp->ack || length < 0 || tcp->doff < sizeof(*tcp) / 4)
+	if (length < 0 || tcp->doff < sizeof(*tcp) / 4)
 		return TCX_NEXT;
 	if (moving_until_ns == moved_until_ns &&
-	    (length == 0 || !program_switch.enabled))
+	    (!carries || !program_switch.enabled))
 		return TCX_NEXT;
 	look->length = (__u32)length;
 	look->sequence = bpf_ntohl(tcp->seq);
@@ -647,7 +660,7 @@ static __always_inline int look_at(struct __sk_buff *skb, struct look *look,
 		if (hold_back(skb) == TC_ACT_SHOT)
 			return TC_ACT_SHOT;
 	}
-	if (length == 0 || tcp->rst || !program_switch.enabled)
+	if (!carries || !program_switch.enabled)
 		return TCX_NEXT;
 	if (kept_until_ns && clock_ns() < kept_until_ns &&
 	    bring_to_hand(look, family) && look_again(skb))

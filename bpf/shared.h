@@ -131,12 +131,14 @@ struct handoff_event {
 
 /* A connection that is being moved, whose segments are kept from the port until
  * then; or one that could not be moved, and is left alone until then. Another
- * connection of the same names has another number of ours. CLOCK_MONOTONIC. */
+ * connection of the same names has other numbers. CLOCK_MONOTONIC. */
 struct handoff_move {
 	__u64 until_ns;
+	/* Sequence numbers: our next byte, and the client's first one. */
 	__u32 send_next;
+	__u32 first;
 	/* Not 0: HANDOFF_STANDS has been said. */
-	__u32 told;
+	__u64 told;
 };
 
 #define HANDOFF_MOVES 1024

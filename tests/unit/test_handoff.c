@@ -1140,6 +1140,27 @@ static void resets_whatever_time_a_hello_tells(void **state)
 	expect_forged_is_taken(scene, client, &forged);
 }
 
+/* As a line that duplicates and reorders has it: while there is no socket. */
+static void keeps_a_late_syn_from_the_port(void **state)
+{
+	struct scene *scene = *state;
+	const struct hello *hello = challenge();
+	cleanup_fd int client = visit(scene, AF_INET);
+	struct forged forged = next_of(client, hello);
+
+	send_all(client, hello->bytes, hello->length);
+	wait_until_counted(scene, HANDOFF_TAKEN, 1);
+	forged.flags = FORGED_SYN;
+	forged.length = 0;
+	forged.sequence--;
+	send_forged(scene, &forged);
+	/* It has come when this one has. */
+	close(visit(scene, AF_INET));
+	handoff_receive(&scene->handoff);
+	assert_int_equal(scene->handoff.failed, 0);
+	expect_taken(scene, AF_INET, client, hello);
+}
+
 /* The name is taken before we get to it, time and again. */
 static void is_not_kept_busy_by_names_that_are_taken(void **state)
 {
@@ -1362,6 +1383,7 @@ int main(void)
 		HANDOFF_TEST(takes_nothing_that_is_damaged),
 		HANDOFF_TEST(resets_whatever_flags_a_hello_has),
 		HANDOFF_TEST(resets_whatever_time_a_hello_tells),
+		HANDOFF_TEST(keeps_a_late_syn_from_the_port),
 		HANDOFF_TEST(is_not_kept_busy_by_names_that_are_taken),
 		HANDOFF_TEST(keeps_nothing_of_a_new_connection_from_the_port),
 		HANDOFF_TEST(leaves_room_for_challenges),

@@ -75,24 +75,14 @@ static void read_conntrack(const struct rule_question *question,
 	}
 }
 
-/* True if this one was not there. */
-static bool is_new(const struct nat_targets *before,
-		   const struct nat_target *target)
-{
-	for (size_t i = 0; i < before->count; i++) {
-		if (nat_target_is(&before->items[i], target))
-			return false;
-	}
-	return true;
-}
-
+/* Also in order: what rules name comes before what conntrack alone knows. */
 static bool differ(const struct nat_targets *before,
 		   const struct nat_targets *now)
 {
 	bool different = before->count != now->count;
 
 	for (size_t i = 0; i < now->count && !different; i++)
-		different = is_new(before, &now->items[i]);
+		different = !nat_target_is(&before->items[i], &now->items[i]);
 	return different;
 }
 
@@ -113,7 +103,8 @@ static bool sort_out(struct targets *self, const struct rule_question *question,
 		if (i < by_rules)
 			self->published = self->others.count;
 	}
-	return differ(&before.own, &self->own) ||
+	return before.published != self->published ||
+	       differ(&before.own, &self->own) ||
 	       differ(&before.others, &self->others);
 }
 

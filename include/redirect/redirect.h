@@ -176,6 +176,14 @@ struct redirect_ops {
 		     size_t reason_size);
 
 	/*
+	 * Is there something at this moment that keeps it from working? As
+	 * probe() in what it returns; what an instance that was killed has left
+	 * counts, and is gone when open() asks the same. May be NULL: nothing.
+	 */
+	int (*find_obstacle)(const struct redirect_config *config, char *reason,
+			     size_t reason_size);
+
+	/*
 	 * After a probe() of the same @config, with what it left in @redirect.
 	 * Both @config and @listeners must outlive the redirect. 0, or negative
 	 * errno: what is in @redirect then is for close(), if it is not NULL.

@@ -168,6 +168,22 @@ static int resolve(const char *option, const char *text,
 	return err;
 }
 
+/* Where there are others to take, also what is in its way counts. */
+static int try_redirect(const struct redirect_ops *ops,
+			const struct redirect_config *config, bool last,
+			struct redirect **redirect, char *reason, size_t size)
+{
+	int err = ops->probe(config, redirect, reason, size);
+
+	if (!err && !last && ops->find_obstacle)
+		err = ops->find_obstacle(config, reason, size);
+	if (err && *redirect) {
+		ops->close(*redirect);
+		*redirect = NULL;
+	}
+	return err;
+}
+
 const struct redirect_ops *choose_redirect(const struct options *options,
 					   const struct redirect_config *config,
 					   struct redirect **redirect)
@@ -192,7 +208,8 @@ const struct redirect_ops *choose_redirect(const struct options *options,
 		const struct redirect_ops *ops = candidates[choice][i];
 		const bool last = !candidates[choice][i + 1];
 
-		if (ops->probe(config, redirect, reason, sizeof(reason)) == 0)
+		if (try_redirect(ops, config, last, redirect, reason,
+				 sizeof(reason)) == 0)
 			return ops;
 		if (last)
 			log_error("%s does not work here: %s", ops->name,

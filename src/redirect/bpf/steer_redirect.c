@@ -40,25 +40,6 @@ static struct bpf_redirect *from_redirect(const struct redirect *redirect)
 	return (struct bpf_redirect *)redirect;
 }
 
-/*
- * What NAT leads elsewhere is taken away from a program that comes before it:
- * new visitors would hang.
- */
-static int check_published(const struct redirect_config *config, char *reason,
-			   size_t size)
-{
-	char rule[RULE_TEXT_SIZE];
-
-	if (!published_find(config->service_port, config->listen_port, rule))
-		return 0;
-	snprintf(reason, size,
-		 "port %u is published by a NAT rule (%s), which takes away "
-		 "what is steered: use --bpf on a kernel with BTF, run this "
-		 "where the rule leads, or use --iptables with -fallback",
-		 config->service_port, rule);
-	return -EOPNOTSUPP;
-}
-
 /* Only loading the program tells whether it can be loaded. */
 static int probe(const struct redirect_config *config,
 		 struct redirect **redirect, char *reason, size_t reason_size)
@@ -68,8 +49,6 @@ static int probe(const struct redirect_config *config,
 
 	*redirect = NULL;
 	err = program_may_load(reason, reason_size);
-	if (!err)
-		err = check_published(config, reason, reason_size);
 	if (err)
 		return err;
 	bpf = malloc(sizeof(*bpf));
@@ -98,19 +77,45 @@ static int probe(const struct redirect_config *config,
 	return 0;
 }
 
+/*
+ * What NAT leads elsewhere is taken away from a program that comes before it:
+ * new visitors would hang.
+ */
+static int find_obstacle(const struct redirect_config *config, char *reason,
+			 size_t size)
+{
+	char rule[RULE_TEXT_SIZE];
+
+	if (!published_find(config->service_port, config->listen_port, rule))
+		return 0;
+	snprintf(reason, size,
+		 "port %u is published by a NAT rule (%s), which takes away "
+		 "what is steered: use --bpf on a kernel with BTF, run this "
+		 "where the rule leads, or use --iptables with -fallback",
+		 config->service_port, rule);
+	return -EOPNOTSUPP;
+}
+
 /* Watching begins before the first lists, so that nothing is missed. */
 static int open_redirect(const struct redirect_config *config,
 			 const struct listeners *listeners,
 			 struct redirect **redirect)
 {
 	struct bpf_redirect *bpf = from_redirect(*redirect);
+	char reason[256 + RULE_TEXT_SIZE];
 	int err;
 
-	(void)config;
 	bpf->listeners = listeners;
 	rule_watch_open(&bpf->rules);
 	err = attachments_open(&bpf->attachments);
-	return err ? err : destinations_open(&bpf->destinations);
+	if (!err)
+		err = destinations_open(&bpf->destinations);
+	if (err)
+		return err;
+	err = find_obstacle(config, reason, sizeof(reason));
+	if (err)
+		log_error("%s", reason);
+	return err;
 }
 
 static void leftovers(const struct redirect *redirect,
@@ -330,6 +335,7 @@ const struct redirect_ops redirect_steer = {
 	.scope = LISTENER_STEERED,
 	.proxies_visitors = proxies_visitors,
 	.probe = probe,
+	.find_obstacle = find_obstacle,
 	.open = open_redirect,
 	.leftovers = leftovers,
 	.attach = attach,

@@ -35,19 +35,18 @@ static void parse_address(const char *text, struct in6_addr *address)
 
 /*
  * "  0: 0100007F:01BB 00000000:0000 0A 00000000:00000000 00:00000000 00000000
- *  0 0 4711 ...". Returns its state, or 0 if it is none of @port.
+ *  0 0 4711 ...". Returns its state, or 0 if it is none.
  */
-static unsigned int parse_entry(const char *line, uint16_t port,
+static unsigned int parse_entry(const char *line, unsigned int *port,
 				struct listening *listening)
 {
-	unsigned int local_port, state;
+	unsigned int state;
 	char address[33];
 
 	if (sscanf(line,
 		   " %*u: %32[0-9A-F]:%4x %*[0-9A-F:] %2x %*s %*s %*s %*u "
 		   "%*u %lu",
-		   address, &local_port, &state, &listening->inode) != 4 ||
-	    local_port != port)
+		   address, port, &state, &listening->inode) != 4)
 		return 0;
 	parse_address(address, &listening->address);
 	return state;
@@ -100,16 +99,21 @@ static int ask(int family, struct search *search)
 			    sizeof(request), heed_answer, search);
 }
 
-/* For the end of the list the kernel goes through its whole table of
- * connections, which takes milliseconds. */
+/* Those that listen come first. To find that no more do, the kernel goes
+ * through its whole table of connections, which takes milliseconds. */
 static void read_list(const char *path, struct search *search)
 {
 	FILE *file = fopen(path, "re");
 	struct listening listening;
+	unsigned int port, state;
 	char line[256];
 
 	while (file && fgets(line, sizeof(line), file)) {
-		if (parse_entry(line, search->port, &listening) == TCP_LISTEN)
+		state = parse_entry(line, &port, &listening);
+		if (state && state != TCP_LISTEN)
+			break;
+		/* Not the heading. */
+		if (state && port == search->port)
 			add(search, &listening);
 	}
 	if (file)
@@ -135,10 +139,14 @@ static unsigned int find_holder(uint16_t port, struct listening *holder)
 
 	for (size_t i = 0; i < ARRAY_SIZE(lists) && !first; i++) {
 		FILE *file = fopen(lists[i], "re");
+		unsigned int found, state;
 		char line[256];
 
-		while (file && !first && fgets(line, sizeof(line), file))
-			first = parse_entry(line, port, holder);
+		while (file && !first && fgets(line, sizeof(line), file)) {
+			state = parse_entry(line, &found, holder);
+			if (state && found == port)
+				first = state;
+		}
 		if (file)
 			fclose(file);
 	}

@@ -207,9 +207,8 @@ def test_lego_between_start_and_stop(host, authority, web):
     assert_issued(lego_certificate(host), [NAME])
 
 
-def dehydrated(host, authority, step):
-    folder = host.directory / "dehydrated"
-    folder.mkdir(exist_ok=True)
+def configure_dehydrated(host, authority, folder):
+    folder.mkdir()
     (folder / "domains.txt").write_text(" ".join(NAMES) + "\n")
     (configuration,) = blocks(RECIPES, "ini")
     assert INSTALLED in configuration and RELOAD in configuration
@@ -220,9 +219,16 @@ def dehydrated(host, authority, step):
         # Quicker made than the default of 4096 bits of RSA.
         'KEY_ALGO="prime256v1"\nKEYSIZE="2048"\n'
         f'BASEDIR="{folder}"\nDOMAINS_TXT="{folder}/domains.txt"\n')
+
+
+def dehydrated(host, authority, step, *words):
+    folder = host.directory / "dehydrated"
+    if not folder.exists():
+        configure_dehydrated(host, authority, folder)
     return host.run("sh", "-euc", command(
         RECIPES, f"dehydrated --{step}",
-        {"dehydrated": f"dehydrated --config {folder}/config"}))
+        {"dehydrated": f"dehydrated --config {folder}/config"}) + ' "$@"',
+        "dehydrated", *words)
 
 
 def test_dehydrated(host, authority, send_visitors):
@@ -282,25 +288,67 @@ def test_uacme(host, authority, send_visitors):
     assert host.challenges_answered() >= 1
 
 
-def test_five_runs_of_uacme_at_once(host, authority, send_visitors):
-    """Their validations too: one responder has the challenges of all."""
+def run_uacme(host, authority):
     host.succeed(*uacme(host, authority, "new", "you@example.test"))
-    visitors = send_visitors(4, rate=200)
+
+    def issue(name):
+        host.succeed(*uacme(host, authority, "--hook", HOOKS / "uacme",
+                            "issue", name))
+        assert_issued(host.directory / f"uacme/{name}/cert.pem", [name])
+
+    return issue
+
+
+def run_dehydrated(host, authority):
+    """Each run has a lock of its own: --lock-suffix is for that."""
+    assert dehydrated(host, authority, "register").returncode == 0
+    folder = host.directory / "dehydrated"
+    # All would find it missing, and one alone can make it.
+    (folder / "chains").mkdir()
+
+    def issue(name):
+        result = dehydrated(host, authority, "cron", "--domain", name,
+                            "--lock-suffix", name)
+        assert result.returncode == 0, result.stdout
+        assert_issued(folder / f"certs/{name}/cert.pem", [name])
+
+    return issue
+
+
+# Five of dehydrated, which is all shell, take two cores for seconds.
+@pytest.mark.parametrize("client, rate", [(run_uacme, 200),
+                                          (run_dehydrated, VISITOR_RATE)])
+def test_five_runs_at_once(client, rate, host, authority, send_visitors):
+    """Their validations too: one responder has the challenges of all."""
+    issue = client(host, authority)
+    visitors = send_visitors(4, rate=rate)
     visitors.wait_for_more(50)
     with ThreadPoolExecutor(5) as runs:
         for number in range(ROUNDS):
-            names = [f"host{place}.round{number}.example.test"
-                     for place in range(5)]
-            list(runs.map(lambda name: host.succeed(*uacme(
-                host, authority, "--hook", HOOKS / "uacme", "issue", name)),
-                          names))
-            for name in names:
-                assert_issued(host.directory / f"uacme/{name}/cert.pem",
-                              [name])
+            list(runs.map(issue, [f"host{place}.round{number}.example.test"
+                                  for place in range(5)]))
     visitors.wait_for_more(50)
     assert_went_by("handoff", visitors.finish_without_failures())
     host.assert_clean()
-    assert host.challenges_answered() >= 5 * ROUNDS
+    assert host.challenges_answered() == authority.validations() >= 5 * ROUNDS
+
+
+def test_lego_with_several_names_in_one_run(host, authority, send_visitors):
+    """What five at once are for others: each lego has the responder's port to
+    itself, and asks for one name after the other, seconds apart."""
+    names = [NAME, "example.test"]
+    visitors = send_visitors(4, rate=VISITOR_RATE)
+    visitors.wait_for_more(50)
+    for _ in range(ROUNDS):
+        host.follow(RECIPES, "acme-alpn-proxy run -- lego --path", {
+            **run_lego("handoff", host, authority),
+            f"--domains {NAME}": "--domains " + " --domains ".join(names)},
+            "--accept-tos run")
+        assert_issued(lego_certificate(host), names)
+    visitors.wait_for_more(50)
+    assert_went_by("handoff", visitors.finish_without_failures())
+    host.assert_clean()
+    assert host.challenges_answered() == authority.validations()
 
 
 def test_uacme_with_several_names_in_one_run(host, authority, web):

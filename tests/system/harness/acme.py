@@ -59,6 +59,11 @@ class Authority:
         self._processes.append(self._namespace.popen(*words, stdout=log,
                                                      stderr=log, **options))
 
+    def validations(self):
+        """How many connections it made for challenges."""
+        return sum(map(int, re.findall(r"Starting (\d+) validations",
+                                       self.log.read_text())))
+
     def stop(self):
         for process in self._processes:
             process.send_signal(signal.SIGTERM)

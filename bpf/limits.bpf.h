@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
 /*
- * Whose challenges are taken, and how many: each costs some 200 us of a core,
+ * Whose challenges are taken, and how many: each costs some 400 us of a core,
  * and whoever can reach the port can send some. What is beyond is for the web
  * server, as any other connection.
  *
@@ -9,8 +9,8 @@
  * certificate at once. So a network may have a hundred at once. What it has
  * beyond the first few comes out of one half of what there is for all; the
  * other half is kept for those who have had few. With that, whoever is to keep
- * a CA's challenges out needs some forty networks (of IPv6 ten of 48 bits), and
- * has a tenth of a core at most.
+ * a CA's challenges out needs some twenty networks (of IPv6 five of 48 bits),
+ * and has a tenth of a core at most.
  */
 #ifndef LIMITS_BPF_H
 #define LIMITS_BPF_H
@@ -22,7 +22,7 @@
  * 64 of an IPv6 one. Whoever has one network of IPv6 has many: as many as four
  * may those have together that have the first 48 bits in common, which is what
  * one site has; with fewer bits a CA in a cloud would share with strangers. */
-#define MOVES_A_SECOND	       400
+#define MOVES_A_SECOND	       200
 #define MOVES_AT_ONCE	       400
 #define NETWORK_MOVES_A_SECOND 10
 #define NETWORK_MOVES_AT_ONCE  100

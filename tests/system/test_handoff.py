@@ -29,7 +29,7 @@ from harness.network import Network
 from harness.recorder import Recorder
 from harness.visitors import LongVisitor
 from harness.webserver import WebServer
-from harness.worker_load import descriptors
+from harness.worker_load import descriptors, many_descriptors
 
 ROUNDS = int(os.environ.get("HANDOFF_ROUNDS", 1))
 WITHOUT_TCX = Path(__file__).parent / "harness/without_tcx"
@@ -228,6 +228,22 @@ def test_attacker_with_challenges(network, product, responder, send_visitors):
         100 + 10 * (seconds + 2))
     assert told["mode"] == "handoff"
     finish_untouched(visitors)
+
+
+def test_attacker_with_networks_without_number(network, product, responder,
+                                               web, tools):
+    """All of them together have no more than a tenth of a core."""
+    own = "192.1.0.0/16"
+    network.client.run("ip", "route", "add", "local", own, "dev", "lo")
+    network.server.run("ip", "route", "add", own, "via", Network.CLIENT[4])
+    product.start()
+    began = time.monotonic()
+    with many_descriptors():
+        network.client.run(tools / "load", f"{Network.SERVER[4]}:443",
+                           "attack", 1000, 3000, 250)
+    seconds = time.monotonic() - began
+    # 400 at once and 200 a second.
+    assert 0 < report(product)["moves"]["moved"] <= 400 + 200 * (seconds + 1)
 
 
 @pytest.mark.parametrize("name", ["www.example.test", "*.example.test"])

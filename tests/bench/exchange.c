@@ -165,12 +165,12 @@ struct sockaddr_in target_visitor(const struct sockaddr_in *target,
 				  uint32_t number)
 {
 	const uint32_t network = ntohl(target->sin_addr.s_addr) & 0xff000000;
-	const uint32_t street = number % 250 * 256;
+	const uint32_t street = number % VISITOR_NETWORKS * 256;
 
 	return (struct sockaddr_in){
 		.sin_family = AF_INET,
-		.sin_addr.s_addr =
-			htonl(network + 0x10000 + street + number / 250 % 256),
+		.sin_addr.s_addr = htonl(network + 0x10000 + street +
+					 number / VISITOR_NETWORKS % 256),
 	};
 }
 

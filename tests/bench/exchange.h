@@ -18,6 +18,9 @@
 /* As long as the padded hello of a usual browser, one record. */
 #define HELLO_SIZE 517
 
+/* What visitors are of, see target_visitor(). */
+#define VISITOR_NETWORKS 250
+
 enum order {
 	/* Send length bytes, then close. */
 	ORDER_REPLY = 'R',

@@ -10,7 +10,11 @@
  *                                            first answer through PROGRAM,
  *                                            which runs on CPU
  * load PORT challenges COUNT                 one after the other, each timed
- * from hello to answer
+ *                                            from hello to answer
+ * load PORT attack RATE MILLISECONDS NETWORKS
+ *                                            challenges that nobody asked for,
+ *                                            RATE a second, from so many
+ *                                            networks (VISITOR_NETWORKS or 1)
  *
  * On loopback, or at what ADDRESS:PORT says in PORT's place. The result is one
  * line of JSON; a wrong byte count, a wrong backend or a connection that fails
@@ -46,6 +50,8 @@
 #define START_MS     5000
 #define CHALLENGE_US 25000
 #define MAX_SAMPLES  4000000
+/* For those that were begun last. */
+#define LAST_ANSWERS_NS 300000000
 
 struct connection {
 	int fd;
@@ -77,6 +83,8 @@ struct run {
 };
 
 static uint8_t chunk[CHUNK];
+/* From one visitor's number to the next one's. */
+static uint32_t stride = 1;
 
 static uint64_t now_ns(void)
 {
@@ -89,10 +97,11 @@ static uint64_t now_ns(void)
 static int open_socket(const struct sockaddr_in *target, int flags)
 {
 	static uint32_t next;
-	struct sockaddr_in source = target_visitor(target, next++);
+	struct sockaddr_in source = target_visitor(target, next);
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
 	int one = 1;
 
+	next += stride;
 	if (fd < 0)
 		err(1, "socket");
 	setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
@@ -355,6 +364,66 @@ static void challenges(struct run *run, char *argv[])
 	       percentile(run, 50), percentile(run, 99));
 }
 
+/* Whoever answers, and whatever. */
+static void take_answer(struct run *run, struct connection *connection)
+{
+	uint8_t answer;
+	const ssize_t length = recv(connection->fd, &answer, 1, 0);
+
+	if (length >= 0 || errno != EAGAIN)
+		finish(run, connection, length == 1);
+}
+
+/* Handle what is ready, or will be until @until_ns. */
+static void follow_until(struct run *run, uint64_t until_ns)
+{
+	struct epoll_event events[EVENTS];
+	uint64_t now;
+
+	do {
+		struct timespec patience = { 0 };
+		int ready;
+
+		now = now_ns();
+		if (now < until_ns)
+			patience.tv_nsec = (long)(until_ns - now);
+		ready = epoll_pwait2(run->epoll_fd, events, EVENTS, &patience,
+				     NULL);
+		for (int i = 0; i < ready; i++) {
+			struct connection *connection = events[i].data.ptr;
+
+			if (!send_some(run, connection))
+				finish(run, connection, false);
+			else if (events[i].events & ~(uint32_t)EPOLLOUT)
+				take_answer(run, connection);
+		}
+	} while (now < until_ns);
+}
+
+static void attack(struct run *run, char *argv[])
+{
+	const uint64_t rate = strtoul(argv[0], NULL, 10);
+	const uint64_t count = rate * strtoul(argv[1], NULL, 10) / 1000;
+	struct connection *connections = calloc(count, sizeof(*connections));
+	const uint64_t started = now_ns();
+
+	hello_write(run->hello, ORDER_REPLY, 1, "acme-tls/1", "acme.example");
+	run->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (!connections || run->epoll_fd < 0)
+		err(1, "cannot start");
+	if (atoi(argv[2]) == 1)
+		stride = VISITOR_NETWORKS;
+	for (uint64_t i = 0; i < count; i++) {
+		start(run, &connections[i]);
+		follow_until(run, started + (i + 1) * 1000000000 / rate);
+	}
+	follow_until(run, now_ns() + LAST_ANSWERS_NS);
+	printf("{\"completed\": %llu, \"failed\": %llu}\n",
+	       (unsigned long long)run->completed,
+	       (unsigned long long)(run->failed + run->open));
+	free(connections);
+}
+
 static void route(const struct run *run, char *argv[])
 {
 	printf("{\"backend\": \"%c\"}\n",
@@ -427,6 +496,8 @@ int main(int argc, char *argv[])
 		route(&run, argv + 3);
 	else if (strcmp(what, "challenges") == 0 && argc == 4)
 		challenges(&run, argv + 3);
+	else if (strcmp(what, "attack") == 0 && argc == 6)
+		attack(&run, argv + 3);
 	else if (strcmp(what, "start") == 0 && argc > 4)
 		start_program(&run, argv + 3);
 	else

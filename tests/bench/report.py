@@ -249,23 +249,47 @@ VISITORS = (
 )
 
 
-def visitors_text(samples):
-    """The table of {contestant: {column: [...]}}, beside direct in each round."""
-    rows = [["", *(title for _, title in VISITORS)], ["---"] * (len(VISITORS) + 1)]
+def comparison_rows(samples, titles, prefix=""):
+    """Of {contestant: {column: [...]}}, beside direct in each round."""
+    rows = [["", *(title for _, title in titles)], ["---"] * (len(titles) + 1)]
     for name, columns in samples.items():
-        row = [name]
-        for key, _ in VISITORS:
+        row = [prefix + name]
+        for key, _ in titles:
             values = columns.get(key)
             direct = samples[DIRECT].get(key)
             cell_text = f"{statistics.median(values):.0f}" if values else "-"
-            if values and direct and name != DIRECT:
+            if values and direct and any(direct) and name != DIRECT:
                 ratios = [ours / theirs for ours, theirs in zip(values, direct)]
                 cell_text += f" ({ratio_text(statistics.median(ratios))})"
             row.append(cell_text)
         rows.append(row)
+    return rows
+
+
+def visitors_text(samples):
     return (
         "Visitors from outside, beside no proxy at all; challenges from hello to answer\n\n"
-        f"{aligned(rows)}\n"
+        f"{aligned(comparison_rows(samples, VISITORS))}\n"
+    )
+
+
+ATTACKED = (
+    ("rate", "TLS visits/s"),
+    ("tls_p50", "TLS p50 us"),
+    ("tls_p99", "TLS p99 us"),
+    ("cpu", "% of a core"),
+)
+
+
+def attacks_text(attacks):
+    """The table of {attack: {contestant: {column: [...]}}}."""
+    tables = [
+        comparison_rows(samples, ATTACKED, f"{attack}: ") for attack, samples in attacks.items()
+    ]
+    rows = [*tables[0][:2], *(row for table in tables for row in table[2:])]
+    return (
+        "Visitors beside an attacker with 500 challenges a second, which the web server "
+        f"answers or a proxy takes\n\n{aligned(rows)}\n"
     )
 
 
@@ -294,6 +318,8 @@ def text(samples, facts):
         tables.extend(programs_text(facts["packets"]))
     if facts.get("visitors"):
         tables.append(visitors_text(facts["visitors"]))
+    if facts.get("attacks"):
+        tables.append(attacks_text(facts["attacks"]))
     if facts.get("redirect"):
         tables.append(redirect_text(facts["redirect"]))
     return "\n".join([head, *tables, notes, failures])

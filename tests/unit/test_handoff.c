@@ -40,6 +40,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "hello/domain_list.h"
+#include "redirect/bpf/conntrack_revive.h"
 #include "redirect/bpf/handoff.h"
 #include "redirect/bpf/tc.h"
 #include "tests/unit/hello_builder.h"
@@ -61,8 +62,8 @@ struct scene {
 	struct handoff handoff;
 	struct tc_attachment attachment;
 	struct program_switch program_switch;
-	/* Who takes it has no rights from then on. */
-	bool without_rights;
+	/* What holds when a connection is handed over, as a command says. */
+	const char *holds;
 	/* What was handed over last, and how many. */
 	int handed;
 	uint64_t handed_count;
@@ -121,8 +122,8 @@ static int hand_over(void *context, int fd)
 	close_fd_at(&scene->handed);
 	scene->handed = dup(fd);
 	scene->handed_count++;
-	if (scene->without_rights)
-		assert_int_equal(seteuid(65534), 0);
+	if (scene->holds)
+		run(scene->holds);
 	return 0;
 }
 
@@ -894,6 +895,7 @@ static void is_still_known_to_conntrack(void **state)
 {
 	struct scene *scene = *state;
 	const struct hello *hello = challenge();
+	const int conntrack_fd = scene->handoff.conntrack_fd;
 	cleanup_fd int client = -1;
 
 	run("nft 'table inet filter { chain input { type filter hook input "
@@ -902,15 +904,19 @@ static void is_still_known_to_conntrack(void **state)
 	    "meta l4proto icmpv6 accept; }; }'");
 	run("sysctl -qw net.netfilter.nf_conntrack_tcp_timeout_close=1");
 	/* One that conntrack could not be told of is no reason to give up. */
-	client = visit(scene, AF_INET);
-	send_all(client, hello->bytes, hello->length);
-	scene->without_rights = true;
-	receive_until(scene, &scene->handed_count, 1);
-	scene->without_rights = false;
+	assert_int_equal(seteuid(65534), 0);
+	scene->handoff.conntrack_fd = conntrack_revive_open();
 	assert_int_equal(seteuid(0), 0);
-	close_fd_at(&client);
 	client = visit(scene, AF_INET);
 	send_all(client, hello->bytes, hello->length);
+	receive_until(scene, &scene->handed_count, 1);
+	close_fd_at(&client);
+	close_fd_at(&scene->handoff.conntrack_fd);
+	scene->handoff.conntrack_fd = conntrack_fd;
+	client = visit(scene, AF_INET);
+	send_all(client, hello->bytes, hello->length);
+	scene->holds =
+		"grep -q 'ESTABLISHED.*dport=443' /proc/net/nf_conntrack";
 	receive_until(scene, &scene->handed_count, 2);
 	sleep(3);
 	expect_bytes(scene->handed, hello->bytes, hello->length);

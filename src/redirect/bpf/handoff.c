@@ -64,8 +64,9 @@ static void give_up(struct handoff *handoff, const struct handoff_flow *flow,
 	forget_move(handoff, flow);
 }
 
-/* A kernel without ctnetlink would look for a module each time. Whatever else
- * is wrong may be the one connection's, or be over at the next. */
+/* Before the worker can answer: conntrack has seen the RST. A kernel without
+ * ctnetlink would look for a module each time. Whatever else is wrong may be
+ * the one connection's, or be over at the next. */
 static void revive(struct handoff *handoff, const struct handoff_flow *flow)
 {
 	if (handoff->conntrack_fd >= 0 &&
@@ -104,15 +105,16 @@ static void finish_move(struct handoff *handoff)
 	handoff->moving.fd = -1;
 	forget_move(handoff, &moved.flow);
 	err = repair_end(moved.fd);
-	if (!err)
+	if (!err) {
+		revive(handoff, &moved.flow);
 		err = handoff->hand_over(handoff->hand_over_context, moved.fd);
+	}
 	close_fd_at(&moved.fd);
 	if (err) {
 		give_up(handoff, &moved.flow, moved.send_next, err);
 		return;
 	}
 	measure(handoff, moved.seen_ns);
-	revive(handoff, &moved.flow);
 	if (!handoff->quiet)
 		log_move(handoff, &moved);
 }

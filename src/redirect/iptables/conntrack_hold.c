@@ -2,49 +2,33 @@
 #include "redirect/iptables/conntrack_hold.h"
 
 #include <errno.h>
-#include <poll.h>
-#include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/name.h"
 #include "redirect/iptables/conntrack_entries.h"
 
 #define SUPERVISOR_SUFFIX " supervisor"
 #define WORKER_SUFFIX	  " worker"
 #define SWEEPER_SUFFIX	  " sweeper"
 
-/* An abstract address (unix(7)): a zero byte, then the name. */
-static socklen_t abstract_address(struct sockaddr_un *address, const char *name,
-				  const char *suffix)
+/* Whose life a name stands for: the supervisor's, or another's. */
+struct owner {
+	char name[CONNTRACK_HOLD_NAME_SIZE + sizeof(SUPERVISOR_SUFFIX)];
+};
+
+static struct owner owner_of(const char *name, const char *suffix)
 {
-	int length;
+	struct owner owner;
 
-	*address = (struct sockaddr_un){ .sun_family = AF_UNIX };
-	length = snprintf(address->sun_path + 1, sizeof(address->sun_path) - 1,
-			  "%.*s%s", CONNTRACK_HOLD_NAME_SIZE, name, suffix);
-	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 +
-			   (size_t)length);
-}
-
-/* Returns a socket that owns the name, or -EADDRINUSE if another does. */
-static int own_name(const char *name, const char *suffix)
-{
-	cleanup_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	struct sockaddr_un address;
-	socklen_t length = abstract_address(&address, name, suffix);
-
-	if (fd < 0 || bind(fd, (struct sockaddr *)&address, length) < 0 ||
-	    listen(fd, SOMAXCONN) < 0)
-		return -errno;
-	return steal_fd(&fd);
+	snprintf(owner.name, sizeof(owner.name), "%.*s%s",
+		 CONNTRACK_HOLD_NAME_SIZE, name, suffix);
+	return owner;
 }
 
 int conntrack_hold_rule(const char *name, struct rulespec *rule)
@@ -97,8 +81,10 @@ int conntrack_hold_open(struct conntrack_hold *hold)
 	err = conntrack_hold_rule(hold->name, &hold->rule);
 	if (err)
 		return err;
-	hold->supervisor_socket = own_name(hold->name, SUPERVISOR_SUFFIX);
-	hold->worker_socket = own_name(hold->name, WORKER_SUFFIX);
+	hold->supervisor_socket =
+		name_own(owner_of(hold->name, SUPERVISOR_SUFFIX).name);
+	hold->worker_socket =
+		name_own(owner_of(hold->name, WORKER_SUFFIX).name);
 	if (hold->supervisor_socket < 0)
 		err = hold->supervisor_socket;
 	else if (hold->worker_socket < 0)
@@ -115,42 +101,21 @@ void conntrack_hold_close(struct conntrack_hold *hold)
 	close_fd_at(&hold->worker_socket);
 }
 
-static bool has_owner(const char *name, const char *suffix)
-{
-	cleanup_fd int fd = own_name(name, suffix);
-
-	return fd < 0;
-}
-
 enum conntrack_hold_state conntrack_hold_state(const char *name)
 {
-	if (has_owner(name, SUPERVISOR_SUFFIX))
+	if (name_is_owned(owner_of(name, SUPERVISOR_SUFFIX).name))
 		return CONNTRACK_HOLD_OWNED;
-	return has_owner(name, WORKER_SUFFIX) ? CONNTRACK_HOLD_ORPHANED
-					      : CONNTRACK_HOLD_ABANDONED;
+	return name_is_owned(owner_of(name, WORKER_SUFFIX).name)
+		       ? CONNTRACK_HOLD_ORPHANED
+		       : CONNTRACK_HOLD_ABANDONED;
 }
 
 int conntrack_hold_claim(const char *name)
 {
-	return own_name(name, SWEEPER_SUFFIX);
+	return name_own(owner_of(name, SWEEPER_SUFFIX).name);
 }
 
-/* A connection that is never accepted is refused, or hung up, when the last
- * process that has the listening socket closes it. */
 int conntrack_hold_wait(const char *name)
 {
-	cleanup_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	struct pollfd hangup = { .fd = fd };
-	struct sockaddr_un address;
-	socklen_t length = abstract_address(&address, name, WORKER_SUFFIX);
-
-	if (fd < 0)
-		return -errno;
-	if (connect(fd, (struct sockaddr *)&address, length) < 0)
-		return errno == ECONNREFUSED ? 0 : -errno;
-	while (poll(&hangup, 1, -1) < 0) {
-		if (errno != EINTR)
-			return -errno;
-	}
-	return 0;
+	return name_await_end(owner_of(name, WORKER_SUFFIX).name, -1);
 }

@@ -218,6 +218,10 @@ enum steer_verdict {
 	STEER_VERDICTS,
 };
 
+/* The loader asks for the listener of a handshake by a packet that has its name,
+ * a struct bpf_sock_tuple, here: behind where an Ethernet header would be. */
+#define STEER_NAME_AT 16
+
 /* Of one interface on one CPU. */
 struct steer_interface {
 	__u64 packets[STEER_VERDICTS];

@@ -231,4 +231,36 @@ int acme_alpn_steer(struct __sk_buff *skb)
 	return TCX_NEXT;
 }
 
+static __always_inline __u32 listening_port(struct __sk_buff *skb, int family)
+{
+	struct bpf_sock_tuple flow;
+	struct bpf_sock *sk, *listener;
+	__u32 port = 0;
+
+	if (bpf_skb_load_bytes(skb, STEER_NAME_AT, &flow, name_size(family)))
+		return 0;
+	sk = bpf_skc_lookup_tcp(skb, &flow, name_size(family),
+				BPF_F_CURRENT_NETNS, 0);
+	if (!sk)
+		return 0;
+	listener = bpf_get_listener_sock(sk);
+	if (listener)
+		port = listener->src_port;
+	bpf_sk_release(sk);
+	return port;
+}
+
+/*
+ * Never attached: the loader asks by it (BPF_PROG_TEST_RUN) whose a handshake
+ * is. The answer is the port of the listener that it came to, or 0 if it is
+ * over.
+ */
+SEC("tc")
+int acme_alpn_whose(struct __sk_buff *skb)
+{
+	return skb->len == STEER_NAME_AT + name_size(AF_INET)
+		       ? listening_port(skb, AF_INET)
+		       : listening_port(skb, AF_INET6);
+}
+
 const char program_license[] SEC("license") = "Dual MIT/GPL";

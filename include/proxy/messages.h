@@ -4,11 +4,12 @@
 #define PROXY_MESSAGES_H
 
 enum proxy_message {
-	/* supervisor -> worker: the redirect is gone; accept for grace_ms
-	 * more, then close the listeners and end with the last connection. */
+	/* supervisor -> worker: the redirect is gone; accept those whose
+	 * handshakes began before, until PROXY_CLOSE. */
 	PROXY_DRAIN = 'D',
-	/* supervisor -> worker: the same without those grace_ms. */
-	PROXY_DRAIN_NOW = 'N',
+	/* supervisor -> worker: close the listeners once nobody waits in
+	 * them, and end with the last connection. */
+	PROXY_CLOSE = 'E',
 	/* supervisor -> worker: close what is left and exit. */
 	PROXY_TERMINATE = 'T',
 	/* supervisor -> worker: log to the descriptor that comes with it. */

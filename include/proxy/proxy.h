@@ -27,8 +27,8 @@ struct proxy_config {
 	/* A client that is silent for this long goes to the fallback, or for
 	 * three times as long if it has begun a hello. */
 	unsigned int hello_timeout_ms;
-	/* How long the listeners stay open after the redirect is gone, for
-	 * handshakes that began before it went. */
+	/* How long at least the listeners stay open after the redirect is
+	 * gone, for handshakes that began before it went. */
 	unsigned int grace_ms;
 	/* How long the connections of an orphan have once it drains. */
 	unsigned int drain_timeout_ms;

@@ -241,6 +241,10 @@ struct redirect_ops {
 	 * stop waits for them. */
 	bool (*needs_grace)(const struct redirect *redirect);
 
+	/* NULL, or: does the kernel see visitors in the middle of a handshake
+	 * with us? Their packets find the listeners after detach(), too. */
+	bool (*has_latecomers)(const struct redirect *redirect);
+
 	/* NULL, or: do visitors come to the proxy, or will they once this is
 	 * attached? Then it is proved before that they are served, and paused
 	 * where they are not. */

@@ -43,8 +43,9 @@ struct pool_member {
 	int proof;
 	/* A visitor was turned away by the fallback, or waits for it. */
 	bool doubts;
-	/* It was told to drain; it listens no more, or is to end. */
-	bool told;
+	/* Of PROXY_DRAIN and PROXY_CLOSE the last one that it was told, or 0;
+	 * it listens no more, or is to end. */
+	unsigned char told;
 	bool closed;
 };
 
@@ -115,9 +116,9 @@ void worker_pool_kill_hung(struct worker_pool *pool);
  */
 int worker_pool_replace(struct worker_pool *pool);
 
-/* Tell all to drain, once more if one did not hear it; with @grace, after the
- * time that handshakes under way have. Returns how many of them still listen. */
-unsigned int worker_pool_drain(struct worker_pool *pool, bool grace);
+/* Tell all to drain, or to @close their listeners as well; once more if one did
+ * not hear it. Returns how many of them still listen. */
+unsigned int worker_pool_drain(struct worker_pool *pool, bool close);
 
 /* Let all log where this process does now. */
 void worker_pool_send_log_file(const struct worker_pool *pool);

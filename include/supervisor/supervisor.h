@@ -4,17 +4,20 @@
  * undoes everything in the right order. It never reads a byte that a stranger
  * sent.
  *
- *   STARTING -> SERVING -> STOPPING -> CLOSING -> DRAINING -> ENDING -> DONE
+ *   STARTING -> SERVING -> STOPPING -> GRACE -> CLOSING -> DRAINING -> ENDING
+ *   -> DONE
  *
  *   SERVING   a worker that dies is replaced; if there is no other, new flows
  *             go to the web server until its successor is ready
  *   STOPPING  begins with SIGINT, SIGTERM or SIGHUP (SIGQUIT: no connection is
  *             waited for), or with an error: the redirect is taken away. While
  *             that fails, visitors still come, so that the workers serve on
- *   CLOSING   handshakes under way have a grace period to end, then the
- *             workers close the listeners; at its end nothing of the redirect
- *             is left, and the pidfile is free
- *   DRAINING  what is open goes on, for the drain timeout at most
+ *   GRACE     handshakes under way have time to end
+ *   CLOSING   the workers close the listeners. At its end nothing of the
+ *             redirect is left, and the pidfile is free
+ *   DRAINING  what is open goes on, for the drain timeout at most. Where
+ *             handshakes need longer than the grace, it follows at once, and
+ *             the listeners are among what is open
  *   ENDING    the workers close what is left
  */
 #ifndef SUPERVISOR_SUPERVISOR_H
@@ -50,7 +53,8 @@ struct supervisor_settings {
  */
 int supervisor_run(struct supervisor_settings *settings);
 
-/* Handshakes that began before the redirect went have this long to end. */
+/* Handshakes that began before the redirect went have this long to end before
+ * the pidfile is free. */
 #define SUPERVISOR_GRACE_MS 3000
 /* Beyond that, for a worker on a busy machine to close its listeners. */
 #define SUPERVISOR_CLOSE_MS 2000

@@ -16,6 +16,7 @@
 #include "command/check_name.h"
 #include "command/own_port.h"
 #include "instance/pidfile.h"
+#include "listen/latecomers.h"
 #include "listen/listening.h"
 #include "status/report.h"
 
@@ -47,7 +48,8 @@ static const struct redirect_ops *try_start(const struct options *options,
 		choose_redirect(options, &config, &redirect);
 
 	*err = ops ? 0 : -EOPNOTSUPP;
-	if (!*err && !own_port_gives_way(options, ops, config.listen_port)) {
+	if (!*err && !latecomers_are_expected(config.listen_port) &&
+	    !own_port_gives_way(options, ops, config.listen_port)) {
 		*err = listeners_open(&listeners, ops->scope,
 				      config.listen_port, config.ipv6);
 		if (*err)

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "command/command.h"
+#include "listen/latecomers.h"
 #include "listen/listening.h"
 
 static bool is_port_of(const struct backend *backend, uint16_t port)
@@ -37,6 +38,9 @@ int own_port_choose(const struct options *options,
 	const uint16_t usual = *port;
 	char holder[LISTENING_HOLDER_SIZE];
 
+	/* An instance that drains may listen on, and leaves now. */
+	if (listeners_port_is_taken(settings->ops->scope, usual))
+		latecomers_turn_away(usual);
 	if (!own_port_gives_way(options, settings->ops, usual))
 		return 0;
 	while (*port < UINT16_MAX && !is_free(settings, *port))

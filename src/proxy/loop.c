@@ -79,8 +79,8 @@ struct loop {
 	/* When the sockets were last looked at; all that was ready then has
 	 * been served by the end of the turn. */
 	uint64_t looked_ns;
-	/* When the listeners close; UINT64_MAX while not draining. */
-	uint64_t drain_ns;
+	/* When the listeners close; UINT64_MAX while nobody says so. */
+	uint64_t close_ns;
 	/* When all ends that is left, if nobody else sees to it. */
 	uint64_t end_ns;
 	/* New visitors are to go to the web server. */
@@ -223,7 +223,7 @@ static void follow_room(struct loop *loop)
 			    full ? 0 : loop->engine.now_ns + PROXY_LEASE_NS);
 }
 
-static void drain(struct loop *loop, unsigned int grace_ms)
+static void drain(struct loop *loop)
 {
 	if (loop->draining)
 		return;
@@ -231,7 +231,12 @@ static void drain(struct loop *loop, unsigned int grace_ms)
 	write_lease(loop, 0);
 	/* Nobody who has vanished is to hold the drain open. */
 	connection_probe_all(&loop->engine);
-	loop->drain_ns = loop->engine.now_ns + grace_ms * NS_PER_MS;
+}
+
+static void close_listeners(struct loop *loop, unsigned int grace_ms)
+{
+	drain(loop);
+	loop->close_ns = loop->engine.now_ns + grace_ms * NS_PER_MS;
 }
 
 /* Nobody is there who would end the drain. */
@@ -239,7 +244,7 @@ static void drain_alone(struct loop *loop)
 {
 	if (loop->end_ns != UINT64_MAX)
 		return;
-	drain(loop, loop->environment->config->grace_ms);
+	close_listeners(loop, loop->environment->config->grace_ms);
 	loop->end_ns = loop->engine.now_ns +
 		       loop->environment->config->drain_timeout_ms * NS_PER_MS;
 }
@@ -290,9 +295,9 @@ static void read_control(struct loop *loop)
 	if (message == -EPIPE)
 		orphan(loop);
 	else if (message == PROXY_DRAIN)
-		drain(loop, loop->environment->config->grace_ms);
-	else if (message == PROXY_DRAIN_NOW)
-		drain(loop, 0);
+		drain(loop);
+	else if (message == PROXY_CLOSE)
+		close_listeners(loop, 0);
 	else if (message == PROXY_TAKE)
 		acceptor_take(&loop->acceptor, steal_fd(&fd));
 	else if (message == PROXY_PROVE)
@@ -320,7 +325,7 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 static uint64_t time_to_wait(const struct loop *loop, uint64_t now_ns)
 {
 	const struct engine *engine = &loop->engine;
-	uint64_t next = earlier(loop->next_tick_ns, loop->drain_ns);
+	uint64_t next = earlier(loop->next_tick_ns, loop->close_ns);
 
 	next = earlier(next, loop->end_ns);
 	next = earlier(next, loop->proof.due_ns);
@@ -360,8 +365,8 @@ static void run_timers(struct loop *loop)
 		go_on_proving(loop);
 	tell_doubt(loop);
 	follow_room(loop);
-	if (engine->now_ns >= loop->drain_ns) {
-		loop->drain_ns = UINT64_MAX;
+	if (engine->now_ns >= loop->close_ns) {
+		loop->close_ns = UINT64_MAX;
 		acceptor_finish(&loop->acceptor);
 	}
 	if (engine->now_ns >= loop->end_ns)
@@ -470,7 +475,7 @@ int proxy_run(struct proxy_environment *environment)
 	loop->environment = environment;
 	loop->signal_fd = -1;
 	loop->proof = PROOF_NONE;
-	loop->drain_ns = UINT64_MAX;
+	loop->close_ns = UINT64_MAX;
 	loop->end_ns = UINT64_MAX;
 	loop->engine.readiness.epoll_fd = -1;
 

@@ -262,7 +262,7 @@ static bool receive_from(struct worker_pool *pool, struct pool_member *member)
 		member->starting = false;
 		break;
 	case PROXY_LISTENERS_CLOSED:
-		member->closed |= member->told;
+		member->closed |= member->told != 0;
 		break;
 	case PROXY_PROVED_PLAIN:
 		pool->plain_sources = true;
@@ -357,8 +357,9 @@ int worker_pool_replace(struct worker_pool *pool)
 	return -ECHILD;
 }
 
-unsigned int worker_pool_drain(struct worker_pool *pool, bool grace)
+unsigned int worker_pool_drain(struct worker_pool *pool, bool close)
 {
+	const unsigned char message = close ? PROXY_CLOSE : PROXY_DRAIN;
 	unsigned int listening = 0;
 
 	for (unsigned int i = 0; i < pool->count; i++) {
@@ -366,11 +367,9 @@ unsigned int worker_pool_drain(struct worker_pool *pool, bool grace)
 
 		if (!member->worker.pid || member->closed)
 			continue;
-		if (!member->told)
-			member->told = worker_send(&member->worker,
-						   grace ? PROXY_DRAIN
-							 : PROXY_DRAIN_NOW,
-						   -1) == 0;
+		if (member->told != message &&
+		    worker_send(&member->worker, message, -1) == 0)
+			member->told = message;
 		listening++;
 	}
 	return listening;

@@ -16,6 +16,7 @@
 #include "instance/record.h"
 #include "instance/record_file.h"
 #include "instance/recovery.h"
+#include "listen/latecomers.h"
 #include "listen/listening.h"
 #include "redirect/host.h"
 #include "supervisor/aside.h"
@@ -41,6 +42,7 @@ enum phase {
 	PHASE_STARTING,
 	PHASE_SERVING,
 	PHASE_STOPPING,
+	PHASE_GRACE,
 	PHASE_CLOSING,
 	PHASE_DRAINING,
 	PHASE_ENDING,
@@ -64,6 +66,10 @@ struct supervisor {
 	struct worker_pool pool;
 	struct aside aside;
 	int signal_fd;
+	/* While listeners stay open in the drain (latecomers.h), or -1; and
+	 * they are to close now. */
+	int latecomers_fd;
+	bool closing;
 	struct status_server status;
 	/* What is made on the host; it is written there. */
 	struct record_file record_file;
@@ -384,6 +390,13 @@ static void serve(struct supervisor *supervisor, unsigned int died)
 		stop(supervisor, err);
 }
 
+static bool needs_grace(const struct supervisor *supervisor)
+{
+	const struct redirect_ops *ops = ops_of(supervisor);
+
+	return !ops->needs_grace || ops->needs_grace(supervisor->redirect);
+}
+
 /*
  * While this fails, visitors still come to the listeners, so that the only safe
  * thing is to go on serving.
@@ -400,9 +413,10 @@ static void take_redirect_away(struct supervisor *supervisor)
 		/* The workers' are the last ones open then, so that their
 		 * close is final. */
 		listeners_close(&supervisor->worker.proxy.listeners);
-		enter(supervisor, PHASE_CLOSING,
-		      SUPERVISOR_GRACE_MS + SUPERVISOR_CLOSE_MS +
-			      WORKER_POOL_HUNG_MS);
+		enter(supervisor, PHASE_GRACE,
+		      needs_grace(supervisor)
+			      ? supervisor->settings->proxy.grace_ms
+			      : 0);
 		return;
 	}
 	log_error("the redirect is still there: serving on, and trying again "
@@ -413,33 +427,70 @@ static void take_redirect_away(struct supervisor *supervisor)
 	supervisor->deadline_ns = UINT64_MAX;
 }
 
-static bool needs_grace(const struct supervisor *supervisor)
+/* The redirect goes out of the packets' path, and the pidfile is free. */
+static void let_go(struct supervisor *supervisor)
 {
-	const struct redirect_ops *ops = ops_of(supervisor);
-
-	return !ops->needs_grace || ops->needs_grace(supervisor->redirect);
-}
-
-/*
- * Wait until the workers listen no more: the next start wants the port. One
- * that hangs is killed in that time. Then the redirect goes out of the packets'
- * path, and the pidfile is free.
- */
-static void close_listeners(struct supervisor *supervisor)
-{
-	const uint64_t now = monotonic_ns();
-
-	if (worker_pool_drain(&supervisor->pool, needs_grace(supervisor)) &&
-	    now < supervisor->deadline_ns) {
-		supervisor->due_ns = now + TELL_RETRY_NS;
-		return;
-	}
 	ops_of(supervisor)->detach(supervisor->redirect);
 	status_server_close(&supervisor->status);
 	forget(supervisor);
 	pidfile_release(supervisor->settings->pidfile);
 	enter(supervisor, PHASE_DRAINING,
 	      supervisor->settings->proxy.drain_timeout_ms);
+}
+
+static bool has_latecomers(const struct supervisor *supervisor)
+{
+	const struct redirect_ops *ops = ops_of(supervisor);
+
+	return ops->has_latecomers && ops->has_latecomers(supervisor->redirect);
+}
+
+static void wait_for_handshakes(struct supervisor *supervisor)
+{
+	const uint64_t now = monotonic_ns();
+
+	worker_pool_drain(&supervisor->pool, false);
+	if (now < supervisor->deadline_ns) {
+		supervisor->due_ns = now + TELL_RETRY_NS;
+		return;
+	}
+	if (!supervisor->at_once && has_latecomers(supervisor))
+		supervisor->latecomers_fd = latecomers_expect(
+			supervisor->settings->redirect.listen_port);
+	if (supervisor->latecomers_fd < 0) {
+		enter(supervisor, PHASE_CLOSING,
+		      SUPERVISOR_CLOSE_MS + WORKER_POOL_HUNG_MS);
+		return;
+	}
+	log_info("handshakes are still under way: listening on until they end");
+	let_go(supervisor);
+}
+
+/* Wait until the workers listen no more: the next start wants the port. One
+ * that hangs is killed in that time. */
+static void close_listeners(struct supervisor *supervisor)
+{
+	const uint64_t now = monotonic_ns();
+
+	if (worker_pool_drain(&supervisor->pool, true) &&
+	    now < supervisor->deadline_ns)
+		supervisor->due_ns = now + TELL_RETRY_NS;
+	else
+		let_go(supervisor);
+}
+
+/* Until the last of them is served, or given up by the kernel, or somebody
+ * wants the port. */
+static void attend_to_latecomers(struct supervisor *supervisor, bool wanted)
+{
+	if (supervisor->latecomers_fd < 0)
+		return;
+	if (wanted)
+		log_info("port %u is wanted: listening no more",
+			 supervisor->settings->redirect.listen_port);
+	supervisor->closing |= wanted || !has_latecomers(supervisor);
+	if (supervisor->closing && !worker_pool_drain(&supervisor->pool, true))
+		close_fd_at(&supervisor->latecomers_fd);
 }
 
 static void report_drain(struct supervisor *supervisor, uint64_t left_ns)
@@ -509,6 +560,7 @@ static int time_to_wait(const struct supervisor *supervisor)
 enum {
 	FD_REDIRECT,
 	FD_SIGNAL,
+	FD_LATECOMERS,
 	FD_STATUS,
 	FD_WORKERS = FD_STATUS + STATUS_SERVER_FDS,
 };
@@ -525,6 +577,10 @@ static void turn(struct supervisor *supervisor)
 						: -1,
 				  .events = POLLIN },
 		[FD_SIGNAL] = { .fd = supervisor->signal_fd, .events = POLLIN },
+		[FD_LATECOMERS] = { .fd = supervisor->closing
+						  ? -1
+						  : supervisor->latecomers_fd,
+				    .events = POLLIN },
 	};
 	unsigned int died;
 	int err = 0;
@@ -551,10 +607,14 @@ static void turn(struct supervisor *supervisor)
 	case PHASE_STOPPING:
 		take_redirect_away(supervisor);
 		break;
+	case PHASE_GRACE:
+		wait_for_handshakes(supervisor);
+		break;
 	case PHASE_CLOSING:
 		close_listeners(supervisor);
 		break;
 	case PHASE_DRAINING:
+		attend_to_latecomers(supervisor, fds[FD_LATECOMERS].revents);
 		drain(supervisor);
 		break;
 	case PHASE_ENDING:
@@ -700,6 +760,7 @@ static int stopped_already(struct supervisor *supervisor)
 static void release(struct supervisor *supervisor)
 {
 	worker_pool_close(&supervisor->pool);
+	close_fd_at(&supervisor->latecomers_fd);
 	if (supervisor->redirect)
 		ops_of(supervisor)->close(supervisor->redirect);
 	undo_what_is_left(supervisor);
@@ -738,6 +799,7 @@ int supervisor_run(struct supervisor_settings *settings)
 		.due_ns = UINT64_MAX,
 		.deadline_ns = UINT64_MAX,
 		.redirect = settings->probed,
+		.latecomers_fd = -1,
 		.status = STATUS_SERVER_NONE,
 		.worker = {
 			.proxy = {

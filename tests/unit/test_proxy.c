@@ -1087,13 +1087,13 @@ static void accepts_through_the_grace_and_drains(void **state)
 	struct fixture *fixture = *state;
 	struct relayed before, within;
 
-	fixture->config.grace_ms = 300;
 	fixture_start(fixture);
 	before = relay(fixture);
 	fixture_tell(fixture, PROXY_DRAIN);
 	while (fixture->shared->lease != 0)
 		usleep(1000);
 	within = relay(fixture);
+	fixture_tell(fixture, PROXY_CLOSE);
 	assert_int_equal(fixture_message(fixture), PROXY_LISTENERS_CLOSED);
 	assert_int_equal(try_to_visit(fixture, AF_INET), -1);
 	assert_int_equal(try_to_visit(fixture, AF_INET6), -1);
@@ -1261,10 +1261,9 @@ static void takes_what_is_handed_over_while_it_drains(void **state)
 	struct fixture *fixture = *state;
 	struct relayed relayed;
 
-	fixture->config.grace_ms = 0;
 	fixture_start(fixture);
 	relayed = relay(fixture);
-	fixture_tell(fixture, PROXY_DRAIN);
+	fixture_tell(fixture, PROXY_CLOSE);
 	assert_int_equal(fixture_message(fixture), PROXY_LISTENERS_CLOSED);
 	expect_challenge(fixture,
 			 hand_over_hello(fixture, AF_INET, acme_hello()));
@@ -1306,14 +1305,13 @@ static void probes_clients_only_while_it_drains(void **state)
 	struct fixture *fixture = *state;
 	struct relayed before, within;
 
-	fixture->config.grace_ms = 0;
 	fixture_start(fixture);
 	before = connect_past_listeners(AF_INET);
 	within = connect_past_listeners(AF_INET);
 	hand_over(fixture, before.server);
 	fixture_expect_counter(fixture, handed_over, 1);
 	assert_true(has_keepalive(before.server, NULL));
-	fixture_tell(fixture, PROXY_DRAIN);
+	fixture_tell(fixture, PROXY_CLOSE);
 	assert_int_equal(fixture_message(fixture), PROXY_LISTENERS_CLOSED);
 	assert_true(has_keepalive(before.server, soon));
 	hand_over(fixture, within.server);
@@ -1386,7 +1384,7 @@ static void serves_who_waits_for_room_before_it_closes(void **state)
 	first = relay(fixture);
 	second.client = visit(fixture);
 	fixture_expect_counter(fixture, accept_pauses, 1);
-	fixture_tell(fixture, PROXY_DRAIN);
+	fixture_tell(fixture, PROXY_CLOSE);
 	second.server =
 		greet(fixture->fallback, second.client, browser_hello());
 	assert_int_equal(fixture_message(fixture), PROXY_LISTENERS_CLOSED);
@@ -1406,7 +1404,7 @@ static void closes_its_listeners_in_any_case(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(clients); i++)
 		clients[i] = visit(fixture);
 	fixture_expect_counter(fixture, accept_pauses, 1);
-	fixture_tell(fixture, PROXY_DRAIN);
+	fixture_tell(fixture, PROXY_CLOSE);
 	assert_int_equal(fixture_message(fixture), PROXY_LISTENERS_CLOSED);
 	for (size_t i = 0; i < ARRAY_SIZE(clients); i++)
 		close(clients[i]);

@@ -334,6 +334,61 @@ static void test_syn_is_steered(void **state)
 	}
 }
 
+static int listen_as_web_server(void)
+{
+	const struct sockaddr_in6 any = { .sin6_family = AF_INET6,
+					  .sin6_port = htons(SERVICE_PORT) };
+	int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(bind(fd, (const struct sockaddr *)&any, sizeof(any)),
+			 0);
+	assert_int_equal(listen(fd, 10), 0);
+	return fd;
+}
+
+/* Its own handshakes under way, and not the web server's. */
+static void test_latecomers(void **state)
+{
+	const struct redirect_config config = { .service_port = SERVICE_PORT,
+						.listen_port = LISTEN_PORT };
+	/* Handshakes of the last one's kind belong to a device. */
+	const struct packet syns[] = {
+		syn(AF_INET),
+		syn(AF_INET6),
+		{ .family = AF_INET6,
+		  .flags = TH_SYN,
+		  .source = "fe80::2",
+		  .destination = "fe80::1" },
+	};
+	struct scene *scene = *state;
+	int web = listen_as_web_server();
+	struct tcphdr answer;
+
+	run("ip address add fe80::1/64 dev tap0 nodad; "
+	    "ip neighbour replace fe80::2 lladdr 02:00:00:00:00:02 dev tap0");
+	for (size_t i = 0; i < ARRAY_SIZE(syns); i++) {
+		struct packet packet = syns[i];
+
+		set_enabled(scene, false);
+		expect(scene, &packet, STEER_NOT_STEERING);
+		assert_true(receive_segment(scene, &answer));
+		assert_false(steering_has_latecomers(&scene->program, &config));
+		set_enabled(scene, true);
+		packet.sequence = 1000;
+		expect(scene, &packet, STEER_STEERED);
+		assert_true(receive_segment(scene, &answer));
+		assert_true(steering_has_latecomers(&scene->program, &config));
+		/* The last packet comes. */
+		packet.flags = TH_ACK;
+		packet.sequence = 1001;
+		packet.acknowledged = ntohl(answer.seq) + 1;
+		expect_again(scene, &packet, STEER_VERDICTS);
+		assert_false(steering_has_latecomers(&scene->program, &config));
+	}
+	close(web);
+	run("ip address del fe80::1/64 dev tap0");
+}
+
 static void test_other_segments_pass(void **state)
 {
 	static const uint8_t flags[] = {
@@ -1041,8 +1096,10 @@ static int tear_down(void **state)
 	return 0;
 }
 
+/* The others leave handshakes behind. */
 #define COMMON_TESTS                                                     \
-	cmocka_unit_test(test_syn_is_steered),                           \
+	cmocka_unit_test(test_latecomers),                               \
+		cmocka_unit_test(test_syn_is_steered),                   \
 		cmocka_unit_test(test_other_segments_pass),              \
 		cmocka_unit_test(test_ipv4_options),                     \
 		cmocka_unit_test(test_ipv6_extension_headers),           \

@@ -26,6 +26,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/signals.h"
+#include "listen/latecomers.h"
 #include "supervisor/supervisor.h"
 
 #define PATIENCE_MS 10000
@@ -38,6 +39,9 @@ static struct {
 	atomic_int stubborn;
 	atomic_int pauses;
 	atomic_int detached;
+	/* Handshakes are under way. */
+	atomic_bool latecomers;
+	atomic_uint port;
 	atomic_int closed;
 	/* When an event was made, was seen, and what became of the socket. */
 	atomic_uint_least64_t made_ns;
@@ -74,6 +78,7 @@ static int fake_open(const struct redirect_config *config,
 	(void)listeners;
 	fake->base.ops = &fake_ops;
 	fake->config = config;
+	atomic_store(&seen->port, config->listen_port);
 	*redirect = &fake->base;
 	return 0;
 }
@@ -95,6 +100,12 @@ static void fake_detach(struct redirect *redirect)
 {
 	(void)redirect;
 	atomic_fetch_add(&seen->detached, 1);
+}
+
+static bool fake_has_latecomers(const struct redirect *redirect)
+{
+	(void)redirect;
+	return atomic_load(&seen->latecomers);
 }
 
 static void fake_close(struct redirect *redirect)
@@ -147,6 +158,7 @@ const struct redirect_ops fake_ops = {
 	.attach = fake_attach,
 	.pause = fake_pause,
 	.detach = fake_detach,
+	.has_latecomers = fake_has_latecomers,
 	.close = fake_close,
 	.event_fd = fake_event_fd,
 	.handle_event = fake_handle_event,
@@ -191,7 +203,7 @@ static _Noreturn void supervise(void)
 		.proxy = {
 			.hello_timeout_ms = 3000,
 			.grace_ms = 100,
-			.drain_timeout_ms = 1000,
+			.drain_timeout_ms = 30000,
 			.max_connections = 100,
 		},
 		.worker_count = 2,
@@ -339,6 +351,45 @@ static void tries_to_pause_until_somebody_is_ready(void **state)
 	assert_int_equal(seen->pauses, 4);
 }
 
+static pid_t stop_with_latecomers(void)
+{
+	pid_t child;
+
+	atomic_store(&seen->latecomers, true);
+	child = start();
+	kill(child, SIGTERM);
+	wait_for(&seen->detached, 1);
+	/* It forgets the pidfile next. */
+	for (int i = 0; i < PATIENCE_MS && access(path, F_OK) == 0; i++)
+		usleep(1000);
+	assert_true(listeners_port_is_taken(LISTENER_LOOPBACK,
+					    (uint16_t)seen->port));
+	assert_true(latecomers_are_expected((uint16_t)seen->port));
+	return child;
+}
+
+static void listens_on_for_latecomers(void **state)
+{
+	pid_t child = stop_with_latecomers();
+
+	(void)state;
+	atomic_store(&seen->latecomers, false);
+	expect_end(child);
+	assert_false(latecomers_are_expected((uint16_t)seen->port));
+}
+
+/* Although there are some. */
+static void leaves_the_port_to_whoever_wants_it(void **state)
+{
+	pid_t child = stop_with_latecomers();
+
+	(void)state;
+	latecomers_turn_away((uint16_t)seen->port);
+	assert_false(listeners_port_is_taken(LISTENER_LOOPBACK,
+					     (uint16_t)seen->port));
+	expect_end(child);
+}
+
 #define life_test(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -348,6 +399,8 @@ int main(void)
 		life_test(renews_twice_a_second),
 		life_test(goes_on_while_the_redirect_stays),
 		life_test(tries_to_pause_until_somebody_is_ready),
+		life_test(listens_on_for_latecomers),
+		life_test(leaves_the_port_to_whoever_wants_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -265,7 +265,7 @@ static void hears_no_end_before_it_is_told(void **state)
 	worker_pool_watch_fds(pool, fds);
 	assert_int_equal(poll(fds, COUNT, 0), 1);
 	assert_int_equal(worker_pool_receive(pool, PATIENCE_MS), 0);
-	assert_int_equal(worker_pool_drain(pool, true), COUNT);
+	assert_int_equal(worker_pool_drain(pool, false), COUNT);
 	assert_int_equal(heard(fixture, 0), PROXY_DRAIN);
 }
 
@@ -274,9 +274,12 @@ static void drains_until_nobody_listens(void **state)
 	struct fixture *fixture = *state;
 	struct worker_pool *pool = &fixture->pool;
 
-	assert_int_equal(worker_pool_drain(pool, true), 3);
+	assert_int_equal(worker_pool_drain(pool, false), 3);
 	for (size_t i = 0; i < COUNT; i++)
 		assert_int_equal(heard(fixture, i), PROXY_DRAIN);
+	assert_int_equal(worker_pool_drain(pool, true), 3);
+	for (size_t i = 0; i < COUNT; i++)
+		assert_int_equal(heard(fixture, i), PROXY_CLOSE);
 	say(fixture, 0, PROXY_LISTENERS_CLOSED);
 	assert_int_equal(worker_pool_receive(pool, PATIENCE_MS), 0);
 	assert_int_equal(worker_pool_drain(pool, true), 2);
@@ -327,7 +330,7 @@ static void hands_sockets_to_each_in_turn(void **state)
 	for (size_t i = 0; i < COUNT; i++)
 		assert_int_equal(heard(fixture, i), 0);
 	/* One that drains has still a while to live. */
-	worker_pool_drain(pool, true);
+	worker_pool_drain(pool, false);
 	assert_int_equal(heard(fixture, 0), PROXY_DRAIN);
 	assert_int_equal(heard(fixture, 2), PROXY_DRAIN);
 	die(fixture, 0);

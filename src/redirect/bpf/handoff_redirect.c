@@ -414,7 +414,8 @@ static void detach(struct redirect *redirect)
 {
 	struct handoff_redirect *self = from_redirect(redirect);
 
-	drop_steering(self);
+	if (self->steer)
+		redirect_steer.detach(self->steer);
 	attachments_drop_all(&self->attachments);
 	places_close(&self->places);
 	/* What was taken last. */
@@ -570,6 +571,13 @@ static bool needs_grace(const struct redirect *redirect)
 	return from_redirect(redirect)->steer;
 }
 
+static bool has_latecomers(const struct redirect *redirect)
+{
+	const struct handoff_redirect *self = from_redirect(redirect);
+
+	return self->steer && redirect_steer.has_latecomers(self->steer);
+}
+
 static void read_counts(const struct program *program,
 			struct redirect_interface *interface)
 {
@@ -638,6 +646,7 @@ const struct redirect_ops redirect_handoff = {
 	.renew = renew,
 	.state = state,
 	.needs_grace = needs_grace,
+	.has_latecomers = has_latecomers,
 	.proxies_visitors = proxies_visitors,
 	.led = led,
 	.interfaces = interfaces,

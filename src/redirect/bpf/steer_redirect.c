@@ -324,6 +324,13 @@ static uint64_t led(struct redirect *redirect)
 	return report_steered(&from_redirect(redirect)->attachments);
 }
 
+static bool has_latecomers(const struct redirect *redirect)
+{
+	const struct bpf_redirect *bpf = from_redirect(redirect);
+
+	return steering_has_latecomers(&bpf->program, bpf->config);
+}
+
 static int remove_leftovers(const struct redirect_config *config)
 {
 	program_log_libbpf();
@@ -345,6 +352,7 @@ const struct redirect_ops redirect_steer = {
 	.event_fd = event_fd,
 	.handle_event = handle_event,
 	.lease = lease,
+	.has_latecomers = has_latecomers,
 	.led = led,
 	.interfaces = interfaces,
 	.remove_leftovers = remove_leftovers,

@@ -4,8 +4,11 @@
 #ifndef REDIRECT_BPF_STEERING_H
 #define REDIRECT_BPF_STEERING_H
 
+#include <stdbool.h>
+
 #include "listen/listener.h"
 #include "redirect/bpf/program.h"
+#include "redirect/redirect.h"
 
 /* As program_load(); @lease_fd as in struct program_image. */
 int steering_load(struct program *program, int lease_fd);
@@ -14,5 +17,10 @@ int steering_load(struct program *program, int lease_fd);
  * negative errno. */
 int steering_set_listeners(const struct program *program,
 			   const struct listeners *listeners);
+
+/* Are handshakes under way that were steered to a listener on the port of
+ * @config? */
+bool steering_has_latecomers(const struct program *program,
+			     const struct redirect_config *config);
 
 #endif

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/netlink.h"
+#include "listen/latecomers.h"
 #include "redirect/iptables/conntrack_hold.h"
 #include "redirect/iptables/leftovers.h"
 #include "redirect/iptables/nat_family.h"
@@ -306,6 +307,15 @@ static uint64_t iptables_led(struct redirect *redirect)
 	return total;
 }
 
+/* Of connections that the rule has led here, as the kernel sees them. */
+static bool iptables_has_latecomers(const struct redirect *redirect)
+{
+	const struct iptables_redirect *self =
+		(const struct iptables_redirect *)redirect;
+
+	return latecomers_exist(self->config->listen_port, NULL, NULL);
+}
+
 static int iptables_worker_fd(const struct redirect *redirect)
 {
 	return ((const struct iptables_redirect *)redirect)->hold.worker_socket;
@@ -325,6 +335,7 @@ const struct redirect_ops redirect_iptables = {
 	.event_fd = iptables_event_fd,
 	.handle_event = iptables_handle_event,
 	.worker_fd = iptables_worker_fd,
+	.has_latecomers = iptables_has_latecomers,
 	.led = iptables_led,
 	.remove_leftovers = iptables_remove_leftovers,
 };

@@ -36,6 +36,9 @@
 #define PAUSE_RETRY_MS 5000
 /* Until a worker that did not hear that it is to drain is told again. */
 #define TELL_RETRY_NS (100 * NS_PER_MS)
+/* What the kernel gives the last handshake, by default; whoever goes on asking
+ * for the listeners' own port does not keep them open. */
+#define LATECOMERS_NS (64 * NS_PER_S)
 
 /* See supervisor.h. */
 enum phase {
@@ -67,9 +70,9 @@ struct supervisor {
 	struct aside aside;
 	int signal_fd;
 	/* While listeners stay open in the drain (latecomers.h), or -1; and
-	 * they are to close now. */
+	 * until when at most. */
 	int latecomers_fd;
-	bool closing;
+	uint64_t latecomers_until_ns;
 	struct status_server status;
 	/* What is made on the host; it is written there. */
 	struct record_file record_file;
@@ -463,6 +466,7 @@ static void wait_for_handshakes(struct supervisor *supervisor)
 		return;
 	}
 	log_info("handshakes are still under way: listening on until they end");
+	supervisor->latecomers_until_ns = now + LATECOMERS_NS;
 	let_go(supervisor);
 }
 
@@ -488,8 +492,10 @@ static void attend_to_latecomers(struct supervisor *supervisor, bool wanted)
 	if (wanted)
 		log_info("port %u is wanted: listening no more",
 			 supervisor->settings->redirect.listen_port);
-	supervisor->closing |= wanted || !has_latecomers(supervisor);
-	if (supervisor->closing && !worker_pool_drain(&supervisor->pool, true))
+	if (wanted || !has_latecomers(supervisor))
+		supervisor->latecomers_until_ns = 0;
+	if (monotonic_ns() >= supervisor->latecomers_until_ns &&
+	    !worker_pool_drain(&supervisor->pool, true))
 		close_fd_at(&supervisor->latecomers_fd);
 }
 
@@ -577,9 +583,9 @@ static void turn(struct supervisor *supervisor)
 						: -1,
 				  .events = POLLIN },
 		[FD_SIGNAL] = { .fd = supervisor->signal_fd, .events = POLLIN },
-		[FD_LATECOMERS] = { .fd = supervisor->closing
-						  ? -1
-						  : supervisor->latecomers_fd,
+		[FD_LATECOMERS] = { .fd = supervisor->latecomers_until_ns
+						  ? supervisor->latecomers_fd
+						  : -1,
 				    .events = POLLIN },
 	};
 	unsigned int died;

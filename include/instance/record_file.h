@@ -29,6 +29,9 @@ int record_locate(struct record *record);
 int record_file_write(const struct record_file *file,
 		      const struct record *record);
 
+/* What one that was killed while it wrote has left. */
+void record_file_remove_unfinished(const struct record_file *file);
+
 /*
  * 0, and record_free() is due; -ENOENT: there is none; -EPERM: not ours, or
  * open to others; or as record_parse(); or other negative errno.

@@ -15,6 +15,8 @@
 #include "base/path.h"
 
 #define BOOT_ID "/proc/sys/kernel/random/boot_id"
+/* What it is called in addition while it is written. */
+#define NEW_SUFFIX ".new"
 /* A rule fits into an argument of execve(2), and each of its bytes may need
  * four here; there are two of them. */
 #define SIZE_LIMIT (2 * 4 * 131072 + 4096)
@@ -54,8 +56,6 @@ static int write_new(const char *path, const char *text)
 	cleanup_fd int fd = -1;
 	ssize_t written;
 
-	/* Of one that was killed here. */
-	unlink(path);
 	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
 		  0600);
 	if (fd < 0)
@@ -86,7 +86,7 @@ int record_file_write(const struct record_file *file,
 {
 	cleanup_free char *text = NULL;
 	char path[PATH_MAX];
-	int err = name_another(file, ".new", path);
+	int err = name_another(file, NEW_SUFFIX, path);
 
 	if (!err)
 		err = record_format(record, &text);
@@ -100,6 +100,14 @@ int record_file_write(const struct record_file *file,
 	else
 		sync_folder(file);
 	return err;
+}
+
+void record_file_remove_unfinished(const struct record_file *file)
+{
+	char path[PATH_MAX];
+
+	if (name_another(file, NEW_SUFFIX, path) == 0)
+		unlink(path);
 }
 
 /* May it be ours? Its size, or negative errno. */

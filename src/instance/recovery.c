@@ -217,6 +217,7 @@ int recover(const struct recovery *recovery)
 		log_error("%s: %s", recovery->pidfile->path, error_text(err));
 		return err;
 	}
+	record_file_remove_unfinished(&file);
 	err = record_file_read(&file, &record);
 	if (err == -ENOENT)
 		return recover_by_options(recovery);

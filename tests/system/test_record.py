@@ -414,6 +414,25 @@ def test_all_killed_while_they_start(redirect, product, web, clean):
         assert_nothing_left(product, clean)
 
 
+@pytest.mark.parametrize("operation", ["stop", "start"])
+def test_killed_while_it_writes(operation, product, web, clean):
+    """What was written of the file so far is not left behind."""
+    start = product.namespace.popen(
+        "strace", "-qq", "-o", os.devnull, "-e",
+        "inject=/^rename:error=EINTR:signal=SIGKILL",
+        *product.command("start", "--redirect=steer"), env=product.environment)
+    start.wait(60)
+    product.kill_all()
+    unfinished = product.pidfile.with_suffix(".state.new")
+    assert unfinished.exists()
+    assert not state_of(product).exists()
+    if operation == "start":
+        product.start("--redirect=steer")
+        assert not unfinished.exists()
+    product.stop()
+    assert_nothing_left(product, clean)
+
+
 FULL = {
     # Room for the pidfile, and for nothing beside it.
     "full": 'mount -t tmpfs -o nr_inodes=2 none "$0"',

@@ -6,6 +6,7 @@ served, the redirect is paused, and they are served as without it.
 
 import contextlib
 import json
+import re
 import time
 
 import pytest
@@ -20,7 +21,11 @@ from harness.webserver import WebServer
 from test_hosts import ContainerHost
 
 # A second, and what a busy machine adds.
-SOON = 5
+SOON = 30
+# The patience of a visitor who is to be served; the others' is shorter, so that
+# the next one comes soon.
+PATIENCE = 10
+IMPATIENCE = 0.5
 
 
 @pytest.fixture(params=["steer", "iptables"])
@@ -35,7 +40,7 @@ def paused(product):
     return report["why"] if report["mode"] == "paused" else ""
 
 
-def try_to_visit(network, web, timeout=0.5):
+def try_to_visit(network, web, timeout=PATIENCE):
     """The visitor's peer, or None."""
     with contextlib.suppress(OSError):
         visitor = LongVisitor(network.client, Network.SERVER[4], web,
@@ -48,12 +53,21 @@ def try_to_visit(network, web, timeout=0.5):
     return None
 
 
-def wait_for_a_direct_visit(network, web, peer="192.0.2.2", timeout=4.0):
+def wait_for_a_direct_visit(network, web):
     """Visitors come one after the other; most of them may not be hurt."""
-    began = time.monotonic()
-    wait_until(lambda: try_to_visit(network, web) == peer, timeout,
-               "a visit past the proxy")
-    return time.monotonic() - began
+    wait_until(lambda: try_to_visit(network, web, IMPATIENCE) == "192.0.2.2",
+               SOON, "a visit past the proxy")
+
+
+def assert_pause_hurts_nobody(network, product, web):
+    """On a machine so slow that it ends meanwhile, the next one is longer."""
+    def peers_of_one_pause():
+        began = product.log_text().count("go past the proxy")
+        peers = [try_to_visit(network, web) for _ in range(5)]
+        return (paused(product) and peers if began ==
+                product.log_text().count("go past the proxy") else None)
+
+    assert wait_until(peers_of_one_pause, 100) == ["192.0.2.2"] * 5
 
 
 @pytest.fixture
@@ -72,11 +86,10 @@ def test_firewall_that_drops_what_is_redirected(network, product, web):
     network.server.run("iptables", "-A", "INPUT", "-p", "tcp", "--dport",
                        21443, "-j", "DROP")
     wait_for_a_direct_visit(network, web)
-    assert "never arrive" in paused(product)
     assert "never arrive" in product.log_text()
-    assert "redirect: paused" in product.run("status").stdout
-    for _ in range(5):
-        assert try_to_visit(network, web) == "192.0.2.2"
+    wait_until(lambda: "never arrive" in paused(product) and
+               "redirect: paused" in product.run("status").stdout, SOON)
+    assert_pause_hurts_nobody(network, product, web)
 
 
 @pytest.mark.parametrize("variant", ["nft", "legacy"])
@@ -94,8 +107,8 @@ def test_port_that_is_led_away(variant, network, product, visitors_tool,
     try:
         product.take_iptables(variant, tmp_path)
         product.start("--redirect", "steer")
-        wait_until(lambda: try_to_visit(network, host.web) ==
-                   Network.BRIDGE[4], what="a visit through the proxy")
+        wait_until(lambda: try_to_visit(network, host.web, IMPATIENCE) ==
+                   Network.BRIDGE[4], SOON, "a visit through the proxy")
         # The container's interfaces have been seen by then.
         time.sleep(1.5)
         lead_away("-A")
@@ -104,8 +117,8 @@ def test_port_that_is_led_away(variant, network, product, visitors_tool,
             assert try_to_visit(network, host.web) == "192.0.2.2"
         assert paused(product) == ""
         lead_away("-D")
-        wait_until(lambda: try_to_visit(network, host.web) ==
-                   Network.BRIDGE[4], SOON)
+        wait_until(lambda: try_to_visit(network, host.web, IMPATIENCE) ==
+                   Network.BRIDGE[4], SOON, "a visit through the proxy")
     finally:
         host.stop()
 
@@ -128,8 +141,8 @@ def test_limit_of_connections_that_resets(served, redirect, network, product,
     network.server.run("iptables", "-A", "INPUT", "-i", "lo", "-p", "tcp",
                        "--dport", 443, "--syn", "-j", "REJECT",
                        "--reject-with", "tcp-reset")
-    # The first finds out.
-    assert wait_for_a_direct_visit(network, web) < 1.0
+    # The first finds out: nobody counts how many fail.
+    wait_for_a_direct_visit(network, web)
     assert "takes no visitors any more" in paused(product)
 
 
@@ -138,13 +151,13 @@ def test_web_server_that_stops_and_comes_back(served, redirect, network,
                                               tmp_path):
     web.stop()
     assert try_to_visit(network, web) is None
-    wait_until(lambda: paused(product), 1.0, "a pause")
+    wait_until(lambda: paused(product), SOON, "a pause")
     with contextlib.suppress(ConnectionRefusedError):
         network.client.connect(Network.SERVER[4], 443).close()
         pytest.fail("the port is not as it would be without the proxy")
     again = WebServer(network.server, tmp_path, "again.example.test")
     try:
-        wait_until(lambda: paused(product) == "", 2.0, "an end of the pause")
+        wait_until(lambda: paused(product) == "", SOON, "an end of the pause")
         assert_challenges_reach(responder, network)
         LongVisitor.through_the_proxy(network.client, Network.SERVER[4],
                                       again).close()
@@ -175,6 +188,7 @@ SYNPROXY = (
 
 @pytest.fixture
 def synproxy(network, web):
+    """With it alone, one visitor in a hundred waits for two seconds."""
     network.server.sysctl("net.netfilter.nf_conntrack_tcp_loose", 0)
     for rule in SYNPROXY:
         network.server.run("iptables", *rule.split())
@@ -183,11 +197,10 @@ def synproxy(network, web):
 
 def test_firewall_that_answers_syns_steered(network, product, web, synproxy):
     product.start("--redirect", "steer")
-    wait_until(lambda: try_to_visit(network, web) and paused(product), 6,
-               "a pause")
-    assert "never arrive" in paused(product)
-    for _ in range(5):
-        assert try_to_visit(network, web) == "192.0.2.2"
+    why = wait_until(lambda: try_to_visit(network, web) and paused(product),
+                     SOON, "a pause")
+    assert "never arrive" in why
+    assert_pause_hurts_nobody(network, product, web)
 
 
 def test_firewall_that_answers_syns_handed_off(network, product, web,
@@ -200,7 +213,9 @@ def test_firewall_that_answers_syns_handed_off(network, product, web,
         challenge.sendall(hello.hello(hello.alpn(hello.ACME)))
         # An alert of TLS.
         assert challenge.recv(1) == b"\x15"
-    assert "1 not taken: socket unfit" in product.run("status").stdout
+    # More than once, where it came to be sent again.
+    assert re.search("[1-9] not taken: socket unfit",
+                     product.run("status").stdout)
 
 
 @pytest.fixture
@@ -224,7 +239,7 @@ def test_limit_of_connections_from_one_address(redirect, network, product,
     with contextlib.ExitStack() as stack:
         for source in sources * 10:
             visitor = stack.enter_context(network.client.socket())
-            visitor.settimeout(5)
+            visitor.settimeout(PATIENCE)
             visitor.bind((source, 0))
             visitor.connect((Network.SERVER[4], 443))
             visitor.sendall(b"GET / HTTP/1.0\r\n\r\n")
@@ -251,10 +266,12 @@ def count_served(network, web, count):
 def test_balancer_in_front_of_all(redirect, network, product, limited_web):
     """All visitors have its address, and are limited with us as without."""
     assert count_served(network, limited_web, 25) == 20
+    for _ in range(20):
+        limited_web.next()
     product.start("--redirect", redirect)
     assert count_served(network, limited_web, 25) == 20
     network.server.run("iptables", "-F", "INPUT")
     # So many were turned away that it may have stepped aside.
-    wait_until(lambda: paused(product) == "", 15, "an end of the pause")
+    wait_until(lambda: paused(product) == "", SOON, "an end of the pause")
     assert count_served(network, limited_web, 200) == 200
     assert paused(product) == ""

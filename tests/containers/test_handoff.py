@@ -16,7 +16,7 @@ from visits import all_engines, open_visitors, report, started
 # Of challenges, in each family.
 ROUNDS = 3
 # That of a change, and what a busy machine adds.
-SOON = 5
+SOON = 30
 
 
 def peers(visitors):

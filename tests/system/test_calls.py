@@ -94,8 +94,8 @@ def test_a_start_loads_one_steering_program(product, tmp_path):
     process = product.namespace.popen(
         "strace", "-f", "-qq", "-o", output, "-e", "trace=bpf",
         *product.command("start", "--redirect=steer"), env=product.environment)
-    wait_until(lambda: product.run("status").returncode == 0, 20, "a start")
+    wait_until(lambda: product.run("status").returncode == 0, what="a start")
     product.stop()
-    process.wait(20)
+    process.wait(60)
     assert len(re.findall(r'BPF_PROG_LOAD.*"acme_alpn_steer".* = \d+$',
                           output.read_text(), re.M)) == 1

@@ -311,7 +311,7 @@ class Serving:
 
     def end(self):
         """Exit code, whether it was proved, and what it complained of."""
-        output, errors = self.process.communicate(timeout=30)
+        output, errors = self.process.communicate(timeout=60)
         return self.process.returncode, json.loads(output)["proved"], errors
 
 

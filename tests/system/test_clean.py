@@ -40,7 +40,7 @@ def test_nothing_is_left_after_stop(redirect, others, network, product, web,
     assert bool(objects) == (redirect != "iptables")
     visitors = send_visitors()
     visitors.wait_for_more(50, way_of(redirect))
-    product.stop("--wait=20")
+    product.stop("--wait=60")
     visitors.finish_without_failures()
     product.wait_gone()
     assert not product.pidfile.exists()

@@ -176,7 +176,7 @@ def test_demo(program):
     """The script behind `make demo`, with fewer visits."""
     assert re.search(r"^demo:(\n\t.*)*tests/demo/demo$",
                      (ROOT / "tests/tests.mk").read_text(), re.M)
-    result = run(ROOT / "tests/demo/demo", timeout=140,
+    result = run(ROOT / "tests/demo/demo", timeout=300,
                  env=dict(os.environ, PROGRAM=str(program),
                           BUILD=str(program.parent), PAUSE_VISITS="20"))
     assert re.search(r"^certificate subject  CN=", result.stdout, re.M)
@@ -200,7 +200,7 @@ def test_make_and_install(program, tmp_path):
     text = command("README.md", "make && make install", {
         "make": f"make -s BUILD={shlex.quote(str(program.parent))} "
                 f"DESTDIR={tmp_path}"})
-    run("sh", "-euc", text, cwd=ROOT, timeout=140)
+    run("sh", "-euc", text, cwd=ROOT, timeout=300)
     installed = tmp_path / "usr/local"
     assert run(installed / "sbin/acme-alpn-proxy", "--version").stdout
     for name in ("share/man/man8/acme-alpn-proxy.8",
@@ -215,7 +215,7 @@ def test_make_and_install(program, tmp_path):
 def test_what_is_installed_names_what_is_installed(program, tmp_path, prefix):
     make = ["make", "-s", f"BUILD={program.parent}", f"DESTDIR={tmp_path}",
             f"PREFIX={prefix}"]
-    run(*make, "install", cwd=ROOT, timeout=140)
+    run(*make, "install", cwd=ROOT, timeout=300)
     documents = tmp_path / f"{prefix}/share/doc/acme-alpn-proxy".lstrip("/")
     for name, least in (("hooks.md", 7), ("hosts.md", 3),
                         ("examples/acme-renew.service", 1)):

@@ -66,10 +66,12 @@ def wrap_iptables(product, tmp_path):
 
 
 def visit(network, web, through_proxy=None, family=4):
-    visitor = LongVisitor(network.client, Network.SERVER[family], web)
+    address = Network.SERVER[family]
+    if through_proxy:
+        return LongVisitor.through_the_proxy(network.client, address, web)
+    visitor = LongVisitor(network.client, address, web)
     visitor.visit()
-    if through_proxy is not None:
-        assert visitor.through_proxy == through_proxy
+    assert through_proxy is None or not visitor.through_proxy
     return visitor
 
 
@@ -79,7 +81,7 @@ def wait_for_the_proxy(network, web):
         visitor = visit(network, web)
         visitor.close()
         return visitor.through_proxy
-    wait_until(came_through, 10, "a visitor through the proxy")
+    wait_until(came_through, what="a visitor through the proxy")
 
 
 def only_worker(product):
@@ -87,7 +89,7 @@ def only_worker(product):
     def find():
         found = set(product.workers()) & set(product.pids())
         return found.pop() if len(found) == 1 else None
-    return wait_until(find, 20, "a worker")
+    return wait_until(find, what="a worker")
 
 
 def status_of(product):
@@ -141,7 +143,7 @@ def test_caller_that_stops_reading(product, web, prefixed):
     os.close(reader)
     stop = product.popen("stop", stdout=writer, stderr=writer)
     os.close(writer)
-    assert stop.wait(20) == DONE
+    assert stop.wait(60) == DONE
     assert not product.pidfile.exists()
 
 
@@ -155,7 +157,7 @@ def test_caller_killed_while_it_waits(redirect, product, web, wrap_iptables,
     wait_until(product.pidfile_locked, what="a starting instance")
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()
-    product.wait_gone(30)
+    product.wait_gone()
     assert not product.pidfile.exists()
     assert residue.snapshot(product.namespace) == clean
 
@@ -168,7 +170,7 @@ def test_stop_of_a_hook_that_still_starts(product, web, wrap_iptables, clean):
         env=product.environment)
     wait_until(product.pidfile_locked, what="a starting instance")
     product.stop()
-    assert start.wait(20) == FAILED
+    assert start.wait(60) == FAILED
     assert "not started" in product.log_text()
     assert not product.pidfile.exists()
     assert residue.snapshot(product.namespace) == clean
@@ -191,7 +193,7 @@ def test_run_is_stopped_while_it_starts(product, web, wrap_iptables, clean,
     run = product.popen("run", "--iptables", "--", "sleep", "60")
     wait_until(product.pidfile_locked, what="a starting instance")
     run.send_signal(signal.SIGTERM)
-    assert run.wait(30) == 128 + signal.SIGTERM
+    assert run.wait(60) == 128 + signal.SIGTERM
     product.wait_gone()
     assert residue.snapshot(product.namespace) == clean
 
@@ -200,7 +202,7 @@ def test_status_that_cannot_be_written(product, web):
     product.start("--redirect=steer")
     with open("/dev/full", "wb") as full:
         status = product.popen("status", stdout=full, stderr=full)
-        assert status.wait(10) == FAILED
+        assert status.wait(60) == FAILED
 
 
 def test_worker_tells_local_time(network, product, web, tmp_path):
@@ -236,7 +238,7 @@ def test_first_process_of_a_container(network, product, web, prefixed, clean):
     visit(network, web, through_proxy=True).close()
     assert product.pidfile.read_text() == "1\n"
     product.stop("--wait")
-    assert start.wait(10) == DONE
+    assert start.wait(60) == DONE
     assert residue.snapshot(network.server) == clean
 
 
@@ -308,7 +310,7 @@ def test_hung_worker_is_replaced(network, product, web, clean):
     # The lease runs out long before the watchdog bites.
     time.sleep(3)
     visit(network, web, through_proxy=False).close()
-    wait_until(lambda: "replaced" in product.log_text(), 20, "another worker")
+    wait_until(lambda: "replaced" in product.log_text(), what="another worker")
     assert "hung" in product.log_text()
     assert only_worker(product) != hung
     visit(network, web, through_proxy=True).close()
@@ -327,8 +329,8 @@ def frozen(pid):
 
 
 def logged(product, text, times=1):
-    wait_until(lambda: product.log_text().count(text) >= times, 60,
-               f"in the log, {times} times: {text}")
+    wait_until(lambda: product.log_text().count(text) >= times,
+               what=f"in the log, {times} times: {text}")
 
 
 def test_worker_that_cannot_be_replaced_at_once(redirect, network, product, web,
@@ -427,7 +429,7 @@ def test_terminal_cannot_stop_the_worker(network, product, web):
     # Not for the worker: the handshakes under way come to their end.
     during.visit()
     wait_until(lambda: not product.pidfile.exists(), what="the end")
-    assert start.wait(5) == DONE
+    assert start.wait(60) == DONE
     assert not product.pids()
 
 
@@ -455,7 +457,7 @@ def test_redirect_that_will_not_go(network, product, web, stuck):
     time.sleep(1)
     assert processor_seconds(supervisor) - before < 0.2
     stuck.unlink()
-    product.wait_gone(20)
+    product.wait_gone()
     visit(network, web, through_proxy=False).close()
 
 
@@ -469,7 +471,7 @@ def test_supervisor_whose_redirect_will_not_go_looks_after_all_else(
     assert "hung" in product.log_text()
     visit(network, web, through_proxy=True).close()
     stuck.unlink()
-    product.wait_gone(20)
+    product.wait_gone()
     visit(network, web, through_proxy=False).close()
 
 
@@ -495,7 +497,7 @@ def test_shortage_at_the_last_step(network, product, web, wrap_iptables, clean,
     failed.touch()
     product.start("--iptables")
     product.stop()
-    product.wait_gone(20)
+    product.wait_gone()
     assert failed.read_text() == "\n\n"
     assert residue.snapshot(network.server) == clean
     assert "error:" not in product.log_text()
@@ -525,7 +527,7 @@ def test_worker_that_is_an_orphan_from_birth(product, tmp_path):
     os.kill(int(children), signal.SIGKILL)
     product.stop()
     product.wait_gone()
-    start.wait(10)
+    start.wait(60)
 
 
 def test_orphan_behind_a_redirect_of_the_users(network, product):
@@ -561,7 +563,7 @@ def test_log_that_nobody_reads(kind, network, product, web):
     for _ in range(5):
         visit(network, web, through_proxy=True).close()
     start.terminate()
-    assert start.wait(20) == DONE
+    assert start.wait(60) == DONE
     os.close(ours)
     os.close(theirs)
 
@@ -577,7 +579,7 @@ def test_signal_storm(redirect, network, product, web, clean):
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             os.kill(supervisor, number)
         time.sleep(0.001)
-    assert stop.wait(20) == DONE
+    assert stop.wait(60) == DONE
     during.visit()
     during.close()
     product.wait_gone()
@@ -600,17 +602,18 @@ def test_clock_that_jumps(redirect, network, product, web, send_visitors,
     worker = only_worker(product)
     silent = network.client.connect(Network.SERVER[4], 443)
     silent.sendall(b"\x16")
-    wait_until(lambda: status_of(product)["hello_timeouts"], 5,
-               "an end of patience")
+    wait_until(lambda: status_of(product)["hello_timeouts"],
+               what="an end of patience")
     silent.close()
     visitors.wait_for_more(100, "through_proxy")
     assert only_worker(product) == worker
     during = visit(network, web, through_proxy=True)
     visitors.finish_without_failures()
-    product.stop()
     began = time.monotonic()
+    product.stop()
     product.wait_gone()
-    assert 0.5 < time.monotonic() - began < 5
+    # The grace, and the drain.
+    assert time.monotonic() - began >= 4
     during.close()
     years = {line[:4] for line in product.log_text().splitlines()}
     assert len(years) == 2, years
@@ -716,7 +719,7 @@ def test_worker_that_babbles(network, product, web, clean):
         # What the end of its life looks like.
         assert select.select([], [control], [], 10)[1]
         control.send(b"")
-    wait_until(lambda: "replaced" in product.log_text(), 20, "another worker")
+    wait_until(lambda: "replaced" in product.log_text(), what="another worker")
     assert product.supervisor() == supervisor
     wait_for_the_proxy(network, web)
     product.stop()
@@ -737,11 +740,11 @@ def test_missing_confinement_is_told_once(network, product, web):
         "user", "capabilities", "root", "calls"}
     for deaths in (1, 2):
         product.kill(only_worker(product))
-        wait_until(lambda: product.log_text().count("replaced") == deaths, 20,
-                   "another one")
+        wait_until(lambda: product.log_text().count("replaced") == deaths,
+                   what="another one")
     wait_for_the_proxy(network, web)
     product.stop()
-    assert start.wait(20) == DONE
+    assert start.wait(60) == DONE
     told = [line for line in product.log_text().splitlines()
             if "not confined" in line]
     assert len(told) == 1, told

@@ -66,7 +66,7 @@ class Host:
             LEGO_CA_CERTIFICATES=str(self._trust),
             REQUESTS_CA_BUNDLE=str(self._trust))
 
-    def run(self, *words, timeout=90):
+    def run(self, *words, timeout=300):
         """Run a client; only it sees the CA among those that are trusted."""
         return self.product.namespace.run(
             "sh", "-ec", 'mount --bind "$0" /etc/ssl/certs/ca-certificates.crt'
@@ -316,7 +316,7 @@ def run_dehydrated(host, authority):
 
 
 # Five of dehydrated, which is all shell, take two cores for seconds.
-@pytest.mark.parametrize("client, rate", [(run_uacme, 200),
+@pytest.mark.parametrize("client, rate", [(run_uacme, 2 * VISITOR_RATE),
                                           (run_dehydrated, VISITOR_RATE)])
 def test_five_runs_at_once(client, rate, host, authority, send_visitors):
     """Their validations too: one responder has the challenges of all."""
@@ -417,11 +417,11 @@ class Client:
             self.path, env=dict(host.environment, HOOK=str(HOOKS / name),
                                 NAME=f"{number}.example.test",
                                 ALPNCERTDIR=str(folder)))
-        wait_until(folder.joinpath(f"{name}.has").exists, 20, "a challenge")
+        wait_until(folder.joinpath(f"{name}.has").exists, what="a challenge")
 
     def end(self):
         self.path.with_name(self.path.name + ".end").touch()
-        assert self.process.wait(30) == 0
+        assert self.process.wait(60) == 0
 
     def kill(self):
         self.process.kill()

@@ -77,7 +77,7 @@ def calls(program, tmp_path_factory):
             process = ground.start_traced([f"--redirect={redirect}"])
             wait_for_start(ground, process)
             ground.stop_and_check()
-            process.communicate(timeout=20)
+            process.communicate(timeout=60)
             trace = (ground.directory / "trace").read_text()
             both = moments(trace, MAIN)
             stop = moments(trace, READY)
@@ -90,7 +90,7 @@ def calls(program, tmp_path_factory):
 def wait_for_start(ground, process):
     """Until it serves or has ended."""
     wait_until(lambda: process.poll() is not None or
-               ground.product.supervisor(), 30, "an end of the start")
+               ground.product.supervisor(), what="an end of the start")
 
 
 def death(redirect, moment, in_start):
@@ -105,9 +105,9 @@ def death(redirect, moment, in_start):
             result = ground.product.run("stop")
             assert result.returncode == 0, f"stop: {result.stdout}"
             ground.visit()
-            process.communicate(timeout=20)
+            process.communicate(timeout=60)
         ground.stop_and_check()
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
     return trial
 
 
@@ -127,7 +127,7 @@ def test_killed_at_a_call(redirect, calls, program, tmp_path):
 
 def check_refusal(ground, process):
     """It ended by itself: one clear reason, and nothing was changed."""
-    output = process.communicate(timeout=20)[0].decode()
+    output = process.communicate(timeout=60)[0].decode()
     assert process.returncode == 1, f"code {process.returncode}: {output}"
     errors = [line for line in output.splitlines()
               if line.startswith("error: ")]
@@ -151,7 +151,7 @@ def error_in_start(redirect, moment):
         else:
             ground.visit()
             ground.stop_and_check()
-            process.communicate(timeout=20)
+            process.communicate(timeout=60)
     return trial
 
 
@@ -164,7 +164,7 @@ def error_in_stop(redirect, moment):
         wait_for_start(ground, process)
         ground.visit()
         ground.stop_and_check()
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
     return trial
 
 

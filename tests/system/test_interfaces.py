@@ -96,8 +96,8 @@ def batch(namespace, command):
 
 def test_many_at_once(server, product):
     batch(server, "link add x$i type veth peer name y$i")
-    wait_until(lambda: len(links(product)) == len(ALWAYS) + 2 * MANY, 20,
-               "a link for each interface")
+    wait_until(lambda: len(links(product)) == len(ALWAYS) + 2 * MANY,
+               what="a link for each interface")
     batch(server, "link del x$i")
     wait_for_interfaces(product, ALWAYS)
 
@@ -107,8 +107,8 @@ def test_many_come_while_many_go(server, product):
     batch(server, "link add x$i type veth peer name y$i")
     batch(server, "link del x$i; "
           "echo link add a$i type veth peer name b$i")
-    wait_until(lambda: numbers_of_links(product) == numbers(server), 20,
-               "exactly one link for each interface")
+    wait_until(lambda: numbers_of_links(product) == numbers(server),
+               what="exactly one link for each interface")
     assert len(numbers(server)) == len(ALWAYS) + 2 * MANY
     batch(server, "link del a$i")
     wait_for_interfaces(product, ALWAYS)
@@ -207,8 +207,9 @@ def test_program_that_is_taken_off_comes_back(network, server, product,
     for number in before:
         run("bpftool", "link", "detach", "id", number)
     wait_until(lambda: not links(product) & before and
-               len(links(product)) == len(ALWAYS), 20, "links anew")
-    assert product.log_text().count("taken our program off") == len(ALWAYS)
+               len(links(product)) == len(ALWAYS), what="links anew")
+    wait_until(lambda: product.log_text().count("taken our program off") ==
+               len(ALWAYS), what="a word of each")
     assert_challenges_reach(responder, network)
 
 

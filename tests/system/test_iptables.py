@@ -101,7 +101,7 @@ def test_hold_outlives_a_killed_supervisor(family, network, product, web):
     assert len(our_rules(network, family)) == 1
     visitor.visit()
     visitor.close()
-    wait_until(lambda: not our_rules(network, family), 20, "the hold's end")
+    wait_until(lambda: not our_rules(network, family), what="the hold's end")
     product.wait_gone()
 
 
@@ -186,7 +186,7 @@ def test_ended_connections_are_forgotten(end, network, product, web,
     end(product, visitors)
     product.wait_gone()
     wait_until(lambda: not our_rules(network, 4) and
-               not our_rules(network, 6), 20, "the hold's end")
+               not our_rules(network, 6), what="the hold's end")
     assert remembered(network) == []
 
 
@@ -198,7 +198,7 @@ def test_flushed_table_during_the_drain(network, product, web):
     product.stop()
     assert len(our_rules(network, 4)) == 1
     network.server.run("iptables", "-t", "nat", "-F")
-    wait_until(lambda: our_rules(network, 4), 3, "the hold")
+    wait_until(lambda: our_rules(network, 4), what="the hold")
     visitor.visit()
     visitor.close()
     product.wait_gone()
@@ -232,7 +232,7 @@ def test_flushed_table_during_a_download(network, product):
                 while time.monotonic() < until:
                     assert visitor.recv(1024)
         wait_until(lambda: "that open connections need" in product.log_text(),
-                   3, "a word of it")
+                   what="a word of it")
         product.wait_gone()
     finally:
         listener.close()

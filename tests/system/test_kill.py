@@ -104,8 +104,8 @@ def test_killed_worker_is_replaced(redirect, network, product, web,
     visitors.wait_for_more(50, "through_proxy")
     assert product.worker() != killed
     totals = visitors.finish()
-    # Only those that the worker held when it died.
-    assert totals["reset"] + totals["cut_short"] <= 16, totals
+    # Only those that the worker held when it died, of 16 in each family.
+    assert totals["reset"] + totals["cut_short"] <= 32, totals
     assert totals["ok"] + totals["reset"] + totals["cut_short"] == totals[
         "visits"], totals
     for visitor in during:
@@ -173,7 +173,7 @@ def start_duration(product, redirect):
     product.wait_running()
     duration = time.monotonic() - began
     process.send_signal(signal.SIGTERM)
-    process.wait(20)
+    process.wait(60)
     return duration
 
 
@@ -194,7 +194,7 @@ def test_supervisor_killed_while_it_starts(redirect, moments, product,
         process = product.popen("start", f"--redirect={redirect}")
         time.sleep(moments.uniform(0, duration * 1.2))
         process.kill()
-        process.wait(10)
+        process.wait(60)
         visitors.wait_for_more(10)
         product.stop()
         assert_nothing_left(product, clean)
@@ -210,7 +210,7 @@ def test_all_killed_while_they_start(redirect, moments, product, clean):
         # It may still be what becomes the program.
         process.kill()
         product.kill_all()
-        process.wait(10)
+        process.wait(60)
         product.stop()
         assert_nothing_left(product, clean)
 

@@ -247,7 +247,7 @@ def test_sigusr1_without_a_file_is_nothing(network, product, backends):
         talk(network, CASES["other"])
         assert product.workers() == workers
         product.run("stop")
-        assert start.wait(20) == 0
+        assert start.wait(60) == 0
     assert "again" not in log.read_text()
 
 
@@ -270,7 +270,7 @@ def test_journal_is_logged_to(words, network, product, tmp_path):
         # Its end comes when the program lets go of it.
         process.stdout.read()
         product.run("stop")
-        process.wait(20)
+        process.wait(60)
         product.wait_gone()
         journal.seek(0)
         lines = journal.read().splitlines()

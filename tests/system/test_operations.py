@@ -17,7 +17,7 @@ from harness import residue
 from harness.namespace import wait_until
 from harness.network import Network
 from harness.product import REDIRECTS
-from harness.terminal import on_a_terminal, read_to_the_end
+from harness.terminal import on_a_terminal, read_to_the_end, read_until
 from harness.visitors import LongVisitor
 
 NOT_RUNNING = 3
@@ -55,7 +55,7 @@ def test_start_in_the_background_of_a_hook(redirect, network, product, web,
     result = product.namespace.run(
         "sh", "-c", script, "sh", *product.command("start",
                                                    f"--redirect={redirect}"),
-        env=product.environment, pass_fds=[pipe_write], timeout=10)
+        env=product.environment, pass_fds=[pipe_write], timeout=60)
     assert result.stdout.endswith("hook done\n")
     os.close(pipe_write)
     assert select.select([pipe_read], [], [], 5)[0]
@@ -72,7 +72,7 @@ def test_start_in_the_background_of_a_hook(redirect, network, product, web,
 
 
 def test_daemon_releases_its_caller(product, web, clean):
-    result = product.succeed("start", "--daemon", timeout=10)
+    result = product.succeed("start", "--daemon", timeout=60)
     supervisor = product.supervisor()
     assert product.listening()
     assert os.getsid(supervisor) == supervisor
@@ -96,7 +96,7 @@ def test_default_log_is_under_var_log(network, product, web):
         assert "ready" in file.read()
     assert os.stat(log).st_mode & 0o777 == 0o600
     product.stop()
-    assert process.wait(10) == 0
+    assert process.wait(60) == 0
 
 
 def test_terminal_is_logged_to(network, product, web):
@@ -108,7 +108,7 @@ def test_terminal_is_logged_to(network, product, web):
     product.wait_running()
     process.send_signal(signal.SIGINT)
     text = read_to_the_end(ours)
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0
     assert "ready" in text and "done" in text
 
 
@@ -122,7 +122,7 @@ def test_signals_stop_it(name, redirect, network, product, web, clean):
     wait_until(lambda: not product.pidfile.exists(), what="end of redirect")
     visitor.visit()
     visitor.close()
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0
     assert_nothing_left(product, clean)
 
 
@@ -137,7 +137,7 @@ def test_pidfile_tells_when_it_serves(redirect, network, product, web):
     visit_through_proxy(network, web).close()
     product.stop()
     assert not product.pidfile.exists()
-    process.wait(20)
+    process.wait(60)
 
 
 def test_second_start_says_so(network, product, web, clean):
@@ -146,7 +146,7 @@ def test_second_start_says_so(network, product, web, clean):
     during = residue.snapshot(network.server)
     for words in (["start"], ["start", "--daemon"],
                   ["--redirect=steer", "start", "--daemon"]):
-        result = product.succeed(*words, timeout=10)
+        result = product.succeed(*words, timeout=60)
         assert "already running" in result.stdout
         assert str(product.supervisor()) in result.stdout
     assert product.pids() == pids
@@ -160,7 +160,7 @@ def test_starts_at_the_same_time_make_one_instance(redirect, network, product,
     starts = [product.popen("start", "--daemon", f"--redirect={redirect}",
                             stdout=subprocess.DEVNULL,
                             stderr=subprocess.DEVNULL) for _ in range(5)]
-    assert [start.wait(30) for start in starts] == [0] * 5
+    assert [start.wait(60) for start in starts] == [0] * 5
     assert len(product.pids()) == 2
     visit_through_proxy(network, web).close()
     product.stop()
@@ -184,7 +184,7 @@ def test_wait_for_another_instance_is_told_of(operation, product, clean):
     if operation == ["start"]:
         product.wait_running()
         product.stop()
-    assert start.wait(20) == 0
+    assert start.wait(60) == 0
     with start.stderr as output:
         assert "waiting for it" not in output.read()
     assert word in product.log_text()
@@ -210,7 +210,7 @@ def test_start_racing_stop(redirect, product, web, send_visitors, clean):
         time.sleep(moments.uniform(0, 0.2))
         product.stop()
         # A start that lost the race may have failed, or begun afterwards.
-        start.wait(30)
+        start.wait(60)
         visitors.wait_for_more(10)
     product.stop()
     visitors.finish_without_failures()
@@ -244,7 +244,7 @@ def test_stops_at_the_same_time(product, clean):
     product.start("--redirect=steer")
     stops = [product.popen("stop", stdout=subprocess.DEVNULL,
                            stderr=subprocess.DEVNULL) for _ in range(5)]
-    assert [stop.wait(30) for stop in stops] == [0] * 5
+    assert [stop.wait(60) for stop in stops] == [0] * 5
     assert_nothing_left(product, clean)
 
 
@@ -302,7 +302,7 @@ def test_stop_waits_until_the_last_has_gone(network, product, web, clean):
     time.sleep(0.5)
     assert stop.poll() is None
     visitor.close()
-    assert stop.wait(20) == 0
+    assert stop.wait(60) == 0
     # Progress is for terminals.
     with stop.stderr as output:
         assert output.read() == b"stopped: the redirect is gone\n"
@@ -318,14 +318,15 @@ def test_stop_shows_its_progress_on_a_terminal(redirect, network, product, web,
     # Another may start meanwhile, and has a status of its own.
     product.start(f"--redirect={redirect}")
     visitors.pop().close()
-    time.sleep(2.5)
+    text = "".join(read_until(terminal, "\rconnections left: 1, ")
+                   for _ in range(2))
     assert stop.poll() is None
     visitors.pop().close()
-    assert stop.wait(20) == 0
-    text = read_to_the_end(terminal)
+    assert stop.wait(60) == 0
+    text += read_to_the_end(terminal)
     grace = re.findall(r"\rwaiting for handshakes that are under way, seconds "
                        r"left: (\d)\x1b\[K", text)
-    assert grace[0] == "3" and len(grace) >= 4, text
+    assert grace[0] == "3" and len(grace) >= 2, text
     shown = [tuple(map(int, pair)) for pair in re.findall(
         r"\rconnections left: (\d+), seconds left: (\d+)\x1b\[K", text)]
     assert len(shown) >= 2, text + product.log_text()
@@ -342,9 +343,9 @@ def test_progress_counts_down_to_what_stop_was_told(network, product, web):
     product.start("--redirect=steer")
     visitor = visit_through_proxy(network, web)
     stop, terminal = on_a_terminal(product, "stop", "--wait=2.5")
-    assert stop.wait(20) == 1
+    assert stop.wait(60) == 1
     text = read_to_the_end(terminal)
-    assert re.findall(r"seconds left: (\d+)", text)[0] in "23"
+    assert re.findall(r"seconds left: (\d+)", text)[0] in "123"
     assert "\r\x1b[Kerror: connections are still open" in text
     visitor.close()
     product.wait_gone()

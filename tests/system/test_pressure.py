@@ -100,8 +100,8 @@ def status(product):
 
 
 def wait_empty(product):
-    wait_until(lambda: status(product)["open_connections"] == 0, 20,
-               "an end of all connections")
+    wait_until(lambda: status(product)["open_connections"] == 0,
+               what="an end of all connections")
 
 
 class Pair:
@@ -256,7 +256,7 @@ def test_backend_that_dies_in_the_middle(network, product, backend, load,
     wait_until(lambda: status(product)["bytes_to_clients"] > 10**7,
                what="a transfer")
     backend.stop()
-    output, _ = streams.communicate(timeout=10)
+    output, _ = streams.communicate(timeout=60)
     assert json.loads(output)["failed"] == 8
     wait_empty(product)
     # Nobody listens: a visitor is told at once.

@@ -203,7 +203,7 @@ def haproxy(network, directory, port):
         yield
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(10)
+        process.wait(60)
 
 
 def test_haproxy_understands(family, version, network, product, tmp_path):

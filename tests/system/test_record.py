@@ -409,7 +409,7 @@ def test_all_killed_while_they_start(redirect, product, web, clean):
         time.sleep(moments.uniform(0, duration * 1.2))
         process.kill()
         product.kill_all()
-        process.wait(10)
+        process.wait(60)
         product.succeed("stop", "--iptables", "--listen", "12345")
         assert_nothing_left(product, clean)
 
@@ -493,6 +493,6 @@ def test_stop_that_waits_ends_with_the_last_worker(redirect, network, product,
     assert stop.poll() is None
     visitor.visit()
     visitor.close()
-    assert stop.wait(20) == 0
+    assert stop.wait(60) == 0
     product.succeed("stop", "--listen", "12345")
     assert_nothing_left(product, clean)

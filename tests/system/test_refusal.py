@@ -33,7 +33,7 @@ def refuse(product, before):
     def run(*words, prefix=(), code=FAILED, log="-", **options):
         options.setdefault("env", product.environment)
         result = product.namespace.run(*prefix, product.program, "--log-file",
-                                       log, *words, check=False, timeout=20,
+                                       log, *words, check=False, timeout=60,
                                        **options)
         assert result.returncode == code, result.stdout
         lines = result.stdout.splitlines()
@@ -256,7 +256,7 @@ def assert_in_place(product, redirect):
 def start_behind(prefix, product, *words):
     return product.namespace.run(
         *prefix, *product.command("start", "--daemon", *words),
-        env=product.environment, timeout=30)
+        env=product.environment, timeout=60)
 
 
 FORBID_BPF = ["strace", "-f", "-qq", "-o", os.devnull, "-e", "trace=bpf", "-e",
@@ -319,14 +319,14 @@ def test_iptables_where_bpf_is_forbidden(network, product, web):
     # strace stays as long as what it looks at.
     process = product.namespace.popen(*FORBID_BPF, *product.command("start"),
                                       env=product.environment)
-    wait_until(lambda: product.run("status").returncode == 0, 20, "a start")
+    wait_until(lambda: product.run("status").returncode == 0, what="a start")
     assert_in_place(product, "iptables")
     told = re.findall("(.*) does not work here: ", product.log_text())
     assert [line.split()[-1] for line in told] == ["handoff", "steer"]
     LongVisitor.through_the_proxy(network.client, Network.SERVER[4],
                                   web).close()
     product.stop()
-    process.wait(20)
+    process.wait(60)
 
 
 def test_a_rule_of_the_users_own_means_iptables(product, web):

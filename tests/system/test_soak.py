@@ -227,8 +227,8 @@ def told(product):
 
 
 def wait_empty(product):
-    wait_until(lambda: status(product)["open_connections"] == 0, 20,
-               "an end of all connections")
+    wait_until(lambda: status(product)["open_connections"] == 0,
+               what="an end of all connections")
 
 
 def test_soak(network, product, web, send_visitors):

@@ -18,7 +18,7 @@ from harness.namespace import wait_until
 from harness.network import Network
 from harness.product import REDIRECTS
 from harness.recorder import Recorder
-from harness.terminal import on_a_terminal, read_to_the_end
+from harness.terminal import on_a_terminal, read_to_the_end, read_until
 from harness.visitors import LongVisitor
 
 NOT_RUNNING = 3
@@ -136,7 +136,7 @@ def test_challenges_are_told_by_name_and_address(redirect, network, product,
     assert "example.test" not in product.succeed("status",
                                                  "--prometheus").stdout
     process, terminal = on_a_terminal(product, "status")
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0
     lines = read_to_the_end(terminal).splitlines()
     rows = [re.split(r"  +", line.strip()) for line in lines[-4:]]
     assert rows[0] == ["last challenges", "from", "for"]
@@ -181,7 +181,7 @@ def test_text_names_what_matters(redirect, visited, product):
 
 def test_table_is_for_terminals(redirect, visited, product):
     process, terminal = on_a_terminal(product, "status")
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0
     lines = read_to_the_end(terminal).splitlines()
     assert re.fullmatch(rf"running as {product.supervisor()} since "
                         r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d, \d+ s", lines[0])
@@ -218,12 +218,13 @@ def test_table_is_for_terminals(redirect, visited, product):
 
 def test_watch_on_a_terminal_redraws(redirect, visited, product):
     process, terminal = on_a_terminal(product, "status", "--watch")
-    time.sleep(2.5)
+    text = "".join(read_until(terminal, "challenges taken") for _ in range(3))
     product.stop()
-    time.sleep(1.5)
+    text += read_until(terminal, "\x1b[H\x1b[Jnot running\r\n")
     process.terminate()
-    assert process.wait(20) == -signal.SIGTERM
-    pictures = read_to_the_end(terminal).split("\x1b[H\x1b[J")
+    assert process.wait(60) == -signal.SIGTERM
+    text += read_to_the_end(terminal)
+    pictures = text.split("\x1b[H\x1b[J")
     assert pictures[0] == ""
     assert sum("challenges taken" in picture for picture in pictures) >= 3
     assert pictures[1].startswith("running as ")
@@ -234,11 +235,16 @@ def test_watch_on_a_terminal_redraws(redirect, visited, product):
 @pytest.mark.parametrize("options", [[], ["--json"], ["--prometheus"]])
 def test_watch_without_a_terminal_reports_each_second(options, visited,
                                                       product):
+    began = time.monotonic()
     process = product.popen("status", "--watch", *options, text=True,
                             stdout=subprocess.PIPE)
-    time.sleep(2.5)
+    text = ""
+    end = "\n" if options == ["--json"] else "\n\n"
+    while text.count(end) < 3:
+        text += process.stdout.readline()
+    assert time.monotonic() - began > 1.9
     process.terminate()
-    text = process.communicate(timeout=20)[0]
+    text += process.communicate(timeout=60)[0]
     if options == ["--json"]:
         reports = [json.loads(line) for line in text.splitlines()]
         assert all(report["to_alpn"] == 1 for report in reports)
@@ -246,7 +252,6 @@ def test_watch_without_a_terminal_reports_each_second(options, visited,
         reports = text.rstrip("\n").split("\n\n")
         assert product.succeed("status", *options).stdout.split("\n")[0] in (
             reports[0])
-    assert 2 <= len(reports) <= 4
     assert "\x1b" not in text
 
 
@@ -255,7 +260,7 @@ def test_watch_ends_when_nobody_reads(product, web):
     process = product.popen("status", "--watch", stdout=subprocess.PIPE)
     process.stdout.readline()
     process.stdout.close()
-    assert process.wait(20) == 1
+    assert process.wait(60) == 1
     product.stop()
 
 
@@ -320,10 +325,12 @@ def test_supervisor_without_a_descriptor_to_answer_with(product, web, tmp_path):
     trace = tmp_path / "trace"
     tracer = Tracer(product.supervisor(), trace, "-e",
                     "inject=accept4:error=EMFILE")
+    began = time.monotonic()
     asker = product.popen("status", stdout=subprocess.DEVNULL)
     wait_until(lambda: "INJECTED" in trace.read_text(), what="a failure")
-    asker.wait(20)
-    assert trace.read_text().count("INJECTED") < 20
+    asker.wait(60)
+    assert trace.read_text().count("INJECTED") < 5 * (
+        1 + time.monotonic() - began)
     tracer.stop()
     product.succeed("status")
     product.stop()
@@ -339,7 +346,7 @@ def test_supervisor_that_is_stopped_does_not_hang_status(product, web):
               for _ in range(QUEUE + 4)]
     try:
         for asker in askers:
-            answer = asker.communicate(timeout=20)[0]
+            answer = asker.communicate(timeout=60)[0]
             assert asker.returncode == 1
             assert (f"running as {supervisor}, but it does not tell more: it "
                     "did not answer in time\n") in answer

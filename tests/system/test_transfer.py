@@ -159,7 +159,7 @@ def test_200_parallel_transfers(redirect, family, network, product, backends):
         thread.join()
     assert not failures
     assert [backend.count for backend in backends.values()] == [100, 100]
-    product.stop("--wait=20")
+    product.stop("--wait=60")
     product.wait_gone()
 
 

@@ -43,12 +43,12 @@ def members(product):
 def wait_for_all(product, more=20):
     """Until each worker has accepted so many."""
     wait_until(lambda: all(worker["accepted"] >= more for worker in
-                           members(product).values()), 30, "a share for each")
+                           members(product).values()), what="a share for each")
 
 
 def wait_for_another(product, gone):
-    wait_until(lambda: len(set(product.workers()) - {gone}) == COUNT, 30,
-               f"a worker instead of {gone}")
+    wait_until(lambda: len(set(product.workers()) - {gone}) == COUNT,
+               what=f"a worker instead of {gone}")
 
 
 def placement(redirect, product):
@@ -297,7 +297,7 @@ def test_pipes_are_shared(network, product):
 
     # Mostly all; on a slow machine more is copied.
     wait_until(lambda: stall() and max(map(pipes, product.workers())) > 0,
-               60, "pipes in use")
+               what="pipes in use")
     assert max(map(pipes, product.workers())) <= most
     for one in (*readers, *writers, listener):
         one.close()

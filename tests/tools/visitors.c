@@ -32,8 +32,9 @@
 
 #define NS_PER_S  1000000000ull
 #define NS_PER_MS 1000000ull
-/* A visit that takes longer is one that a person would have noticed. */
-#define STALL_SECONDS 2
+/* A visit that takes longer is one that a person would have noticed, on a busy
+ * machine, too. */
+#define STALL_SECONDS 5
 #define MAX_THREADS   64
 #define RESPONSE_SIZE (64 * 1024)
 #define REQUEST_SIZE  512

@@ -51,7 +51,7 @@ class Authority:
                      env=dict(os.environ, PEBBLE_VA_NOSLEEP="1",
                               PEBBLE_WFE_NONCEREJECT="0",
                               PEBBLE_AUTHZREUSE="0"))
-        wait_until(lambda: self._namespace.listening(14000), 20, "Pebble")
+        wait_until(lambda: self._namespace.listening(14000), what="Pebble")
 
     def _launch(self, log_name, *words, **options):
         log = open(self._directory / log_name, "wb")
@@ -67,7 +67,7 @@ class Authority:
     def stop(self):
         for process in self._processes:
             process.send_signal(signal.SIGTERM)
-            process.wait(10)
+            process.wait(60)
         for log in self._logs:
             log.close()
 
@@ -103,7 +103,7 @@ class Client:
             "--key-type", "ec256", "--tls", "--tls.port",
             self._responder, "--path", self._directory, "run",
             env=dict(os.environ, LEGO_CA_CERTIFICATES=str(
-                self._authority.certificate)), check=False, timeout=90)
+                self._authority.certificate)), check=False, timeout=180)
 
     def issue(self, name):
         result = self.order(name)

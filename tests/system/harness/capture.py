@@ -45,7 +45,7 @@ class Capture:
                                          socket.htons(ETH_P_ALL))
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 24)
         self._socket.bind((device, ETH_P_ALL))
-        self._socket.settimeout(0.2)
+        self._socket.settimeout(1)
 
     def _frames(self):
         """Until none has come for a while."""

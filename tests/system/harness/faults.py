@@ -85,7 +85,7 @@ class Tracer:
     def stop(self):
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGINT)
-        self._process.wait(20)
+        self._process.wait(60)
         self._process.stderr.close()
 
 
@@ -127,7 +127,7 @@ class Ground:
         result = self.product.run("stop")
         assert result.returncode == 0, f"stop: {result.stdout}"
         self.visit()
-        self.product.wait_gone(20)
+        self.product.wait_gone()
         self.check_clean()
 
     def check_clean(self):
@@ -136,7 +136,7 @@ class Ground:
         assert not left, f"left: {left}"
         # A process that tidies up behind us may be about to end.
         wait_until(lambda: residue.snapshot(self.network.server) == self.clean,
-                   10, "a clean host")
+                   what="a clean host")
 
 
 def run_trials(program, directory, trials):

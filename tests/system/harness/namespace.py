@@ -18,8 +18,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _numbers = itertools.count(1)
 
 
-def wait_until(condition, timeout=10.0, what="a condition"):
-    """Return condition()'s first true value; fail after timeout seconds."""
+def wait_until(condition, timeout=60.0, what="a condition"):
+    """Return condition()'s first true value; fail after timeout seconds, which
+    are far more than a slow and busy machine takes."""
     deadline = time.monotonic() + timeout
     while True:
         value = condition()
@@ -30,7 +31,7 @@ def wait_until(condition, timeout=10.0, what="a condition"):
         time.sleep(0.01)
 
 
-def run(*command, check=True, timeout=60, **options):
+def run(*command, check=True, timeout=120, **options):
     """Run a program outside of any namespace of ours; its output is text."""
     options.setdefault("stdout", subprocess.PIPE)
     options.setdefault("stderr", subprocess.STDOUT)
@@ -92,7 +93,7 @@ class Namespace:
         with self.entered():
             return socket.socket(family, kind)
 
-    def connect(self, address, port, timeout=10.0, source_port=0):
+    def connect(self, address, port, timeout=20.0, source_port=0):
         connection = self.socket(family_of(address))
         connection.settimeout(timeout)
         try:

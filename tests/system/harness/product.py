@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import struct
-import time
 from pathlib import Path
 
 from .namespace import wait_until
@@ -110,11 +109,15 @@ class Product:
     def workers(self):
         """
         Workers of the supervisor that the pidfile tells: of its children those
-        that are no iptables, nor about to be.
+        that lead a session of their own, and so are no iptables, nor about to
+        be.
         """
-        first = self._children()
-        time.sleep(0.02)
-        return [pid for pid in self._children() if pid in first]
+        found = []
+        for pid in self._children():
+            with contextlib.suppress(ProcessLookupError):
+                if os.getsid(pid) == pid:
+                    found.append(pid)
+        return found
 
     def worker(self):
         """The only one."""
@@ -139,10 +142,10 @@ class Product:
                 os.kill(pid, signal.SIGKILL)
         wait_until(lambda: not self.pids(), what="end of all processes")
 
-    def wait_running(self, timeout=10):
+    def wait_running(self, timeout=60):
         return wait_until(self.supervisor, timeout, "a pid in the pidfile")
 
-    def wait_gone(self, timeout=10):
+    def wait_gone(self, timeout=60):
         wait_until(lambda: not self.pids(), timeout, "the end of the program")
 
     def listening(self):

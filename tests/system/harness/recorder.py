@@ -44,8 +44,8 @@ class Recorder:
     """
     Greets each connection with its name, then listens to the end: at a port
     of @address, or at the socket that has @path. @listens_first, as a TLS
-    server does: it has nothing to say before a whole hello is there. With
-    @device it takes what comes by that one alone.
+    server does: it has nothing to say before a whole hello is there, nor to
+    one who leaves without a word. With @device it takes what comes by that one alone.
     """
 
     def __init__(self, namespace, name, port=None, address="127.0.0.1",
@@ -77,7 +77,8 @@ class Recorder:
                     if not chunk:
                         break
                     data += chunk
-                connection.sendall(self.greeting)
+                if data or not self._listens_first:
+                    connection.sendall(self.greeting)
                 while (chunk := connection.recv(65536)):
                     data += chunk
             except OSError as error:
@@ -85,7 +86,7 @@ class Recorder:
         if not _is_proof(data, peer):
             self._recordings.put(Recording(bytes(data), ended_by, peer))
 
-    def next(self, timeout=10):
+    def next(self, timeout=60):
         """The recording of the connection that ended next."""
         return self._recordings.get(timeout=timeout)
 

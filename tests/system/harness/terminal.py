@@ -15,6 +15,14 @@ def on_a_terminal(product, *words):
     return process, ours
 
 
+def read_until(terminal, text):
+    """All that is shown until that is, too."""
+    shown = b""
+    while text.encode() not in shown:
+        shown += os.read(terminal, 4096)
+    return shown.decode()
+
+
 def read_to_the_end(terminal):
     text = b""
     # EIO: the last process has closed its end.

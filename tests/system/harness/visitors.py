@@ -28,7 +28,7 @@ def assert_went_by(redirect, totals):
 class Visitors:
     """A steady rate of new TLS connections from @namespace to @address."""
 
-    RATE = 220
+    RATE = 120
 
     def __init__(self, tool, namespace, address, web, directory, rate=RATE,
                  threads=16):
@@ -47,7 +47,7 @@ class Visitors:
         self._process.send_signal(signal.SIGUSR1)
         return json.loads(self._process.stdout.readline())
 
-    def wait_for_more(self, count, key="ok", timeout=30):
+    def wait_for_more(self, count, key="ok", timeout=60):
         """Until @count more visits of this kind were made."""
         goal = self.totals()[key] + count
         wait_until(lambda: self.totals()[key] >= goal, timeout,
@@ -56,7 +56,7 @@ class Visitors:
     def finish(self):
         """Send all home; returns the totals."""
         self._process.terminate()
-        output, _ = self._process.communicate(timeout=30)
+        output, _ = self._process.communicate(timeout=60)
         self._errors.close()
         return json.loads(output)
 
@@ -78,7 +78,7 @@ class Crowd:
     def totals(self):
         return self._sum([one.totals() for one in self._visitors])
 
-    def wait_for_more(self, count, key="ok", timeout=30):
+    def wait_for_more(self, count, key="ok", timeout=60):
         goals = [one.totals()[key] + count for one in self._visitors]
         wait_until(lambda: all(one.totals()[key] >= goal for one, goal
                                in zip(self._visitors, goals)), timeout,
@@ -108,7 +108,7 @@ class LongVisitor:
     """One TLS connection that stays open and asks for the page on demand."""
 
     def __init__(self, namespace, address, web, port=443, source_port=0,
-                 timeout=10.0):
+                 timeout=20.0):
         context = ssl.create_default_context(cafile=str(web.certificate.path))
         self._web = web
         self._socket = context.wrap_socket(
@@ -158,7 +158,7 @@ class LongVisitor:
             # TLS has ended; wait for TCP's end too.
             end = select.poll()
             end.register(self._socket, select.POLLRDHUP)
-            assert end.poll(10000)
+            assert end.poll(60000)
             self.close()
 
     @property

@@ -93,5 +93,5 @@ class WebServer(Site):
 
     def stop(self):
         self._process.send_signal(signal.SIGTERM)
-        self._process.wait(10)
+        self._process.wait(60)
         self._log.close()

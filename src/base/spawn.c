@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/pidfd.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -57,13 +58,19 @@ char *spawn_find(const char *name)
 	return path ? path : find_in(ADMIN_PATHS, name);
 }
 
-/* In the child. Not every descriptor here is ours and close-on-exec: a hook
- * runner leaves its own open. */
-static _Noreturn void become(const char *path, char *const argv[], int input,
-			     int output, int error)
+/*
+ * In the child. Not every descriptor here is ours and close-on-exec: a hook
+ * runner leaves its own open. If @parent is killed, it ends as well: whoever
+ * undoes what that has made does not expect more of it to come.
+ */
+static _Noreturn void become(pid_t parent, const char *path, char *const argv[],
+			     int input, int output, int error)
 {
 	sigset_t none;
 
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(EXIT_NOT_RUN);
 	for (int number = 1; number < NSIG; number++)
 		signal(number, SIG_DFL);
 	sigemptyset(&none);
@@ -81,6 +88,7 @@ static _Noreturn void become(const char *path, char *const argv[], int input,
 static pid_t start(const char *path, char *const argv[], int output, int error)
 {
 	cleanup_fd int input = open_null();
+	const pid_t parent = getpid();
 	pid_t pid;
 
 	if (input < 0)
@@ -89,7 +97,7 @@ static pid_t start(const char *path, char *const argv[], int output, int error)
 		return -errno;
 	pid = fork();
 	if (pid == 0)
-		become(path, argv, input, output, error);
+		become(parent, path, argv, input, output, error);
 	return pid < 0 ? -errno : pid;
 }
 

@@ -487,6 +487,22 @@ def test_rule_that_is_there_although_it_failed(network, product, web,
     assert residue.snapshot(network.server) == clean
 
 
+def test_rule_that_a_killed_start_was_about_to_make(product, web,
+                                                    wrap_iptables, clean,
+                                                    tmp_path):
+    """It does not come after the stop that would have removed it."""
+    begun = tmp_path / "begun"
+    wrap_iptables(f'case " $* " in *" -A "*) : >{begun}; sleep 2;; esac')
+    start = product.popen("start", "--iptables")
+    wait_until(begun.exists, what="a rule that is made")
+    start.kill()
+    start.wait()
+    product.kill_all()
+    product.stop()
+    time.sleep(3)
+    assert residue.snapshot(product.namespace) == clean
+
+
 def test_shortage_at_the_last_step(network, product, web, wrap_iptables, clean,
                                    tmp_path):
     """Nobody would come later to take the inert rule away."""

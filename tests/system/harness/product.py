@@ -135,12 +135,16 @@ class Product:
         wait_until(lambda: pid not in self.pids(), what=f"end of {pid}")
 
     def kill_all(self):
-        """Supervisors first: they would react to the death of a worker."""
-        pids = self.pids()
-        for pid in sorted(pids, key=lambda pid: parent(pid) in pids):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: not self.pids(), what="end of all processes")
+        """Supervisors first: they would react to the death of a worker. One
+        that was being born when we looked is found the next time."""
+        def all_killed():
+            pids = self.pids()
+            for pid in sorted(pids, key=lambda pid: parent(pid) in pids):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            return not pids
+
+        wait_until(all_killed, what="end of all processes")
 
     def wait_running(self, timeout=60):
         return wait_until(self.supervisor, timeout, "a pid in the pidfile")

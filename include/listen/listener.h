@@ -61,6 +61,9 @@ bool listeners_address_is_taken(const struct sockaddr *address,
 bool listeners_are_at(enum listener_scope scope, uint16_t port,
 		      const struct sockaddr *address, socklen_t length);
 
+/* Has anybody come to them who was not accepted yet? */
+bool listeners_have_waiting(const struct listeners *listeners);
+
 /* Close both; safe on LISTENERS_NONE and twice. */
 void listeners_close(struct listeners *listeners);
 

@@ -117,6 +117,22 @@ int listeners_open(struct listeners *listeners, enum listener_scope scope,
 	return fd;
 }
 
+static bool has_waiting(int fd)
+{
+	struct tcp_info info = { 0 };
+	socklen_t length = sizeof(info);
+
+	/* Of a listener, it is the length of its queue. */
+	return fd >= 0 &&
+	       getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) == 0 &&
+	       info.tcpi_unacked > 0;
+}
+
+bool listeners_have_waiting(const struct listeners *listeners)
+{
+	return has_waiting(listeners->ipv4) || has_waiting(listeners->ipv6);
+}
+
 /* Bound but not listening, a socket can be reached by nobody. */
 bool listeners_address_is_taken(const struct sockaddr *address,
 				socklen_t length)

@@ -106,8 +106,23 @@ static enum aside_step count_failures(struct aside *aside,
 	return pause_for(aside, PAUSE_UNKNOWN_NS);
 }
 
+/* No worker may have had the time, or the room, to take them: one that has will
+ * soon answer a proof. */
+static enum aside_step pause_for_missing(struct aside *aside,
+					 const struct listeners *listeners)
+{
+	const bool waiting = listeners_have_waiting(listeners);
+
+	snprintf(aside->why, sizeof(aside->why), "%s",
+		 waiting ? "connections wait for us, and none is taken"
+			 : "connections are led to us and never arrive, as if "
+			   "a firewall dropped them");
+	return pause_for(aside, waiting ? PAUSE_NS : PAUSE_UNKNOWN_NS);
+}
+
 static enum aside_step look_for_missing(struct aside *aside,
 					const struct proxy_totals *totals,
+					const struct listeners *listeners,
 					struct redirect *redirect)
 {
 	const uint64_t now = monotonic_ns();
@@ -136,10 +151,7 @@ static enum aside_step look_for_missing(struct aside *aside,
 	    now - aside->missing_since_ns < MISSING_NS)
 		return ASIDE_STAY;
 	aside->led_known = false;
-	snprintf(aside->why, sizeof(aside->why),
-		 "connections are led to us and never arrive, as if a firewall "
-		 "dropped them");
-	return pause_for(aside, PAUSE_UNKNOWN_NS);
+	return pause_for_missing(aside, listeners);
 }
 
 static enum aside_step wait_for_better(struct aside *aside,
@@ -167,6 +179,7 @@ static enum aside_step wait_for_better(struct aside *aside,
 }
 
 enum aside_step aside_look(struct aside *aside, struct worker_pool *pool,
+			   const struct listeners *listeners,
 			   struct redirect *redirect, bool attached)
 {
 	const struct proxy_totals totals = worker_pool_totals(pool);
@@ -180,7 +193,7 @@ enum aside_step aside_look(struct aside *aside, struct worker_pool *pool,
 	if (step == ASIDE_STAY)
 		step = count_failures(aside, &totals);
 	if (step == ASIDE_STAY)
-		step = look_for_missing(aside, &totals, redirect);
+		step = look_for_missing(aside, &totals, listeners, redirect);
 	return step;
 }
 

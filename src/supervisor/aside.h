@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "listen/listener.h"
 #include "redirect/redirect.h"
 #include "supervisor/pool.h"
 
@@ -48,8 +49,10 @@ enum aside_step {
 	ASIDE_RESUME,
 };
 
-/* What is to be done now, with a redirect that is @attached or was paused. */
+/* What is to be done now, with a redirect to @listeners that is @attached or
+ * was paused. */
 enum aside_step aside_look(struct aside *aside, struct worker_pool *pool,
+			   const struct listeners *listeners,
 			   struct redirect *redirect, bool attached);
 
 /* When there is something to look at even if nothing happens. */

@@ -345,8 +345,9 @@ static int step_aside(struct supervisor *supervisor)
 	struct aside *aside = &supervisor->aside;
 	int err = 0;
 
-	switch (aside_look(aside, &supervisor->pool, supervisor->redirect,
-			   supervisor->attached)) {
+	switch (aside_look(aside, &supervisor->pool,
+			   &supervisor->worker.proxy.listeners,
+			   supervisor->redirect, supervisor->attached)) {
 	case ASIDE_STAY:
 		break;
 	case ASIDE_PAUSE:

@@ -6,7 +6,9 @@ served, the redirect is paused, and they are served as without it.
 
 import contextlib
 import json
+import os
 import re
+import signal
 import time
 
 import pytest
@@ -86,10 +88,27 @@ def test_firewall_that_drops_what_is_redirected(network, product, web):
     network.server.run("iptables", "-A", "INPUT", "-p", "tcp", "--dport",
                        21443, "-j", "DROP")
     wait_for_a_direct_visit(network, web)
-    assert "never arrive" in product.log_text()
     wait_until(lambda: "never arrive" in paused(product) and
                "redirect: paused" in product.run("status").stdout, SOON)
+    assert "never arrive" in product.log_text()
     assert_pause_hurts_nobody(network, product, web)
+
+
+def test_worker_that_has_no_time(network, product, web, responder):
+    """As soon as it has, it is led to again."""
+    product.start("--iptables")
+    worker = product.worker()
+    os.kill(worker, signal.SIGSTOP)
+    wait_for_a_direct_visit(network, web)
+    wait_until(lambda: "connections wait for us, and none is taken" in
+               product.log_text(), SOON)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(worker, signal.SIGCONT)
+    wait_until(lambda: paused(product) == "", SOON, "an end of the pause")
+    LongVisitor.through_the_proxy(network.client, Network.SERVER[4],
+                                  web).close()
+    assert_challenges_reach(responder, network)
+    assert "firewall" not in product.log_text()
 
 
 @pytest.mark.parametrize("variant", ["nft", "legacy"])

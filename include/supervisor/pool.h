@@ -139,8 +139,8 @@ int worker_pool_hand_over(struct worker_pool *pool, int fd);
  */
 void worker_pool_ask_proof(struct worker_pool *pool);
 int worker_pool_proof(const struct worker_pool *pool);
-/* Both, and wait in between: less than a second. */
-int worker_pool_prove(struct worker_pool *pool);
+/* Both, and wait in between, so long at most: then -ETIMEDOUT. */
+int worker_pool_prove(struct worker_pool *pool, unsigned int patience_ms);
 
 /* Has any of them doubts of the fallback? They are forgotten by this. */
 bool worker_pool_doubts(struct worker_pool *pool);

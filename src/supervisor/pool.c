@@ -23,8 +23,6 @@
 #define RESPAWN_RETRY_S	 1
 /* A member's proof before it was asked for one. */
 #define NOT_ASKED 1
-/* Longer than a worker takes for its answer. */
-#define PROOF_PATIENCE_MS (PROXY_PROOF_MS + 300)
 /*
  * Pipes of all workers together: their 512 KiB each are half of the pages that
  * a user may have in pipes by default (pipe-user-pages-soft, pipe(7)). For very
@@ -441,17 +439,16 @@ int worker_pool_proof(const struct worker_pool *pool)
 	return result;
 }
 
-int worker_pool_prove(struct worker_pool *pool)
+int worker_pool_prove(struct worker_pool *pool, unsigned int patience_ms)
 {
-	const uint64_t deadline =
-		monotonic_ns() + PROOF_PATIENCE_MS * NS_PER_MS;
+	const uint64_t deadline = monotonic_ns() + patience_ms * NS_PER_MS;
 	int result;
 
 	worker_pool_ask_proof(pool);
 	while ((result = worker_pool_proof(pool)) == -EINPROGRESS) {
 		if (monotonic_ns() >= deadline)
 			return -ETIMEDOUT;
-		worker_pool_receive(pool, PROOF_PATIENCE_MS);
+		worker_pool_receive(pool, (int)patience_ms);
 	}
 	return result;
 }

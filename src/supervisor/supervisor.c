@@ -32,6 +32,8 @@
  * go without a line of log. */
 #define PROGRESS_NS	  NS_PER_S
 #define PROGRESS_PER_LINE 10
+/* Longer than a worker takes to prove that visitors are served. */
+#define PROOF_PATIENCE_MS (PROXY_PROOF_MS + 300)
 /* Until a redirect that would not go away is told to do so again. */
 #define PAUSE_RETRY_MS 5000
 /* Until a worker that did not hear that it is to drain is told again. */
@@ -126,10 +128,14 @@ static int hand_over(void *context, int fd)
 	return worker_pool_hand_over(context, fd);
 }
 
+/* A busy machine may let the worker wait, which is no reason for a start to
+ * fail. */
 static int prove(void *context)
 {
 	struct supervisor *supervisor = context;
-	int err = worker_pool_prove(&supervisor->pool);
+	int err = worker_pool_prove(&supervisor->pool,
+				    supervisor->attached ? PROOF_PATIENCE_MS
+							 : WORKER_POOL_HUNG_MS);
 
 	if (!err)
 		supervisor->aside.proved = true;

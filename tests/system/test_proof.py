@@ -153,6 +153,20 @@ def test_web_server_of_a_guest_for_some(whose, network, product, guest, web):
     visitor.close()
 
 
+def test_worker_that_has_to_wait(redirect, product, web):
+    """As on a busy machine; here for two seconds, before it connects."""
+    start = product.namespace.popen(
+        "strace", "-f", "-qq", "-o", os.devnull, "-e",
+        "inject=connect:delay_enter=2000000",
+        *product.command("start", f"--redirect={redirect}"),
+        env=product.environment)
+    wait_until(lambda: start.poll() is not None or product.supervisor(),
+               what="an end of the start")
+    assert product.supervisor(), product.log_text()
+    product.stop()
+    assert start.wait(60) == 0
+
+
 def test_web_server_bound_to_a_device(redirect, network, product):
     """No address of this host's own leads to it."""
     listener = network.server.socket()

@@ -45,7 +45,8 @@ class Recorder:
     Greets each connection with its name, then listens to the end: at a port
     of @address, or at the socket that has @path. @listens_first, as a TLS
     server does: it has nothing to say before a whole hello is there, nor to
-    one who leaves without a word. With @device it takes what comes by that one alone.
+    one who leaves without a word. With @device it takes what comes by that one
+    alone.
     """
 
     def __init__(self, namespace, name, port=None, address="127.0.0.1",

@@ -91,7 +91,8 @@ static void log_move(const struct handoff *handoff,
 static void measure(struct handoff *handoff, uint64_t seen_ns)
 {
 	handoff->moved++;
-	handoff->last_ns = monotonic_ns() - seen_ns;
+	handoff->moved_ns = monotonic_ns();
+	handoff->last_ns = handoff->moved_ns - seen_ns;
 	if (handoff->last_ns > handoff->worst_ns)
 		handoff->worst_ns = handoff->last_ns;
 }

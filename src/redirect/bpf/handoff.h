@@ -46,9 +46,10 @@ struct handoff {
 	/* No line of log for each. */
 	bool quiet;
 
-	/* Sockets given to a worker; how long that took, from the segment on:
-	 * the last one and the longest. */
+	/* Sockets given to a worker; when the last one was, and how long it
+	 * took, from the segment on; the longest. */
 	uint64_t moved;
+	uint64_t moved_ns;
 	uint64_t last_ns;
 	uint64_t worst_ns;
 	/* Those that could not be made or given; when the last one was, and

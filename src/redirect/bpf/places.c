@@ -47,8 +47,10 @@ static void add_counts(struct handoff *total, const struct handoff *handoff)
 		total->failed_ns = handoff->failed_ns;
 		total->failed_err = handoff->failed_err;
 	}
-	if (handoff->moved)
+	if (handoff->moved_ns > total->moved_ns) {
+		total->moved_ns = handoff->moved_ns;
 		total->last_ns = handoff->last_ns;
+	}
 	if (handoff->worst_ns > total->worst_ns)
 		total->worst_ns = handoff->worst_ns;
 }

@@ -26,7 +26,13 @@
 #define ENDPOINT_TEXT_SIZE 96
 
 struct endpoint {
-	struct sockaddr_storage address;
+	union {
+		struct sockaddr any;
+		struct sockaddr_in ipv4;
+		struct sockaddr_in6 ipv6;
+		struct sockaddr_un local;
+		struct sockaddr_storage storage;
+	} address;
 	socklen_t length;
 };
 
@@ -80,11 +86,9 @@ int endpoints_look_up(const char *host, const char *port, int family,
  */
 int backend_resolve(const char *text, struct backend *backend);
 
-/*
- * The address of a socket of this host, "/path" or "@name", that is not longer
- * than what it goes into. Returns its length.
- */
-socklen_t unix_address(const char *name, struct sockaddr_un *address);
+/* A socket of this host, "/path" or "@name", that is not longer than what it
+ * goes into. */
+struct endpoint unix_endpoint(const char *name);
 
 /* Is it a socket of this host, by whatever name? */
 bool backend_is_unix(const struct backend *backend);

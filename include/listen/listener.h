@@ -8,7 +8,8 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/socket.h>
+
+#include "base/address.h"
 
 enum listener_scope {
 	/* 127.0.0.1 and [::1]: packets are assigned to the socket, or it is
@@ -48,18 +49,10 @@ int listeners_set_inherited(int fd);
  * @scope from @port? Opens nothing. */
 bool listeners_port_is_taken(enum listener_scope scope, uint16_t port);
 
-/*
- * Is @address, of this host, one at which somebody is seen to listen? Never for
- * a low port without CAP_NET_BIND_SERVICE, and never for a socket with a path
- * or a name. Opens nothing.
- */
-bool listeners_address_is_taken(const struct sockaddr *address,
-				socklen_t length);
-
-/* Does a connection of this host to @address come to listeners of @scope on
+/* Does a connection of this host to @endpoint come to listeners of @scope on
  * @port? Opens nothing. */
 bool listeners_are_at(enum listener_scope scope, uint16_t port,
-		      const struct sockaddr *address, socklen_t length);
+		      const struct endpoint *endpoint);
 
 /* Has anybody come to them who was not accepted yet? */
 bool listeners_have_waiting(const struct listeners *listeners);

@@ -9,8 +9,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/socket.h>
 #include <sys/types.h>
+
+#include "base/address.h"
 
 struct listening {
 	/* IPv4 as ::ffff:a.b.c.d; zeros for all addresses, which an IPv6 socket
@@ -29,9 +30,9 @@ size_t listening_find(uint16_t port, struct listening *found, size_t most);
 /* Does anybody, at whatever address? False if the kernel does not tell. */
 bool listeners_serve(uint16_t port);
 
-/* Does it get what is sent to @address? */
+/* Does it get what is sent to @endpoint? */
 bool listening_takes(const struct listening *listening,
-		     const struct sockaddr *address);
+		     const struct endpoint *endpoint);
 
 /* Does one that listens on TCP @port have an address of its own, and not one of
  * loopback? */

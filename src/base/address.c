@@ -109,23 +109,25 @@ int endpoints_look_up(const char *host, const char *port, int family,
 	return (int)count;
 }
 
-socklen_t unix_address(const char *name, struct sockaddr_un *address)
+struct endpoint unix_endpoint(const char *name)
 {
+	struct endpoint endpoint = { .address.local.sun_family = AF_UNIX };
+	char *const path = endpoint.address.local.sun_path;
 	size_t length = strlen(name);
 
-	*address = (struct sockaddr_un){ .sun_family = AF_UNIX };
-	memcpy(address->sun_path, name, length);
+	memcpy(path, name, length);
 	if (*name == '@')
-		address->sun_path[0] = '\0';
-	else if (length < sizeof(address->sun_path))
+		path[0] = '\0';
+	else if (length < sizeof(endpoint.address.local.sun_path))
 		length++;
-	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length);
+	endpoint.length =
+		(socklen_t)(offsetof(struct sockaddr_un, sun_path) + length);
+	return endpoint;
 }
 
 int backend_resolve(const char *text, struct backend *backend)
 {
 	struct address_parts parts;
-	struct endpoint *endpoint;
 	int result = address_split(text, &parts);
 
 	if (result)
@@ -133,40 +135,35 @@ int backend_resolve(const char *text, struct backend *backend)
 
 	*backend = (struct backend){ .count = 0 };
 	strcpy(backend->text, text);
-	if (!parts.path) {
-		result = endpoints_look_up(parts.host, parts.port, AF_UNSPEC,
-					   backend->addresses,
-					   BACKEND_MAX_ADDRESSES);
-		if (result < 0)
-			return result;
-		backend->count = (size_t)result;
+	if (parts.path) {
+		backend->addresses[0] = unix_endpoint(parts.path);
+		backend->count = 1;
 		return 0;
 	}
-	endpoint = &backend->addresses[backend->count++];
-	endpoint->length = unix_address(
-		parts.path, (struct sockaddr_un *)&endpoint->address);
+	result = endpoints_look_up(parts.host, parts.port, AF_UNSPEC,
+				   backend->addresses, BACKEND_MAX_ADDRESSES);
+	if (result < 0)
+		return result;
+	backend->count = (size_t)result;
 	return 0;
 }
 
 bool backend_is_unix(const struct backend *backend)
 {
-	return backend->addresses[0].address.ss_family == AF_UNIX;
+	return backend->addresses[0].address.any.sa_family == AF_UNIX;
 }
 
 bool backend_has_path(const struct backend *backend)
 {
-	const struct sockaddr_un *address =
-		(const struct sockaddr_un *)&backend->addresses[0].address;
-
-	return address->sun_family == AF_UNIX && address->sun_path[0];
+	return backend_is_unix(backend) &&
+	       backend->addresses[0].address.local.sun_path[0];
 }
 
 bool endpoint_is_ipv4_loopback(const struct endpoint *endpoint)
 {
-	const struct in6_addr address =
-		address_as_ipv6((const struct sockaddr *)&endpoint->address);
+	const struct in6_addr address = address_as_ipv6(&endpoint->address.any);
 
-	return endpoint->address.ss_family == AF_INET &&
+	return endpoint->address.any.sa_family == AF_INET &&
 	       address_is_loopback(&address);
 }
 
@@ -194,22 +191,20 @@ struct in6_addr address_as_ipv6(const struct sockaddr *address)
 
 struct endpoint endpoint_at(const struct in6_addr *address, uint16_t port)
 {
-	struct endpoint endpoint = { .length = sizeof(struct sockaddr_in6) };
-	struct sockaddr_in *ipv4 = (struct sockaddr_in *)&endpoint.address;
-	struct sockaddr_in6 *ipv6 = (struct sockaddr_in6 *)&endpoint.address;
-
-	/* The port is at the same place in both. */
-	*ipv6 = (struct sockaddr_in6){ .sin6_family = AF_INET6,
-				       .sin6_port = htons(port),
-				       .sin6_addr = *address };
-	if (IN6_IS_ADDR_V4MAPPED(address)) {
-		*ipv4 = (struct sockaddr_in){ .sin_family = AF_INET,
-					      .sin_port = htons(port) };
-		memcpy(&ipv4->sin_addr, &address->s6_addr[12],
-		       sizeof(ipv4->sin_addr));
-		endpoint.length = sizeof(*ipv4);
-	}
-	return endpoint;
+	if (IN6_IS_ADDR_V4MAPPED(address))
+		return (struct endpoint){
+			.address.ipv4 = { .sin_family = AF_INET,
+					  .sin_port = htons(port),
+					  .sin_addr.s_addr =
+						  address->s6_addr32[3] },
+			.length = sizeof(struct sockaddr_in),
+		};
+	return (struct endpoint){
+		.address.ipv6 = { .sin6_family = AF_INET6,
+				  .sin6_port = htons(port),
+				  .sin6_addr = *address },
+		.length = sizeof(struct sockaddr_in6),
+	};
 }
 
 bool address_parse(const char *text, struct in6_addr *address)
@@ -270,16 +265,14 @@ bool address_is_any(const struct in6_addr *address)
 
 uint16_t endpoint_port(const struct endpoint *endpoint)
 {
-	/* At the same place in sockaddr_in and sockaddr_in6. */
-	return ntohs(
-		((const struct sockaddr_in *)&endpoint->address)->sin_port);
+	/* At the same place in both families. */
+	return ntohs(endpoint->address.ipv4.sin_port);
 }
 
 const char *endpoint_host(const struct endpoint *endpoint,
 			  char text[static INET6_ADDRSTRLEN])
 {
-	const struct in6_addr address =
-		address_as_ipv6((const struct sockaddr *)&endpoint->address);
+	const struct in6_addr address = address_as_ipv6(&endpoint->address.any);
 
 	return address_text(&address, text);
 }
@@ -313,8 +306,7 @@ static int wait_for_answer(int fd, uint64_t deadline)
 
 int dial(const struct endpoint *endpoint, uint64_t deadline_ns)
 {
-	const struct sockaddr *address =
-		(const struct sockaddr *)&endpoint->address;
+	const struct sockaddr *address = &endpoint->address.any;
 	cleanup_fd int fd = -1;
 
 	fd = socket(address->sa_family,

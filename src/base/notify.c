@@ -17,18 +17,18 @@
 
 static int send_to(const char *name, const char *text, size_t size)
 {
-	struct sockaddr_un address;
+	struct endpoint manager;
 	cleanup_fd int fd = -1;
 
 	if ((*name != '/' && *name != '@') || !name[1] ||
-	    strlen(name) > sizeof(address.sun_path))
+	    strlen(name) > sizeof(manager.address.local.sun_path))
 		return -EINVAL;
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
+	manager = unix_endpoint(name);
 	if (sendto(fd, text, size, MSG_NOSIGNAL | MSG_DONTWAIT,
-		   (const struct sockaddr *)&address,
-		   unix_address(name, &address)) < 0)
+		   &manager.address.any, manager.length) < 0)
 		return -errno;
 	return 1;
 }

@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 #include "base/caps.h"
-#include "base/clock.h"
 #include "base/address.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "command/check_name.h"
@@ -227,10 +227,7 @@ static void check_responder(struct check *check)
 		findings_tell(&check->findings, &finding,
 			      "%s does not answer: %s", alpn, error_text(err));
 	else if (!backend_is_unix(&backend) &&
-		 check_listener(
-			 endpoint_port(&backend.addresses[0]),
-			 (const struct sockaddr *)&backend.addresses[0].address,
-			 listener))
+		 check_listener(&backend.addresses[0], listener))
 		findings_tell(&check->findings, &finding,
 			      "%s is answered by %s: well if that is the ACME "
 			      "client",

@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/address.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "listen/listening.h"
@@ -20,16 +20,17 @@
 /* On one port of one host. */
 #define MAX_LISTENERS 16
 
-bool check_listener(uint16_t port, const struct sockaddr *address,
+bool check_listener(const struct endpoint *endpoint,
 		    char text[static LISTENER_TEXT_SIZE])
 {
 	struct listening found[MAX_LISTENERS];
-	size_t count = listening_find(port, found, MAX_LISTENERS);
+	size_t count =
+		listening_find(endpoint_port(endpoint), found, MAX_LISTENERS);
 	char name[32];
 	pid_t pid;
 
 	for (size_t i = 0; i < count && i < MAX_LISTENERS; i++) {
-		if (!listening_takes(&found[i], address))
+		if (!listening_takes(&found[i], endpoint))
 			continue;
 		pid = listening_process(&found[i], name, sizeof(name));
 		if (pid)
@@ -60,8 +61,7 @@ static const struct {
 /* "loopback", "private", or NULL. */
 static const char *inner_kind(const struct endpoint *endpoint)
 {
-	const struct in6_addr address =
-		address_as_ipv6((const struct sockaddr *)&endpoint->address);
+	const struct in6_addr address = address_as_ipv6(&endpoint->address.any);
 	struct in6_addr begin;
 
 	for (size_t i = 0; i < ARRAY_SIZE(inner_networks); i++) {
@@ -89,8 +89,7 @@ static void tell_own_server(struct check *check, struct finding *finding,
 			      err ? error_text(err) : "");
 		return;
 	}
-	if (check_listener(port, (const struct sockaddr *)&endpoint->address,
-			   listener)) {
+	if (check_listener(endpoint, listener)) {
 		finding->value = "process";
 		findings_tell(&check->findings, finding,
 			      "%s serves port %u%s%s", listener, port,
@@ -140,13 +139,13 @@ static bool tell_owner(struct check *check, struct finding *finding,
 		       const struct endpoint *endpoint)
 {
 	const char *kind = inner_kind(endpoint);
-	int own = host_has_address((const struct sockaddr *)&endpoint->address);
+	int own = host_has_address(&endpoint->address.any);
 
 	finding->topic = "address";
 	finding->value = own > 0 ? "own" : own == 0 ? "other" : NULL;
 	finding->verdict = own > 0 && !kind ? VERDICT_WELL : VERDICT_UNKNOWN;
 	if (own > 0 && check->options->disable_ipv6 &&
-	    endpoint->address.ss_family == AF_INET6) {
+	    endpoint->address.any.sa_family == AF_INET6) {
 		finding->verdict = VERDICT_WRONG;
 		findings_tell(&check->findings, finding,
 			      "this host's, but IPv6 is left alone "

@@ -24,10 +24,10 @@ void check_name(struct check *check, const char *name);
 #define LISTENER_TEXT_SIZE 64
 
 /*
- * Does somebody of this host listen on @port for what is sent to @address? If
- * so, @text tells who; "a process that only root can see" if need be.
+ * Does somebody of this host listen for what is sent to @endpoint? If so, @text
+ * tells who; "a process that only root can see" if need be.
  */
-bool check_listener(uint16_t port, const struct sockaddr *address,
+bool check_listener(const struct endpoint *endpoint,
 		    char text[static LISTENER_TEXT_SIZE]);
 
 /*

@@ -64,12 +64,8 @@ static int check_loop(const char *option, const struct backend *backend,
 	const uint16_t port = settings->redirect.listen_port;
 
 	for (size_t i = 0; i < backend->count; i++) {
-		const struct endpoint *endpoint = &backend->addresses[i];
-
-		if (!listeners_are_at(
-			    settings->ops->scope, port,
-			    (const struct sockaddr *)&endpoint->address,
-			    endpoint->length))
+		if (!listeners_are_at(settings->ops->scope, port,
+				      &backend->addresses[i]))
 			continue;
 		log_error("-%s %s leads back to the proxy, whose own port is "
 			  "%u: name where the server listens, or choose "

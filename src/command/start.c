@@ -329,7 +329,8 @@ static bool may_have_own_sources(const struct backend *fallback)
 	for (size_t i = 0; i < fallback->count; i++) {
 		if (endpoint_is_ipv4_loopback(&fallback->addresses[i]))
 			loopback = true;
-		else if (fallback->addresses[i].address.ss_family == AF_INET)
+		else if (fallback->addresses[i].address.any.sa_family ==
+			 AF_INET)
 			return false;
 	}
 	return loopback;

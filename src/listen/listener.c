@@ -6,7 +6,6 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
-#include "base/address.h"
 #include "base/fd.h"
 #include "base/memory.h"
 
@@ -85,8 +84,7 @@ static int listener_open(int family, enum listener_scope scope, uint16_t port)
 		err = listeners_set_inherited(fd);
 	if (err)
 		return err;
-	if (bind(fd, (const struct sockaddr *)&place.address, place.length) <
-		    0 ||
+	if (bind(fd, &place.address.any, place.length) < 0 ||
 	    listen(fd, BACKLOG) < 0)
 		return -errno;
 	return steal_fd(&fd);
@@ -134,26 +132,14 @@ bool listeners_have_waiting(const struct listeners *listeners)
 }
 
 /* Bound but not listening, a socket can be reached by nobody. */
-bool listeners_address_is_taken(const struct sockaddr *address,
-				socklen_t length)
-{
-	const int family = address->sa_family;
-	cleanup_fd int fd = -1;
-
-	/* A path would be made. */
-	if (family == AF_UNIX)
-		return false;
-	fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	return fd >= 0 && set_address_options(fd, family, LISTENER_ANY) == 0 &&
-	       bind(fd, address, length) < 0 && errno == EADDRINUSE;
-}
-
 static bool is_taken(int family, enum listener_scope scope, uint16_t port)
 {
 	const struct endpoint place = name_scope(family, scope, port);
+	cleanup_fd int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	return listeners_address_is_taken(
-		(const struct sockaddr *)&place.address, place.length);
+	return fd >= 0 && set_address_options(fd, family, LISTENER_ANY) == 0 &&
+	       bind(fd, &place.address.any, place.length) < 0 &&
+	       errno == EADDRINUSE;
 }
 
 bool listeners_port_is_taken(enum listener_scope scope, uint16_t port)
@@ -172,27 +158,24 @@ static bool is_loopback(const struct sockaddr *address)
 }
 
 /* Only an address of this host can be bound to. */
-static bool is_local(const struct sockaddr *address, socklen_t length)
+static bool is_local(struct endpoint endpoint)
 {
-	cleanup_fd int fd =
-		socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	struct sockaddr_storage any_port;
+	cleanup_fd int fd = socket(endpoint.address.any.sa_family,
+				   SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	memcpy(&any_port, address, length);
 	/* In the same place for both families. */
-	((struct sockaddr_in *)&any_port)->sin_port = 0;
-	return fd >= 0 &&
-	       bind(fd, (const struct sockaddr *)&any_port, length) == 0;
+	endpoint.address.ipv4.sin_port = 0;
+	return fd >= 0 && bind(fd, &endpoint.address.any, endpoint.length) == 0;
 }
 
 bool listeners_are_at(enum listener_scope scope, uint16_t port,
-		      const struct sockaddr *address, socklen_t length)
+		      const struct endpoint *endpoint)
 {
-	if (address->sa_family == AF_UNIX ||
-	    ((const struct sockaddr_in *)address)->sin_port != htons(port))
+	if (endpoint->address.any.sa_family == AF_UNIX ||
+	    endpoint_port(endpoint) != port)
 		return false;
-	return is_loopback(address) ||
-	       (scope == LISTENER_ANY && is_local(address, length));
+	return is_loopback(&endpoint->address.any) ||
+	       (scope == LISTENER_ANY && is_local(*endpoint));
 }
 
 void listeners_close(struct listeners *listeners)

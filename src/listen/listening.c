@@ -11,7 +11,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/address.h"
 #include "base/fd.h"
 #include "base/memory.h"
 #include "base/netlink.h"
@@ -57,13 +56,17 @@ struct search {
 	struct listening *found;
 	size_t most;
 	size_t count;
+	/* Of the first that was found. */
+	unsigned int state;
 };
 
-static void add(struct search *search, const struct listening *listening)
+static void add(struct search *search, const struct listening *listening,
+		unsigned int state)
 {
 	if (search->count < search->most)
 		search->found[search->count] = *listening;
-	search->count++;
+	if (search->count++ == 0)
+		search->state = state;
 }
 
 static int heed_answer(const struct nlmsghdr *message, void *context)
@@ -81,7 +84,7 @@ static int heed_answer(const struct nlmsghdr *message, void *context)
 	else
 		memcpy(&listening.address, answer->id.idiag_src,
 		       sizeof(listening.address));
-	add(search, &listening);
+	add(search, &listening, TCP_LISTEN);
 	return 0;
 }
 
@@ -99,9 +102,10 @@ static int ask(int family, struct search *search)
 			    sizeof(request), heed_answer, search);
 }
 
-/* Those that listen come first. To find that no more do, the kernel goes
- * through its whole table of connections, which takes milliseconds. */
-static void read_list(const char *path, struct search *search)
+/* Those that listen come first, and unless @any state will do, no more is read.
+ * To find that no more do, the kernel goes through its whole table of
+ * connections, which takes milliseconds. */
+static void read_list(const char *path, bool any, struct search *search)
 {
 	FILE *file = fopen(path, "re");
 	struct listening listening;
@@ -110,11 +114,11 @@ static void read_list(const char *path, struct search *search)
 
 	while (file && fgets(line, sizeof(line), file)) {
 		state = parse_entry(line, &port, &listening);
-		if (state && state != TCP_LISTEN)
+		if (state && state != TCP_LISTEN && !any)
 			break;
 		/* Not the heading. */
 		if (state && port == search->port)
-			add(search, &listening);
+			add(search, &listening, state);
 	}
 	if (file)
 		fclose(file);
@@ -126,7 +130,7 @@ size_t listening_find(uint16_t port, struct listening *found, size_t most)
 
 	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
 		if (ask(i ? AF_INET6 : AF_INET, &search) < 0)
-			read_list(lists[i], &search);
+			read_list(lists[i], false, &search);
 	}
 	return search.count;
 }
@@ -135,22 +139,13 @@ size_t listening_find(uint16_t port, struct listening *found, size_t most)
  * one. Returns its state, or 0 if there is none. */
 static unsigned int find_holder(uint16_t port, struct listening *holder)
 {
-	unsigned int first = listening_find(port, holder, 1) ? TCP_LISTEN : 0;
+	struct search search = { .port = port, .found = holder, .most = 1 };
 
-	for (size_t i = 0; i < ARRAY_SIZE(lists) && !first; i++) {
-		FILE *file = fopen(lists[i], "re");
-		unsigned int found, state;
-		char line[256];
-
-		while (file && !first && fgets(line, sizeof(line), file)) {
-			state = parse_entry(line, &found, holder);
-			if (state && found == port)
-				first = state;
-		}
-		if (file)
-			fclose(file);
-	}
-	return first;
+	if (listening_find(port, holder, 1))
+		return TCP_LISTEN;
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+		read_list(lists[i], true, &search);
+	return search.state;
 }
 
 bool listeners_serve(uint16_t port)
@@ -159,9 +154,9 @@ bool listeners_serve(uint16_t port)
 }
 
 bool listening_takes(const struct listening *listening,
-		     const struct sockaddr *address)
+		     const struct endpoint *endpoint)
 {
-	const struct in6_addr wanted = address_as_ipv6(address);
+	const struct in6_addr wanted = address_as_ipv6(&endpoint->address.any);
 
 	if (IN6_IS_ADDR_UNSPECIFIED(&listening->address))
 		return true;

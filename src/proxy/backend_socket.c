@@ -52,12 +52,12 @@ static void take_source(int fd, const struct sockaddr *visitor)
 int backend_socket_open(const struct endpoint *endpoint,
 			const struct sockaddr *visitor)
 {
-	int fd = socket(endpoint->address.ss_family,
-			SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	const sa_family_t family = endpoint->address.any.sa_family;
+	int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
 		return -errno;
-	if (visitor && endpoint->address.ss_family == AF_INET)
+	if (visitor && family == AF_INET)
 		take_source(fd, visitor);
 	return fd;
 }

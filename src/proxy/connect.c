@@ -67,17 +67,21 @@ static void report_unreachable(struct engine *engine,
 		    error_text(err), advice_on(backend, err), more);
 }
 
+static struct endpoint visited_endpoint(const struct connection *connection)
+{
+	return original_destination(connection->client_fd,
+				    connection->address.any.sa_family);
+}
+
 /* Before all that is held, so that both are sent at once. 0, or -ENOMEM. */
 static int hold_header(struct connection *connection)
 {
-	struct sockaddr_storage destination;
+	const struct endpoint destination = visited_endpoint(connection);
 	uint8_t header[PROXY_HEADER_SIZE];
 
-	original_destination(connection->client_fd,
-			     connection->address.any.sa_family, &destination);
 	connection->header_length = (uint8_t)proxy_header_write(
 		connection->backend->proxy_protocol, &connection->address.any,
-		(const struct sockaddr *)&destination, header);
+		&destination.address.any, header);
 	return flow_hold_before(&connection->from_client, header,
 				connection->header_length);
 }
@@ -96,16 +100,6 @@ static void give_up(struct engine *engine, struct connection *connection,
 	}
 	report_unreachable(engine, connection->backend, err);
 	connection_abort(engine, connection, CONNECTION_UNREACHABLE);
-}
-
-static struct endpoint visited_endpoint(const struct connection *connection)
-{
-	struct endpoint visited = { .length = sizeof(visited.address) };
-
-	original_destination(connection->client_fd,
-			     connection->address.any.sa_family,
-			     &visited.address);
-	return visited;
 }
 
 /* Is the web server that the visitor came to asked first? */
@@ -144,10 +138,8 @@ static int open_backend(struct engine *engine, struct connection *connection)
 		return -EMFILE;
 	}
 	connection_set_backend(engine, connection, fd);
-	if (connect(fd, (const struct sockaddr *)&endpoint.address,
-		    endpoint.length) == 0)
-		return 0;
-	return -errno;
+	return connect(fd, &endpoint.address.any, endpoint.length) < 0 ? -errno
+								       : 0;
 }
 
 /*

@@ -7,15 +7,16 @@
  * linux/netfilter_ipv6/ip6_tables.h. */
 #define ORIGINAL_DESTINATION 80
 
-void original_destination(int fd, sa_family_t family,
-			  struct sockaddr_storage *destination)
+struct endpoint original_destination(int fd, sa_family_t family)
 {
-	socklen_t size = sizeof(*destination);
+	struct endpoint found = { .length = sizeof(found.address) };
 
 	if (getsockopt(fd, family == AF_INET6 ? IPPROTO_IPV6 : IPPROTO_IP,
-		       ORIGINAL_DESTINATION, destination, &size) == 0)
-		return;
-	size = sizeof(*destination);
-	if (getsockname(fd, (struct sockaddr *)destination, &size) != 0)
-		destination->ss_family = AF_UNSPEC;
+		       ORIGINAL_DESTINATION, &found.address,
+		       &found.length) == 0)
+		return found;
+	found.length = sizeof(found.address);
+	if (getsockname(fd, &found.address.any, &found.length) != 0)
+		found.address.any.sa_family = AF_UNSPEC;
+	return found;
 }

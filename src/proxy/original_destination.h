@@ -5,12 +5,13 @@
 
 #include <sys/socket.h>
 
+#include "base/address.h"
+
 /*
  * The address and port that the connection accepted as @fd was made to: what
  * conntrack remembers, where there is such an entry and so perhaps a rule that
  * redirects; else the socket's own. AF_UNSPEC if neither can be told.
  */
-void original_destination(int fd, sa_family_t family,
-			  struct sockaddr_storage *destination);
+struct endpoint original_destination(int fd, sa_family_t family);
 
 #endif

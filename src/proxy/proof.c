@@ -62,10 +62,9 @@ static int call(struct proof *proof, struct engine *engine)
 		return -EMFILE;
 	}
 	proof->fd = fd;
-	if (connect(fd, (const struct sockaddr *)&endpoint->address,
-		    endpoint->length) == 0)
-		return 0;
-	return -errno;
+	return connect(fd, &endpoint->address.any, endpoint->length) < 0
+		       ? -errno
+		       : 0;
 }
 
 static bool finish(struct proof *proof, struct engine *engine, int err)

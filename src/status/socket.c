@@ -83,8 +83,7 @@ void status_socket_remove(const char *path)
 
 int status_socket_open(const char *path)
 {
-	struct sockaddr_un address;
-	const socklen_t size = unix_address(path, &address);
+	const struct endpoint socket_file = unix_endpoint(path);
 	cleanup_fd int fd = -1;
 
 	status_socket_remove(path);
@@ -93,7 +92,7 @@ int status_socket_open(const char *path)
 		return -errno;
 	/* On the socket, so that the file is never open to others. */
 	if (fchmod(fd, 0600) < 0 ||
-	    bind(fd, (const struct sockaddr *)&address, size) < 0 ||
+	    bind(fd, &socket_file.address.any, socket_file.length) < 0 ||
 	    listen(fd, 16) < 0)
 		return -errno;
 	return steal_fd(&fd);
@@ -124,8 +123,7 @@ static int time_out_or(int error)
 
 int status_socket_connect(const char *path)
 {
-	struct sockaddr_un address;
-	const socklen_t size = unix_address(path, &address);
+	const struct endpoint socket_file = unix_endpoint(path);
 	/* A supervisor that is stopped does not answer, nor takes another from
 	 * its queue when that is full. */
 	const struct timeval patience = { .tv_sec = 3 };
@@ -137,7 +135,7 @@ int status_socket_connect(const char *path)
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	/* connect(2) keeps to this one (socket(7)). */
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-	if (connect(fd, (const struct sockaddr *)&address, size) < 0)
+	if (connect(fd, &socket_file.address.any, socket_file.length) < 0)
 		return time_out_or(errno);
 	return steal_fd(&fd);
 }

@@ -50,13 +50,12 @@ static int listen_at(const char *host, uint16_t *port)
 
 static bool takes(const struct listening *listening, const char *host)
 {
-	struct sockaddr_in6 ipv6 = { .sin6_family = AF_INET6 };
-	struct sockaddr_in ipv4 = { .sin_family = AF_INET };
+	struct in6_addr address;
+	struct endpoint endpoint;
 
-	if (inet_pton(AF_INET, host, &ipv4.sin_addr) == 1)
-		return listening_takes(listening, (struct sockaddr *)&ipv4);
-	assert_int_equal(inet_pton(AF_INET6, host, &ipv6.sin6_addr), 1);
-	return listening_takes(listening, (struct sockaddr *)&ipv6);
+	assert_true(address_parse(host, &address));
+	endpoint = endpoint_at(&address, 443);
+	return listening_takes(listening, &endpoint);
 }
 
 static void finds_those_of_the_port(void **state)

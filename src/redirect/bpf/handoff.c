@@ -82,7 +82,7 @@ static void log_move(const struct handoff *handoff,
 	char text[ENDPOINT_TEXT_SIZE];
 	struct endpoint client;
 
-	repair_client(&event, &client.address, &client.length);
+	repair_client(&event, &client.address.storage, &client.length);
 	log_info("took a challenge from %s in %llu us",
 		 endpoint_text(&client, text),
 		 (unsigned long long)(handoff->last_ns / 1000));

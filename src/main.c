@@ -36,7 +36,7 @@ static bool set_right_what_was_inherited(void)
 		fd = open_null();
 	} while (fd >= 0 && fd <= STDERR_FILENO && fcntl(fd, F_SETFD, 0) == 0);
 	if (fd < 0) {
-		log_error("cannot open /dev/null: %s", error_text(fd));
+		log_failure(fd, "cannot open /dev/null");
 		return false;
 	}
 	close(fd);

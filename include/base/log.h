@@ -66,6 +66,11 @@ __attribute__((format(printf, 2, 3))) void log_message(enum log_level level,
 #define log_info(...)	 log_message(LOG_LEVEL_INFO, __VA_ARGS__)
 #define log_debug(...)	 log_message(LOG_LEVEL_DEBUG, __VA_ARGS__)
 
+/* If @err is below 0, log an error: the message, and behind it that as the
+ * reason. Returns @err. */
+__attribute__((format(printf, 2, 3))) int log_failure(int err,
+						      const char *format, ...);
+
 /*
  * Write one line with fields: "message name=value ..." or members of the JSON
  * object. In text a value has no space and no quote of its own. A field that

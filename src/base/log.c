@@ -268,6 +268,20 @@ void log_message(enum log_level level, const char *format, ...)
 	log_event(level, text, NULL, 0);
 }
 
+int log_failure(int err, const char *format, ...)
+{
+	char text[LINE_SIZE];
+	va_list arguments;
+
+	if (err < 0) {
+		va_start(arguments, format);
+		vsnprintf(text, sizeof(text), format, arguments);
+		va_end(arguments);
+		log_error("%s: %s", text, error_text(err));
+	}
+	return err;
+}
+
 const char *error_text(int err)
 {
 	const char *text = strerrordesc_np(-err);

@@ -52,9 +52,8 @@ static const struct redirect_ops *try_start(const struct options *options,
 	    !own_port_gives_way(options, ops, config.listen_port)) {
 		*err = listeners_open(&listeners, ops->scope,
 				      config.listen_port, config.ipv6);
-		if (*err)
-			log_error("cannot listen on port %u: %s",
-				  config.listen_port, error_text(*err));
+		log_failure(*err, "cannot listen on port %u",
+			    config.listen_port);
 	}
 	if (!*err)
 		*err = ops->open(&config, &listeners, &redirect);

@@ -34,7 +34,7 @@ static int start_in_background(const struct options *options)
 	start.daemon = true;
 	child = fork();
 	if (child < 0) {
-		log_error("cannot fork: %s", error_text(-errno));
+		log_failure(-errno, "cannot fork");
 		return EXIT_CODE_FAILED;
 	}
 	if (child == 0)
@@ -88,7 +88,7 @@ static int run_command(void *context, const sigset_t *stop_signals,
 			   environ);
 	posix_spawnattr_destroy(&attributes);
 	if (err) {
-		log_error("cannot run %s: %s", command[0], error_text(-err));
+		log_failure(-err, "cannot run %s", command[0]);
 		return EXIT_CODE_FAILED;
 	}
 	process = pidfd_open(child, 0);

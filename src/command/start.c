@@ -131,12 +131,12 @@ static int daemonize(struct caller *caller)
 	pid_t child;
 
 	if (pipe2(pipe_fds, O_CLOEXEC) < 0) {
-		log_error("cannot make a pipe: %s", error_text(-errno));
+		log_failure(-errno, "cannot make a pipe");
 		return EXIT_CODE_FAILED;
 	}
 	child = fork();
 	if (child < 0) {
-		log_error("cannot fork: %s", error_text(-errno));
+		log_failure(-errno, "cannot fork");
 		return EXIT_CODE_FAILED;
 	}
 	if (child > 0) {

@@ -229,8 +229,7 @@ static int stop_running(const struct options *options,
 	err = pidfile_signal_holder(options->pidfile, holder, SIGINT, &process);
 	signals_release();
 	if (err && err != -ESRCH) {
-		log_error("cannot stop process %d: %s", holder->pid,
-			  error_text(err));
+		log_failure(err, "cannot stop process %d", holder->pid);
 		return EXIT_CODE_FAILED;
 	}
 	err = wait_for_release(options->pidfile, holder, deadline);

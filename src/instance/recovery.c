@@ -31,12 +31,9 @@ static void wait_for_port(uint16_t port, unsigned int timeout_ms)
 static int remove_by(const struct redirect_ops *ops,
 		     const struct redirect_config *config)
 {
-	int err = ops->remove_leftovers(config);
-
-	if (err)
-		log_error("cannot remove what a killed instance left (%s): %s",
-			  ops->name, error_text(err));
-	return err;
+	return log_failure(ops->remove_leftovers(config),
+			   "cannot remove what a killed instance left (%s)",
+			   ops->name);
 }
 
 /* After the rules: until then these workers kept the port alive. */
@@ -191,13 +188,10 @@ static int recover_without(const struct recovery *recovery,
 		return err;
 	}
 	if (recovery->set_aside) {
-		result = record_file_set_aside(file);
-		if (result) {
-			log_error("cannot set %s aside: %s", file->path,
-				  error_text(result));
-			return result;
-		}
-		err = 0;
+		err = log_failure(record_file_set_aside(file),
+				  "cannot set %s aside", file->path);
+		if (err)
+			return err;
 	}
 	log_warning("cannot follow %s%s: %s; what it tells of is left as it is",
 		    file->path, recovery->set_aside ? ".old" : "", why);
@@ -213,10 +207,8 @@ int recover(const struct recovery *recovery)
 	int err;
 
 	err = record_file_name(&file, recovery->pidfile->path);
-	if (err) {
-		log_error("%s: %s", recovery->pidfile->path, error_text(err));
-		return err;
-	}
+	if (err)
+		return log_failure(err, "%s", recovery->pidfile->path);
 	record_file_remove_unfinished(&file);
 	err = record_file_read(&file, &record);
 	if (err == -ENOENT)

@@ -64,10 +64,7 @@ int worker_pool_open(struct worker_pool *pool, unsigned int count,
 		pool->members[i].worker.control_fd = -1;
 		err = map_counters(&pool->members[i]);
 	}
-	if (err)
-		log_error("cannot share memory with the workers: %s",
-			  error_text(err));
-	return err;
+	return log_failure(err, "cannot share memory with the workers");
 }
 
 void worker_pool_close(struct worker_pool *pool)
@@ -119,9 +116,7 @@ static int launch(struct worker_pool *pool, unsigned int index)
 	err = worker_start(&member->worker, &settings);
 	madvise(member->counters, sizeof(*member->counters), MADV_DONTFORK);
 	member->starting = !err;
-	if (err)
-		log_error("cannot start a worker process: %s", error_text(err));
-	return err;
+	return log_failure(err, "cannot start a worker process");
 }
 
 /* Take the worker of @member for dead, whether it is or not. */

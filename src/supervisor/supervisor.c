@@ -116,11 +116,10 @@ static int open_listeners(struct supervisor *supervisor)
 			  "another port with --listen",
 			  settings->redirect.listen_port, error_text(err),
 			  holder);
-	} else if (err) {
-		log_error("cannot listen on port %u: %s",
-			  settings->redirect.listen_port, error_text(err));
+		return err;
 	}
-	return err;
+	return log_failure(err, "cannot listen on port %u",
+			   settings->redirect.listen_port);
 }
 
 static int hand_over(void *context, int fd)
@@ -205,11 +204,10 @@ static int record(void *context)
 	if (!err)
 		err = record_file_write(file, &made);
 	supervisor->recorded |= !err;
-	if (err)
-		log_error("cannot write %s, which is to tell what is made on "
-			  "this host: %s",
-			  file->path, error_text(err));
-	return err;
+	return log_failure(err,
+			   "cannot write %s, which is to tell what is made on "
+			   "this host",
+			   file->path);
 }
 
 /*
@@ -683,11 +681,9 @@ static int announce(struct supervisor *supervisor)
 				   .paused = supervisor->aside.why,
 			   });
 	err = pidfile_publish(settings->pidfile);
-	if (err) {
-		log_error("cannot write %s: %s", settings->pidfile->path,
-			  error_text(err));
-		return err;
-	}
+	if (err)
+		return log_failure(err, "cannot write %s",
+				   settings->pidfile->path);
 	if (settings->ops->spares_visitors)
 		log_info("ready: %s of port %u is in place; acme-tls/1 to %s, "
 			 "all others stay with the web server",
@@ -742,19 +738,17 @@ static int set_up_confinement(struct supervisor *supervisor)
 	if (err == -ENOENT || err == -EPERM)
 		log_error("user %s %s: name one with --user, or a number", user,
 			  err == -ENOENT ? "does not exist" : "has all rights");
-	else if (err)
-		log_error("cannot look up user %s: %s", user, error_text(err));
+	else
+		log_failure(err, "cannot look up user %s", user);
 	return err;
 }
 
 static int open_signals(struct supervisor *supervisor)
 {
-	supervisor->signal_fd = signals_open(SIGUSR1);
-	if (supervisor->signal_fd >= 0)
-		return 0;
-	log_error("cannot listen for signals: %s",
-		  error_text(supervisor->signal_fd));
-	return supervisor->signal_fd;
+	const int fd = signals_open(SIGUSR1);
+
+	supervisor->signal_fd = fd;
+	return fd < 0 ? log_failure(fd, "cannot listen for signals") : 0;
 }
 
 /* A stop that came while all this was prepared: nothing is in place yet. */

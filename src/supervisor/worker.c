@@ -104,15 +104,12 @@ run_worker(const struct worker_settings *settings, pid_t supervisor,
 
 	err = confine(&settings->confinement);
 	if (err < 0) {
-		log_error("worker: cannot give up its rights (CAP_SETUID and "
-			  "CAP_SETGID are needed): %s",
-			  error_text(err));
+		log_failure(err, "worker: cannot give up its rights "
+				 "(CAP_SETUID and CAP_SETGID are needed)");
 		_exit(EXIT_FAILURE);
 	}
 	atomic_store(&environment.counters->confinement, (unsigned int)err);
-	err = proxy_run(&environment);
-	if (err)
-		log_error("worker: %s", error_text(err));
+	err = log_failure(proxy_run(&environment), "worker");
 	_exit(err ? EXIT_FAILURE : EXIT_SUCCESS);
 }
 

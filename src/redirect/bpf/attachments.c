@@ -29,10 +29,8 @@ int attachments_open(struct attachments *self)
 
 	self->way = tc_best_way();
 	self->watch_fd = fd;
-	if (fd >= 0)
-		return 0;
-	log_error("cannot watch the network interfaces: %s", error_text(fd));
-	return fd;
+	return fd < 0 ? log_failure(fd, "cannot watch the network interfaces")
+		      : 0;
 }
 
 void attachments_close(struct attachments *self)
@@ -196,11 +194,8 @@ int attachments_reconcile(struct attachments *self)
 	self->looked_ns = monotonic_ns();
 	self->round++;
 	err = interfaces_read(look_at, self);
-	if (err) {
-		log_error("cannot list the network interfaces: %s",
-			  error_text(err));
-		return err;
-	}
+	if (err)
+		return log_failure(err, "cannot list the network interfaces");
 	/* Backwards: what drop_attachment() moves has been looked at. */
 	for (size_t i = self->count; i-- > 0;) {
 		struct attachment *attachment = &self->items[i];

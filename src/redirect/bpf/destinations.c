@@ -21,10 +21,7 @@ int destinations_open(struct destinations *self)
 	int fd = netlink_subscribe(NETLINK_ROUTE, groups, ARRAY_SIZE(groups));
 
 	*self = (struct destinations){ .watch_fd = fd };
-	if (fd >= 0)
-		return 0;
-	log_error("cannot watch the routes: %s", error_text(fd));
-	return fd;
+	return fd < 0 ? log_failure(fd, "cannot watch the routes") : 0;
 }
 
 void destinations_close(struct destinations *self)
@@ -90,12 +87,9 @@ int destinations_follow(struct destinations *self,
 
 	if (!err && (shared || marked))
 		err = destinations_list(self, program);
-	if (err) {
-		log_error("cannot tell this host's addresses to the eBPF "
-			  "program: %s",
-			  error_text(err));
-		return err;
-	}
+	if (err)
+		return log_failure(err, "cannot tell this host's addresses to "
+					"the eBPF program");
 	if (shared == self->shared_devices && marked == self->marked_rules)
 		return 0;
 	self->shared_devices = shared;

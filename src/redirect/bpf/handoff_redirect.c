@@ -183,9 +183,7 @@ static int open_redirect(const struct redirect_config *config,
 		err = watch(self, self->targets.rules.fd);
 	self->places.epoll_fd = self->epoll_fd;
 	places_open(&self->places);
-	if (err)
-		log_error("cannot watch for challenges: %s", error_text(err));
-	return err;
+	return log_failure(err, "cannot watch for challenges");
 }
 
 /* Steering's filters have the same handle. */
@@ -208,16 +206,12 @@ static int apply_switch(struct handoff_redirect *self)
 				     self->config.domains->count > 0,
 		.service_port = htons(self->config.service_port),
 	};
-	int err;
 
 	/* What is steered comes to no container. */
 	places_switch(&self->places, &wanted);
 	wanted.enabled &= !self->steer;
-	err = program_switch(&self->handoff.program, &wanted);
-	if (err)
-		log_error("cannot switch the eBPF program: %s",
-			  error_text(err));
-	return err;
+	return log_failure(program_switch(&self->handoff.program, &wanted),
+			   "cannot switch the eBPF program");
 }
 
 /* Make steering, and put it in place. */
@@ -505,11 +499,9 @@ static int handle_event(struct redirect *redirect)
 	handoff_receive(&self->handoff);
 	places_receive(&self->places);
 	changed = attachments_changed(&self->attachments);
-	if (changed < 0) {
-		log_error("cannot watch the network interfaces: %s",
-			  error_text(changed));
-		return changed;
-	}
+	if (changed < 0)
+		return log_failure(changed,
+				   "cannot watch the network interfaces");
 	if (!self->in_place || !self->enabled)
 		return 0;
 	interfaces_changed = changed > 0;

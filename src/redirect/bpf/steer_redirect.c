@@ -133,12 +133,9 @@ static int apply_switch(struct bpf_redirect *bpf)
 		.marked_rules = bpf->destinations.marked_rules,
 		.service_port = htons(bpf->config->service_port),
 	};
-	int err = program_switch(&bpf->program, &wanted);
 
-	if (err)
-		log_error("cannot switch the eBPF program: %s",
-			  error_text(err));
-	return err;
+	return log_failure(program_switch(&bpf->program, &wanted),
+			   "cannot switch the eBPF program");
 }
 
 static int follow_destinations(struct bpf_redirect *bpf)
@@ -190,11 +187,9 @@ static int attach(struct redirect *redirect)
 	int err;
 
 	err = steering_set_listeners(&bpf->program, bpf->listeners);
-	if (err) {
-		log_error("cannot give the listeners to the eBPF program: %s",
-			  error_text(err));
-		return err;
-	}
+	if (err)
+		return log_failure(err, "cannot give the listeners to the eBPF "
+					"program");
 	err = reconcile(bpf);
 	if (!err && !resumed)
 		err = report_start(bpf);
@@ -271,11 +266,8 @@ static int handle_event(struct redirect *redirect)
 	int changed = attachments_changed(&bpf->attachments);
 	int err = routes_changed < 0 ? routes_changed : changed;
 
-	if (err < 0) {
-		log_error("cannot watch the network interfaces: %s",
-			  error_text(err));
-		return err;
-	}
+	if (err < 0)
+		return log_failure(err, "cannot watch the network interfaces");
 	if (!bpf->in_place)
 		return 0;
 	if (changed || attachments_are_missing(&bpf->attachments))

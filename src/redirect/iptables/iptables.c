@@ -148,8 +148,7 @@ static int iptables_open(const struct redirect_config *config,
 	}
 	err = conntrack_hold_open(&self->hold);
 	if (err) {
-		log_error("cannot name the conntrack rule: %s",
-			  error_text(err));
+		log_failure(err, "cannot name the conntrack rule");
 		goto fail;
 	}
 	if (listeners->ipv4 >= 0)

@@ -2,7 +2,6 @@
 #include "redirect/iptables/leftovers.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -34,14 +33,10 @@ static int remove_hold(struct xtables *xtables, const char *name,
 /* The caller may be waiting for the end of file on a descriptor we inherited. */
 static void let_go(void)
 {
-	int null_fd;
-
 	log_settings.fd = -1;
 	log_settings.echo_fd = -1;
-	close_between(0, INT_MAX);
-	null_fd = open("/dev/null", O_RDWR);
-	while (null_fd >= 0 && null_fd < STDERR_FILENO)
-		null_fd = dup(null_fd);
+	detach_standard_fds(log_settings.fd);
+	close_between(STDERR_FILENO + 1, INT_MAX);
 }
 
 __attribute__((noreturn)) static void sweep(const char *name,

@@ -110,13 +110,11 @@ static bool find_untracking(uint16_t port, const struct redirect_config *config,
 	bool found = ruleset && nft_untracks(ruleset, port, rule);
 
 	for (size_t i = 0; i < (config->ipv6 ? 2 : 1) && !found; i++) {
-		cleanup_free char *rules = NULL;
+		cleanup_free char *rules = xtables_read(families[i], "raw");
 		struct rule_answer answer = { .verdict = RULE_PASS };
-		struct xtables xtables;
 
-		if (xtables_open(&xtables, families[i], "raw", &rules) == 0)
+		if (rules)
 			rule_table_ask(rules, "PREROUTING", &question, &answer);
-		xtables_release(&xtables);
 		found = answer.verdict == RULE_UNTRACK;
 		if (found)
 			snprintf(rule, RULE_TEXT_SIZE, "%.*s",

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "redirect/rules/input_firewall.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -35,15 +34,10 @@ int input_firewall_drops(uint16_t port, bool ipv6,
 	int result = 0;
 
 	for (size_t i = 0; i < (ipv6 ? 2 : 1) && !result; i++) {
-		cleanup_free char *rules = NULL;
-		struct xtables xtables;
+		cleanup_free char *rules = xtables_read(families[i], "filter");
 
-		result = xtables_open(&xtables, families[i], "filter", &rules);
-		if (!result)
+		if (rules)
 			result = drops(rules, port, port, rule);
-		else if (result != -ENOMEM)
-			result = 0;
-		xtables_release(&xtables);
 	}
 	return result;
 }

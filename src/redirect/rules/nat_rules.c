@@ -92,13 +92,11 @@ static void read_iptables(const struct rule_question *question,
 	static const sa_family_t families[] = { AF_INET, AF_INET6 };
 
 	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
-		cleanup_free char *rules = NULL;
-		struct xtables xtables;
+		cleanup_free char *rules = xtables_read(families[i], "nat");
 
-		if (xtables_open(&xtables, families[i], "nat", &rules) == 0)
+		if (rules)
 			rule_table_targets(rules, "PREROUTING", question,
 					   targets);
-		xtables_release(&xtables);
 	}
 }
 

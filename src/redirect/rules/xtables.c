@@ -148,6 +148,16 @@ int xtables_open(struct xtables *xtables, sa_family_t family, const char *table,
 	return err ? err : xtables_list(xtables, table, rules);
 }
 
+char *xtables_read(sa_family_t family, const char *table)
+{
+	struct xtables xtables;
+	char *rules = NULL;
+
+	xtables_open(&xtables, family, table, &rules);
+	xtables_release(&xtables);
+	return rules;
+}
+
 static int run_rule(struct xtables *xtables, const char *action,
 		    const struct rulespec *rule)
 {

@@ -44,6 +44,10 @@ int xtables_list(struct xtables *xtables, const char *table, char **rules);
 int xtables_open(struct xtables *xtables, sa_family_t family, const char *table,
 		 char **rules);
 
+/* The same of @family's program, where nobody is to be told why not; NULL
+ * then. The caller frees it. */
+char *xtables_read(sa_family_t family, const char *table);
+
 /* Is the rule in the nat table's PREROUTING? 1, 0, or negative errno. */
 int xtables_has(struct xtables *xtables, const struct rulespec *rule);
 /*

@@ -46,29 +46,27 @@ struct redirect_config {
 	/* Whose challenges are taken where a redirect can choose; NULL or an
 	 * empty list: all. */
 	const struct domain_list *domains;
-	/* The descriptor of a lease (redirect_ops.lease) that is another
+	/* The descriptor of a lease (redirect.lease) that is another
 	 * redirect's as well; 0 for one of its own. */
 	int lease_fd;
+	/* Filled in by the supervisor before open(), as all below; what they
+	 * are called with. */
+	void *context;
 	/*
-	 * Filled in by the supervisor before open(): gives a connected socket
-	 * to a worker, which takes it as if it had accepted it. @fd stays the
-	 * redirect's. 0, or negative errno: no worker can take it now.
+	 * Give a connected socket to a worker, which takes it as if it had
+	 * accepted it. @fd stays the redirect's. 0, or negative errno: no
+	 * worker can take it now.
 	 */
-	int (*hand_over)(void *hand_over_context, int fd);
-	void *hand_over_context;
+	int (*hand_over)(void *context, int fd);
 	/*
-	 * Filled in as well: may visitors be proxied now? A worker connects to
-	 * the fallback as for a visitor; takes less than a second. 0, or
-	 * negative errno with which it was turned away.
+	 * May visitors be proxied now? A worker connects to the fallback as for
+	 * a visitor; takes less than a second. 0, or negative errno with which
+	 * it was turned away.
 	 */
-	int (*prove)(void *prove_context);
-	void *prove_context;
-	/*
-	 * Filled in as well: write down what leftovers() tells, before more of
-	 * it is made than at attach(). 0 or negative errno (logged).
-	 */
-	int (*record)(void *record_context);
-	void *record_context;
+	int (*prove)(void *context);
+	/* Write down what leftovers() tells, before more of it is made than at
+	 * attach(). 0 or negative errno (logged). */
+	int (*record)(void *context);
 };
 
 /*
@@ -153,16 +151,36 @@ struct redirect_state {
 #undef REDIRECT_MOVE
 };
 
-/* Each strategy's own state begins with this. */
+/* Each strategy's own state begins with this; filled in by open(). */
 struct redirect {
 	const struct redirect_ops *ops;
+	/* Readable when what the redirect depends on changes (interfaces,
+	 * rules), or -1. */
+	int event_fd;
+	/* To be kept open by each worker, so that others can tell whether
+	 * connections are left of a killed instance; or -1. */
+	int worker_fd;
+	/*
+	 * NULL, or the shared word that keeps steering alive: the program
+	 * steers only while its clock, which is right to the tick, is below it.
+	 * Each worker that is well renews it, so that the port opens to the web
+	 * server by itself when all are dead, stopped or hung, whatever became
+	 * of the supervisor.
+	 */
+	volatile uint64_t *lease;
+	/* Visitors come to the proxy, or will once this is attached: then it is
+	 * proved before that they are served, and it is paused where they are
+	 * not. May change from attach to close. */
+	bool proxies_visitors;
 };
 
 struct redirect_ops {
 	/* "handoff", "steer", "iptables", "none" */
 	const char *name;
 	enum listener_scope scope;
-	/* Visitors stay with the web server, and never come to the proxy. */
+	/* Visitors stay with the web server: none may be in the middle of a
+	 * handshake with us, unless redirect->proxies_visitors. Otherwise stop
+	 * waits for them. */
 	bool spares_visitors;
 
 	/*
@@ -202,23 +220,9 @@ struct redirect_ops {
 	void (*detach)(struct redirect *redirect);
 	void (*close)(struct redirect *redirect);
 
-	/*
-	 * A descriptor that is readable when what the redirect depends on
-	 * changes (interfaces, rules), or -1; and what to do then, and every
-	 * second or so, from attach to close. Both NULL where there is nothing
-	 * to watch.
-	 */
-	int (*event_fd)(const struct redirect *redirect);
+	/* NULL, or what to do when redirect->event_fd is readable, and every
+	 * second or so, from attach to close. */
 	int (*handle_event)(struct redirect *redirect);
-
-	/*
-	 * NULL, or the shared word that keeps steering alive: the program
-	 * steers only while its clock, which is right to the tick, is below it.
-	 * Each worker that is well renews it, so that the port opens to the web
-	 * server by itself when all are dead, stopped or hung, whatever became
-	 * of the supervisor.
-	 */
-	volatile uint64_t *(*lease)(const struct redirect *redirect);
 
 	/*
 	 * NULL, or what is called twice a second and more between attach and
@@ -227,28 +231,13 @@ struct redirect_ops {
 	 */
 	void (*renew)(struct redirect *redirect, bool well);
 
-	/*
-	 * NULL, or a descriptor that each worker keeps open, by which others
-	 * can tell whether connections are left of a killed instance.
-	 */
-	int (*worker_fd)(const struct redirect *redirect);
-
 	/* NULL, or how it is doing; else it does what its name says. */
 	void (*state)(const struct redirect *redirect,
 		      struct redirect_state *state);
 
-	/* NULL, or: may visitors be in the middle of a handshake with us? Then
-	 * stop waits for them. */
-	bool (*needs_grace)(const struct redirect *redirect);
-
 	/* NULL, or: does the kernel see visitors in the middle of a handshake
 	 * with us? Their packets find the listeners after detach(), too. */
 	bool (*has_latecomers)(const struct redirect *redirect);
-
-	/* NULL, or: do visitors come to the proxy, or will they once this is
-	 * attached? Then it is proved before that they are served, and paused
-	 * where they are not. */
-	bool (*proxies_visitors)(const struct redirect *redirect);
 
 	/*
 	 * NULL, or how many connections it has led to the listeners so far, as

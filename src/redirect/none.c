@@ -22,7 +22,9 @@ static int none_open(const struct redirect_config *config,
 	*redirect = malloc(sizeof(**redirect));
 	if (!*redirect)
 		return -ENOMEM;
-	(*redirect)->ops = &redirect_none;
+	**redirect = (struct redirect){ .ops = &redirect_none,
+					.event_fd = -1,
+					.worker_fd = -1 };
 	return 0;
 }
 

@@ -124,7 +124,9 @@ static int open_listeners(struct supervisor *supervisor)
 
 static int hand_over(void *context, int fd)
 {
-	return worker_pool_hand_over(context, fd);
+	struct supervisor *supervisor = context;
+
+	return worker_pool_hand_over(&supervisor->pool, fd);
 }
 
 /* A busy machine may let the worker wait, which is no reason for a start to
@@ -141,14 +143,6 @@ static int prove(void *context)
 	return err;
 }
 
-static bool proxies_visitors(const struct supervisor *supervisor)
-{
-	const struct redirect_ops *ops = ops_of(supervisor);
-
-	return ops->proxies_visitors &&
-	       ops->proxies_visitors(supervisor->redirect);
-}
-
 /*
  * Nobody who is served today may be turned away tomorrow. Where nobody is,
  * there may be no web server yet.
@@ -160,7 +154,7 @@ static int prove_before(struct supervisor *supervisor)
 	struct served served;
 	int err;
 
-	if (!proxies_visitors(supervisor))
+	if (!supervisor->redirect->proxies_visitors)
 		return 0;
 	err = prove(supervisor);
 	if (!err || !served_find(port, &served))
@@ -224,20 +218,17 @@ static int prepare(struct supervisor *supervisor)
 	err = open_listeners(supervisor);
 	if (err)
 		return err;
+	settings->redirect.context = supervisor;
 	settings->redirect.hand_over = hand_over;
-	settings->redirect.hand_over_context = &supervisor->pool;
 	settings->redirect.prove = prove;
-	settings->redirect.prove_context = supervisor;
 	settings->redirect.record = record;
-	settings->redirect.record_context = supervisor;
 	err = ops->open(&settings->redirect, &worker->proxy.listeners,
 			&supervisor->redirect);
 	if (err)
 		return err;
-	if (ops->lease)
-		worker->proxy.lease = ops->lease(supervisor->redirect);
-	if (ops->worker_fd)
-		worker->redirect_fd = ops->worker_fd(supervisor->redirect);
+	worker->proxy.lease = supervisor->redirect->lease;
+	worker->proxy.drain_when_orphaned = worker->proxy.lease != NULL;
+	worker->redirect_fd = supervisor->redirect->worker_fd;
 	return worker_pool_start(&supervisor->pool);
 }
 
@@ -392,7 +383,8 @@ static void serve(struct supervisor *supervisor, unsigned int died)
 				      *supervisor->aside.why
 			      ? 0
 			      : attach(supervisor);
-	if (!err && (proxies_visitors(supervisor) || *supervisor->aside.why))
+	if (!err &&
+	    (supervisor->redirect->proxies_visitors || *supervisor->aside.why))
 		err = step_aside(supervisor);
 	if (err)
 		stop(supervisor, err);
@@ -400,9 +392,8 @@ static void serve(struct supervisor *supervisor, unsigned int died)
 
 static bool needs_grace(const struct supervisor *supervisor)
 {
-	const struct redirect_ops *ops = ops_of(supervisor);
-
-	return !ops->needs_grace || ops->needs_grace(supervisor->redirect);
+	return !ops_of(supervisor)->spares_visitors ||
+	       supervisor->redirect->proxies_visitors;
 }
 
 /*
@@ -582,10 +573,7 @@ static void turn(struct supervisor *supervisor)
 	const struct redirect_ops *ops = ops_of(supervisor);
 	struct worker_pool *pool = &supervisor->pool;
 	struct pollfd fds[FD_WORKERS + WORKER_POOL_MAXIMUM] = {
-		[FD_REDIRECT] = { .fd = ops->event_fd
-						? ops->event_fd(
-							  supervisor->redirect)
-						: -1,
+		[FD_REDIRECT] = { .fd = supervisor->redirect->event_fd,
 				  .events = POLLIN },
 		[FD_SIGNAL] = { .fd = supervisor->signal_fd, .events = POLLIN },
 		[FD_LATECOMERS] = { .fd = supervisor->latecomers_until_ns
@@ -812,8 +800,6 @@ int supervisor_run(struct supervisor_settings *settings)
 			.proxy = {
 				.config = &settings->proxy,
 				.listeners = LISTENERS_NONE,
-				.drain_when_orphaned =
-					settings->ops->lease != NULL,
 			},
 			.redirect_fd = -1,
 			.pidfile = settings->pidfile,

@@ -17,7 +17,7 @@ struct worker_settings {
 	/* For the proxy; its counters and its control_fd are each worker's
 	 * own. */
 	struct proxy_environment proxy;
-	/* See redirect_ops.worker_fd, or -1. */
+	/* See struct redirect, or -1. */
 	int redirect_fd;
 	const struct pidfile *pidfile;
 	struct confinement_settings confinement;

@@ -76,7 +76,9 @@ static int fake_open(const struct redirect_config *config,
 	extern const struct redirect_ops fake_ops;
 
 	(void)listeners;
-	fake->base.ops = &fake_ops;
+	fake->base = (struct redirect){ .ops = &fake_ops,
+					.event_fd = event,
+					.worker_fd = -1 };
 	fake->config = config;
 	atomic_store(&seen->port, config->listen_port);
 	*redirect = &fake->base;
@@ -114,12 +116,6 @@ static void fake_close(struct redirect *redirect)
 	free(redirect);
 }
 
-static int fake_event_fd(const struct redirect *redirect)
-{
-	(void)redirect;
-	return event;
-}
-
 /* Each event is a socket for a worker. */
 static int fake_handle_event(struct redirect *redirect)
 {
@@ -132,9 +128,7 @@ static int fake_handle_event(struct redirect *redirect)
 	atomic_store(&seen->seen_ns, monotonic_ns());
 	atomic_store(
 		&seen->handed_over,
-		config->hand_over(config->hand_over_context, STDIN_FILENO) == 0
-			? 1
-			: -1);
+		config->hand_over(config->context, STDIN_FILENO) == 0 ? 1 : -1);
 	return 0;
 }
 
@@ -160,7 +154,6 @@ const struct redirect_ops fake_ops = {
 	.detach = fake_detach,
 	.has_latecomers = fake_has_latecomers,
 	.close = fake_close,
-	.event_fd = fake_event_fd,
 	.handle_event = fake_handle_event,
 	.renew = fake_renew,
 };

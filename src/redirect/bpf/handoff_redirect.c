@@ -53,8 +53,6 @@ struct handoff_redirect {
 	struct targets targets;
 	struct places places;
 	uint64_t asked_ns;
-	/* All that handle_event() looks at. */
-	int epoll_fd;
 	/* From attach to pause; to detach. */
 	bool enabled;
 	bool in_place;
@@ -125,7 +123,9 @@ static int probe(const struct redirect_config *config,
 		return -ENOMEM;
 	}
 	*self = (struct handoff_redirect){
-		.redirect = { .ops = &redirect_handoff },
+		.redirect = { .ops = &redirect_handoff,
+			      .event_fd = -1,
+			      .worker_fd = -1 },
 		.config = *config,
 		.attachments = { .program = &self->handoff.program,
 				 .instance = config->listen_port,
@@ -134,7 +134,6 @@ static int probe(const struct redirect_config *config,
 				 .watch_fd = -1 },
 		.targets = { .rules = { .fd = -1 } },
 		.places = { .config = &self->config, .epoll_fd = -1 },
-		.epoll_fd = -1,
 	};
 	err = load(self, reason, reason_size);
 	if (err) {
@@ -149,8 +148,9 @@ static int watch(struct handoff_redirect *self, int fd)
 {
 	struct epoll_event event = { .events = EPOLLIN };
 
-	return epoll_ctl(self->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno
-									: 0;
+	return epoll_ctl(self->redirect.event_fd, EPOLL_CTL_ADD, fd, &event) < 0
+		       ? -errno
+		       : 0;
 }
 
 static int open_redirect(const struct redirect_config *config,
@@ -161,19 +161,17 @@ static int open_redirect(const struct redirect_config *config,
 	int err;
 
 	self->listeners = listeners;
-	self->config.hand_over = self->handoff.hand_over = config->hand_over;
-	self->config.hand_over_context = self->handoff.hand_over_context =
-		config->hand_over_context;
-	self->config.prove = config->prove;
-	self->config.prove_context = config->prove_context;
-	self->config.record = config->record;
-	self->config.record_context = config->record_context;
+	self->config = *config;
+	self->handoff.hand_over = config->hand_over;
+	self->handoff.hand_over_context = config->context;
 	self->config.lease_fd = self->handoff.program.lease_fd;
 	err = attachments_open(&self->attachments);
 	if (err)
 		return err;
-	self->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	err = self->epoll_fd < 0
+	self->redirect.lease = self->handoff.program.lease;
+	/* For all that handle_event() looks at. */
+	self->redirect.event_fd = epoll_create1(EPOLL_CLOEXEC);
+	err = self->redirect.event_fd < 0
 		      ? -errno
 		      : watch(self, handoff_event_fd(&self->handoff));
 	if (!err)
@@ -181,7 +179,7 @@ static int open_redirect(const struct redirect_config *config,
 	rule_watch_open(&self->targets.rules);
 	if (!err && self->targets.rules.fd >= 0)
 		err = watch(self, self->targets.rules.fd);
-	self->places.epoll_fd = self->epoll_fd;
+	self->places.epoll_fd = self->redirect.event_fd;
 	places_open(&self->places);
 	return log_failure(err, "cannot watch for challenges");
 }
@@ -221,10 +219,11 @@ static int begin_steering(struct handoff_redirect *self, char *why, size_t size)
 
 	if (err)
 		return err;
+	self->redirect.proxies_visitors = true;
 	snprintf(why, size, "see the lines before");
 	err = redirect_steer.open(&self->config, self->listeners, &self->steer);
 	if (!err)
-		err = watch(self, redirect_steer.event_fd(self->steer));
+		err = watch(self, self->steer->event_fd);
 	if (!err)
 		err = apply_switch(self);
 	if (!err) {
@@ -242,6 +241,7 @@ static void drop_steering(struct handoff_redirect *self)
 	redirect_steer.detach(self->steer);
 	redirect_steer.close(self->steer);
 	self->steer = NULL;
+	self->redirect.proxies_visitors = false;
 }
 
 static int hand_off_again(struct handoff_redirect *self)
@@ -258,7 +258,7 @@ static int may_proxy_visitors(const struct handoff_redirect *self, char *why,
 			      size_t size)
 {
 	struct served served;
-	int err = self->config.prove(self->config.prove_context);
+	int err = self->config.prove(self->config.context);
 
 	if (!err || !served_find(self->config.service_port, &served))
 		return 0;
@@ -480,13 +480,8 @@ static void close_redirect(struct redirect *redirect)
 	places_close(&self->places);
 	rule_watch_close(&self->targets.rules);
 	handoff_unload(&self->handoff);
-	close_fd_at(&self->epoll_fd);
+	close_fd_at(&self->redirect.event_fd);
 	free(self);
-}
-
-static int event_fd(const struct redirect *redirect)
-{
-	return from_redirect(redirect)->epoll_fd;
 }
 
 static int handle_event(struct redirect *redirect)
@@ -515,11 +510,6 @@ static int handle_event(struct redirect *redirect)
 	return 0;
 }
 
-static volatile uint64_t *lease(const struct redirect *redirect)
-{
-	return from_redirect(redirect)->handoff.program.lease;
-}
-
 /* Nothing is taken that nobody makes a socket for, or takes from us. */
 static void renew(struct redirect *redirect, bool well)
 {
@@ -546,21 +536,11 @@ static void state(const struct redirect *redirect, struct redirect_state *state)
 	state->move_worst_ns = total.worst_ns;
 }
 
-static bool proxies_visitors(const struct redirect *redirect)
-{
-	return from_redirect(redirect)->steer;
-}
-
 static uint64_t led(struct redirect *redirect)
 {
 	const struct handoff_redirect *self = from_redirect(redirect);
 
 	return self->steer ? redirect_steer.led(self->steer) : 0;
-}
-
-static bool needs_grace(const struct redirect *redirect)
-{
-	return from_redirect(redirect)->steer;
 }
 
 static bool has_latecomers(const struct redirect *redirect)
@@ -632,14 +612,10 @@ const struct redirect_ops redirect_handoff = {
 	.pause = pause_handing_off,
 	.detach = detach,
 	.close = close_redirect,
-	.event_fd = event_fd,
 	.handle_event = handle_event,
-	.lease = lease,
 	.renew = renew,
 	.state = state,
-	.needs_grace = needs_grace,
 	.has_latecomers = has_latecomers,
-	.proxies_visitors = proxies_visitors,
 	.led = led,
 	.interfaces = interfaces,
 };

@@ -138,7 +138,7 @@ static int set_up(void *context)
 	if (err)
 		return err;
 	place->handoff.hand_over = config->hand_over;
-	place->handoff.hand_over_context = config->hand_over_context;
+	place->handoff.hand_over_context = config->context;
 	place->attachments.program = &place->handoff.program;
 	err = attachments_open(&place->attachments);
 	if (!err)
@@ -165,7 +165,7 @@ static void tell(const struct place *place)
 
 static int record(const struct places *self)
 {
-	return self->config->record(self->config->record_context);
+	return self->config->record(self->config->context);
 }
 
 void places_leave(const struct places *self,

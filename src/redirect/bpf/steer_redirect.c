@@ -57,7 +57,9 @@ static int probe(const struct redirect_config *config,
 		return -ENOMEM;
 	}
 	*bpf = (struct bpf_redirect){
-		.redirect = { .ops = &redirect_steer },
+		.redirect = { .ops = &redirect_steer,
+			      .worker_fd = -1,
+			      .proxies_visitors = true },
 		.config = config,
 		.destinations = DESTINATIONS_NONE,
 		.attachments = { .program = &bpf->program,
@@ -108,6 +110,8 @@ static int open_redirect(const struct redirect_config *config,
 	bpf->listeners = listeners;
 	rule_watch_open(&bpf->rules);
 	err = attachments_open(&bpf->attachments);
+	bpf->redirect.event_fd = bpf->attachments.watch_fd;
+	bpf->redirect.lease = bpf->program.lease;
 	if (!err)
 		err = destinations_open(&bpf->destinations);
 	if (err)
@@ -224,11 +228,6 @@ static void close_redirect(struct redirect *redirect)
 	free(bpf);
 }
 
-static int event_fd(const struct redirect *redirect)
-{
-	return from_redirect(redirect)->attachments.watch_fd;
-}
-
 /*
  * A rule that comes after us, by a container engine or by hand. Until we look,
  * which is at the supervisor's next turn, the program lets a visitor wait for
@@ -278,11 +277,6 @@ static int handle_event(struct redirect *redirect)
 	return 0;
 }
 
-static volatile uint64_t *lease(const struct redirect *redirect)
-{
-	return from_redirect(redirect)->program.lease;
-}
-
 static void read_counts(const struct program *program,
 			struct redirect_interface *interface)
 {
@@ -303,12 +297,6 @@ static size_t interfaces(const struct redirect *redirect,
 {
 	return report_interfaces(&from_redirect(redirect)->attachments,
 				 read_counts, items, most);
-}
-
-static bool proxies_visitors(const struct redirect *redirect)
-{
-	(void)redirect;
-	return true;
 }
 
 static uint64_t led(struct redirect *redirect)
@@ -332,7 +320,6 @@ static int remove_leftovers(const struct redirect_config *config)
 const struct redirect_ops redirect_steer = {
 	.name = "steer",
 	.scope = LISTENER_STEERED,
-	.proxies_visitors = proxies_visitors,
 	.probe = probe,
 	.find_obstacle = find_obstacle,
 	.open = open_redirect,
@@ -341,9 +328,7 @@ const struct redirect_ops redirect_steer = {
 	.pause = pause_steering,
 	.detach = detach,
 	.close = close_redirect,
-	.event_fd = event_fd,
 	.handle_event = handle_event,
-	.lease = lease,
 	.has_latecomers = has_latecomers,
 	.led = led,
 	.interfaces = interfaces,

@@ -30,10 +30,6 @@ struct iptables_redirect {
 	const char *rule_text;
 	char default_rule[RULESPEC_DEFAULT_SIZE];
 	struct conntrack_hold hold;
-	/* Readable when others have changed rules by iptables-nft or nft;
-	 * iptables-legacy replaces tables without a word. -1 if the kernel does
-	 * not tell. */
-	int watch_fd;
 	bool rules_changed;
 	uint64_t next_look_ns;
 	/* From attach to pause. */
@@ -100,7 +96,7 @@ static void free_redirect(struct iptables_redirect *self)
 {
 	for (size_t i = 0; i < self->family_count; i++)
 		nat_family_close(&self->families[i], self->config->listen_port);
-	close_fd_at(&self->watch_fd);
+	close_fd_at(&self->redirect.event_fd);
 	conntrack_hold_close(&self->hold);
 	rulespec_free(&self->rule);
 	free(self);
@@ -112,6 +108,8 @@ static int open_family(struct iptables_redirect *self, sa_family_t number)
 			       self->config, &self->rule, &self->hold.rule);
 }
 
+/* Those that others change by iptables-nft or nft; iptables-legacy replaces
+ * tables without a word. */
 static void watch_rules(struct iptables_redirect *self)
 {
 	static const unsigned int group = NFNLGRP_NFTABLES;
@@ -121,7 +119,7 @@ static void watch_rules(struct iptables_redirect *self)
 		log_debug("the kernel does not tell of changed rules: %s",
 			  error_text(fd));
 	else
-		self->watch_fd = fd;
+		self->redirect.event_fd = fd;
 }
 
 static int iptables_open(const struct redirect_config *config,
@@ -133,10 +131,11 @@ static int iptables_open(const struct redirect_config *config,
 
 	if (!self)
 		return -ENOMEM;
-	self->redirect.ops = &redirect_iptables;
+	self->redirect = (struct redirect){ .ops = &redirect_iptables,
+					    .event_fd = -1,
+					    .proxies_visitors = true };
 	self->config = config;
 	self->hold = CONNTRACK_HOLD_NONE;
-	self->watch_fd = -1;
 
 	self->rule_text = rule_text(config, self->default_rule);
 	err = make_rule(config, &self->rule);
@@ -151,6 +150,7 @@ static int iptables_open(const struct redirect_config *config,
 		log_failure(err, "cannot name the conntrack rule");
 		goto fail;
 	}
+	self->redirect.worker_fd = self->hold.worker_socket;
 	if (listeners->ipv4 >= 0)
 		err = open_family(self, AF_INET);
 	if (!err && config->ipv6 && listeners->ipv6 >= 0)
@@ -208,7 +208,7 @@ static int iptables_handle_event(struct redirect *redirect)
 	struct iptables_redirect *self = from_redirect(redirect);
 	const uint64_t now = monotonic_ns();
 
-	if (self->watch_fd >= 0 && netlink_drain(self->watch_fd) > 0)
+	if (redirect->event_fd >= 0 && netlink_drain(redirect->event_fd) > 0)
 		self->rules_changed = true;
 	if (!self->rules_changed || now < self->next_look_ns)
 		return 0;
@@ -282,17 +282,6 @@ static int iptables_remove_leftovers(const struct redirect_config *config)
 	return result;
 }
 
-static int iptables_event_fd(const struct redirect *redirect)
-{
-	return ((const struct iptables_redirect *)redirect)->watch_fd;
-}
-
-static bool iptables_proxies_visitors(const struct redirect *redirect)
-{
-	(void)redirect;
-	return true;
-}
-
 static uint64_t iptables_led(struct redirect *redirect)
 {
 	struct iptables_redirect *self = from_redirect(redirect);
@@ -315,15 +304,9 @@ static bool iptables_has_latecomers(const struct redirect *redirect)
 	return latecomers_exist(self->config->listen_port, NULL, NULL);
 }
 
-static int iptables_worker_fd(const struct redirect *redirect)
-{
-	return ((const struct iptables_redirect *)redirect)->hold.worker_socket;
-}
-
 const struct redirect_ops redirect_iptables = {
 	.name = "iptables",
 	.scope = LISTENER_ANY,
-	.proxies_visitors = iptables_proxies_visitors,
 	.probe = iptables_probe,
 	.open = iptables_open,
 	.leftovers = iptables_leftovers,
@@ -331,9 +314,7 @@ const struct redirect_ops redirect_iptables = {
 	.pause = iptables_pause,
 	.detach = iptables_detach,
 	.close = iptables_close,
-	.event_fd = iptables_event_fd,
 	.handle_event = iptables_handle_event,
-	.worker_fd = iptables_worker_fd,
 	.has_latecomers = iptables_has_latecomers,
 	.led = iptables_led,
 	.remove_leftovers = iptables_remove_leftovers,

@@ -5,6 +5,8 @@
 #include <netinet/in.h>
 #include <string.h>
 
+#include "base/fd.h"
+
 /* 2^64 divided by the golden ratio spreads a number over all its bits. */
 #define SPREAD 0x9e3779b97f4a7c15ull
 
@@ -49,15 +51,24 @@ static void take_source(int fd, const struct sockaddr *visitor)
 			   sizeof(source));
 }
 
-int backend_socket_open(const struct endpoint *endpoint,
-			const struct sockaddr *visitor)
+int backend_socket_connect(const struct endpoint *endpoint,
+			   const struct sockaddr *visitor, size_t limit,
+			   int *made)
 {
 	const sa_family_t family = endpoint->address.any.sa_family;
-	int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	cleanup_fd int fd =
+		socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int err = 0;
 
 	if (fd < 0)
 		return -errno;
+	if ((size_t)fd >= limit)
+		return -EMFILE;
 	if (visitor && family == AF_INET)
 		take_source(fd, visitor);
-	return fd;
+	if (connect(fd, &endpoint->address.any, endpoint->length) < 0)
+		err = -errno;
+	if (!err || err == -EINPROGRESS)
+		*made = steal_fd(&fd);
+	return err;
 }

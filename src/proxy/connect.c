@@ -2,6 +2,7 @@
 #include "proxy/connect.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -12,13 +13,15 @@
 #include "proxy/backend_socket.h"
 #include "proxy/connection.h"
 #include "proxy/engine.h"
-#include "proxy/original_destination.h"
 #include "proxy/proxy_header.h"
 #include "proxy/relay.h"
 
 /* Descriptors or ports are there again when other connections end; a visitor
  * waits this long for them, as for a web server that is busy. */
 #define SHORTAGE_PATIENCE_NS (10 * NS_PER_S)
+/* The same number as IP6T_SO_ORIGINAL_DST: linux/netfilter_ipv4.h and
+ * linux/netfilter_ipv6/ip6_tables.h. */
+#define ORIGINAL_DESTINATION 80
 
 static bool is_shortage(int err)
 {
@@ -67,10 +70,25 @@ static void report_unreachable(struct engine *engine,
 		    error_text(err), advice_on(backend, err), more);
 }
 
+/*
+ * Where the client thinks that it is connected to: what conntrack remembers,
+ * where there is such an entry and so perhaps a rule that redirects; else the
+ * socket's own address. AF_UNSPEC if neither can be told.
+ */
 static struct endpoint visited_endpoint(const struct connection *connection)
 {
-	return original_destination(connection->client_fd,
-				    connection->address.any.sa_family);
+	const bool ipv6 = connection->address.any.sa_family == AF_INET6;
+	struct endpoint found = { .length = sizeof(found.address) };
+
+	if (getsockopt(connection->client_fd, ipv6 ? IPPROTO_IPV6 : IPPROTO_IP,
+		       ORIGINAL_DESTINATION, &found.address,
+		       &found.length) == 0)
+		return found;
+	found.length = sizeof(found.address);
+	if (getsockname(connection->client_fd, &found.address.any,
+			&found.length) != 0)
+		found.address.any.sa_family = AF_UNSPEC;
+	return found;
 }
 
 /* Before all that is held, so that both are sent at once. 0, or -ENOMEM. */
@@ -126,20 +144,16 @@ static int open_backend(struct engine *engine, struct connection *connection)
 			? visited_endpoint(connection)
 			: connection->backend
 				  ->addresses[connection->address_index];
-	int fd = backend_socket_open(&endpoint,
-				     fallback && engine->own_sources
-					     ? &connection->address.any
-					     : NULL);
+	int fd;
+	int err = backend_socket_connect(&endpoint,
+					 fallback && engine->own_sources
+						 ? &connection->address.any
+						 : NULL,
+					 engine->readiness.capacity, &fd);
 
-	if (fd < 0)
-		return fd;
-	if ((size_t)fd >= engine->readiness.capacity) {
-		close(fd);
-		return -EMFILE;
-	}
-	connection_set_backend(engine, connection, fd);
-	return connect(fd, &endpoint.address.any, endpoint.length) < 0 ? -errno
-								       : 0;
+	if (!err || err == -EINPROGRESS)
+		connection_set_backend(engine, connection, fd);
+	return err;
 }
 
 /*

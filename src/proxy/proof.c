@@ -48,23 +48,12 @@ static int call(struct proof *proof, struct engine *engine)
 {
 	const size_t number = proof->next_try++;
 	const struct backend *fallback = &engine->config->fallback;
-	const struct endpoint *endpoint =
-		&fallback->addresses[number % fallback->count];
-	int fd = backend_socket_open(endpoint,
-				     has_own_source(engine, number)
-					     ? (const void *)&some_visitor
-					     : NULL);
 
-	if (fd < 0)
-		return fd;
-	if ((size_t)fd >= engine->readiness.capacity) {
-		close(fd);
-		return -EMFILE;
-	}
-	proof->fd = fd;
-	return connect(fd, &endpoint->address.any, endpoint->length) < 0
-		       ? -errno
-		       : 0;
+	return backend_socket_connect(
+		&fallback->addresses[number % fallback->count],
+		has_own_source(engine, number) ? (const void *)&some_visitor
+					       : NULL,
+		engine->readiness.capacity, &proof->fd);
 }
 
 static bool finish(struct proof *proof, struct engine *engine, int err)

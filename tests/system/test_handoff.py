@@ -16,7 +16,6 @@ import struct
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
@@ -27,13 +26,13 @@ from harness.challenge import assert_challenges_reach
 from harness.faults import Tracer
 from harness.namespace import add_address, wait_until
 from harness.network import Network
+from harness.product import WITHOUT_TCX
 from harness.recorder import Recorder
 from harness.visitors import LongVisitor
 from harness.webserver import WebServer
 from harness.worker_load import descriptors, many_descriptors
 
 ROUNDS = int(os.environ.get("HANDOFF_ROUNDS", 1))
-WITHOUT_TCX = Path(__file__).parent / "harness/without_tcx"
 CHALLENGE = hello.hello(hello.alpn(hello.ACME))
 VISIT = hello.hello(hello.alpn(b"http/1.1"))
 CA = Network.SERVER_FOR_AUTHORITY[4]
@@ -375,11 +374,8 @@ def way(request):
 
 
 def start_by(way, product):
-    prefix = [WITHOUT_TCX] if way == "clsact" else []
-    result = product.namespace.run(
-        *prefix, *product.command("start", "--daemon", "--redirect=handoff"),
-        env=product.environment, check=False)
-    assert result.returncode == 0, result.stdout
+    product.start("--redirect=handoff",
+                  by=[WITHOUT_TCX] if way == "clsact" else [])
     assert {interface["attached_by"]
             for interface in report(product)["interfaces"]} == {way}
 

@@ -229,19 +229,19 @@ def container_host(network, visitors_tool, tmp_path):
     made.stop()
 
 
-def test_firewall_that_accepts_nothing(network, product, responder,
-                                       container_host):
-    """What is forwarded to a container does not pass its INPUT rules."""
-    accept_only(network, "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED")
+def assert_container_served(network, product, responder, container_host,
+                            peers, *options):
+    """The container sees visitors as @peers, by family, and keeps those that
+    are there at the stop."""
     visitors = container_host.send_visitors()
     visitors.wait_for_more(30)
-    product.start("--bpf")
+    product.start(*options)
     assert_challenges_reach(responder, network)
     during = [LongVisitor(network.client, address, container_host.web)
               for address in Network.SERVER.values()]
     for visitor, family in zip(during, Network.SERVER):
         visitor.visit()
-        assert visitor.peer == Network.CLIENT[family]
+        assert visitor.peer == peers[family]
     visitors.wait_for_more(50)
     product.stop()
     for visitor in during:
@@ -250,28 +250,23 @@ def test_firewall_that_accepts_nothing(network, product, responder,
     visitors.wait_for_more(30)
     visitors.finish_without_failures()
     product.wait_gone()
+
+
+def test_firewall_that_accepts_nothing(network, product, responder,
+                                       container_host):
+    """What is forwarded to a container does not pass its INPUT rules."""
+    accept_only(network, "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED")
+    assert_container_served(network, product, responder, container_host,
+                            Network.CLIENT, "--bpf")
 
 
 def test_iptables_before_the_rules_of_an_engine(network, product, responder,
                                                 container_host):
     """The container is the fallback: its forwarder listens on loopback."""
-    visitors = container_host.send_visitors()
-    visitors.wait_for_more(30)
-    product.start("--iptables", "--fallback", "127.0.0.1:443")
-    assert_challenges_reach(responder, network)
-    during = [LongVisitor(network.client, address, container_host.web)
-              for address in Network.SERVER.values()]
-    for visitor in during:
-        visitor.visit()
-        assert visitor.peer == Network.BRIDGE[4]
-    visitors.wait_for_more(50)
-    product.stop()
-    for visitor in during:
-        visitor.visit()
-        visitor.close()
-    visitors.wait_for_more(30)
-    visitors.finish_without_failures()
-    product.wait_gone()
+    assert_container_served(
+        network, product, responder, container_host,
+        dict.fromkeys(Network.SERVER, Network.BRIDGE[4]),
+        "--iptables", "--fallback", "127.0.0.1:443")
 
 
 def test_zone_in_front_of_a_published_port(network, product, responder,

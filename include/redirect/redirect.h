@@ -70,30 +70,33 @@ struct redirect_config {
 };
 
 /*
- * What became of packets for the service port: X(name, text). All that tells of
- * it is made from this; the manual has the same list, and says what is meant.
+ * What became of packets for the service port, as each program counts it (enum
+ * handoff_verdict, steer_verdict): X(name, verdict, text). All that tells of it
+ * is made from this; the manual has the same list, and says what is meant.
  */
-#define REDIRECT_COUNTERS(X)                        \
-	X(hellos, "hellos seen")                    \
-	X(visitors, "passed as visitors'")          \
-	X(undecided, "undecided yet")               \
-	X(taken, "challenges taken")                \
-	X(other_name, "not taken: other name")      \
-	X(not_taking, "not taken: paused")          \
-	X(no_socket, "not taken: no socket here")   \
-	X(unfit_socket, "not taken: socket unfit")  \
-	X(limited, "not taken: too many")           \
-	X(damaged, "not taken: damaged")            \
-	X(no_room, "not taken: no room")            \
-	X(too_long, "not looked at: too long")      \
-	X(left_alone, "left alone after a failure") \
-	X(steered, "steered")                       \
-	X(cookies, "SYN cookies")                   \
-	X(not_local, "not local")                   \
-	X(not_steering, "not steering")             \
-	X(existing_flow, "existing flow")           \
-	X(unanswered, "unanswered")                 \
-	X(refused, "refused")
+#define HANDOFF_COUNTERS(X)                                              \
+	X(hellos, HANDOFF_SEEN, "hellos seen")                           \
+	X(visitors, HANDOFF_ORDINARY, "passed as visitors'")             \
+	X(undecided, HANDOFF_UNDECIDED, "undecided yet")                 \
+	X(taken, HANDOFF_TAKEN, "challenges taken")                      \
+	X(other_name, HANDOFF_OTHER_NAME, "not taken: other name")       \
+	X(not_taking, HANDOFF_NOT_TAKING, "not taken: paused")           \
+	X(no_socket, HANDOFF_NO_SOCKET, "not taken: no socket here")     \
+	X(unfit_socket, HANDOFF_UNFIT_SOCKET, "not taken: socket unfit") \
+	X(limited, HANDOFF_LIMITED, "not taken: too many")               \
+	X(damaged, HANDOFF_DAMAGED, "not taken: damaged")                \
+	X(no_room, HANDOFF_NO_ROOM, "not taken: no room")                \
+	X(too_long, HANDOFF_TOO_LONG, "not looked at: too long")         \
+	X(left_alone, HANDOFF_LEFT_ALONE, "left alone after a failure")
+#define STEER_COUNTERS(X)                                      \
+	X(steered, STEER_STEERED, "steered")                   \
+	X(cookies, STEER_COOKIE, "SYN cookies")                \
+	X(not_local, STEER_NOT_LOCAL, "not local")             \
+	X(not_steering, STEER_NOT_STEERING, "not steering")    \
+	X(existing_flow, STEER_EXISTING_FLOW, "existing flow") \
+	X(unanswered, STEER_UNANSWERED, "unanswered")          \
+	X(refused, STEER_REFUSED, "refused")
+#define REDIRECT_COUNTERS(X) HANDOFF_COUNTERS(X) STEER_COUNTERS(X)
 
 /* iptables and ip6tables. */
 #define REDIRECT_FAMILIES 2
@@ -122,7 +125,7 @@ struct redirect_interface {
 	/* "tcx" or "clsact" */
 	char attached_by[8];
 	uint32_t ifindex;
-#define REDIRECT_COUNTER(name, text) uint64_t name;
+#define REDIRECT_COUNTER(name, ...) uint64_t name;
 	REDIRECT_COUNTERS(REDIRECT_COUNTER)
 #undef REDIRECT_COUNTER
 };

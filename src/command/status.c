@@ -35,7 +35,7 @@ struct number {
 	{ #name, #kind, unit, help, offsetof(struct proxy_totals, name) },
 static const struct number numbers[] = { PROXY_COUNTERS(NUMBER) };
 
-#define PACKETS(name, help)                  \
+#define PACKETS(name, verdict, help)         \
 	{ #name, "counter", "packets", help, \
 	  offsetof(struct redirect_interface, name) },
 static const struct number interface_numbers[] = { REDIRECT_COUNTERS(PACKETS) };

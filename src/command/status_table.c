@@ -14,7 +14,8 @@ static const struct {
 	const char *text;
 	size_t offset;
 } columns[] = {
-#define COLUMN(name, text) { text, offsetof(struct redirect_interface, name) },
+#define COLUMN(name, verdict, text) \
+	{ text, offsetof(struct redirect_interface, name) },
 	REDIRECT_COUNTERS(COLUMN)
 #undef COLUMN
 };

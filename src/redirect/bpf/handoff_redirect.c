@@ -556,19 +556,9 @@ static void read_counts(const struct program *program,
 	uint64_t packets[HANDOFF_VERDICTS];
 
 	program_read(program, interface->ifindex, packets, HANDOFF_VERDICTS);
-	interface->hellos = packets[HANDOFF_SEEN];
-	interface->visitors = packets[HANDOFF_ORDINARY];
-	interface->undecided = packets[HANDOFF_UNDECIDED];
-	interface->taken = packets[HANDOFF_TAKEN];
-	interface->other_name = packets[HANDOFF_OTHER_NAME];
-	interface->not_taking = packets[HANDOFF_NOT_TAKING];
-	interface->no_socket = packets[HANDOFF_NO_SOCKET];
-	interface->unfit_socket = packets[HANDOFF_UNFIT_SOCKET];
-	interface->limited = packets[HANDOFF_LIMITED];
-	interface->damaged = packets[HANDOFF_DAMAGED];
-	interface->no_room = packets[HANDOFF_NO_ROOM];
-	interface->too_long = packets[HANDOFF_TOO_LONG];
-	interface->left_alone = packets[HANDOFF_LEFT_ALONE];
+#define READ_COUNT(name, verdict, text) interface->name = packets[verdict];
+	HANDOFF_COUNTERS(READ_COUNT)
+#undef READ_COUNT
 }
 
 static void name_place(struct redirect_interface *interface, const char *path)

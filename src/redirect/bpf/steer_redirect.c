@@ -283,13 +283,9 @@ static void read_counts(const struct program *program,
 	uint64_t packets[STEER_VERDICTS];
 
 	program_read(program, interface->ifindex, packets, STEER_VERDICTS);
-	interface->steered = packets[STEER_STEERED];
-	interface->cookies = packets[STEER_COOKIE];
-	interface->not_local = packets[STEER_NOT_LOCAL];
-	interface->not_steering = packets[STEER_NOT_STEERING];
-	interface->existing_flow = packets[STEER_EXISTING_FLOW];
-	interface->unanswered = packets[STEER_UNANSWERED];
-	interface->refused = packets[STEER_REFUSED];
+#define READ_COUNT(name, verdict, text) interface->name = packets[verdict];
+	STEER_COUNTERS(READ_COUNT)
+#undef READ_COUNT
 }
 
 static size_t interfaces(const struct redirect *redirect,

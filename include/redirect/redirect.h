@@ -60,10 +60,11 @@ struct redirect_config {
 	int (*hand_over)(void *context, int fd);
 	/*
 	 * May visitors be proxied now? A worker connects to the fallback as for
-	 * a visitor; takes less than a second. 0, or negative errno with which
-	 * it was turned away.
+	 * a visitor; takes less than a second. 0, also where nobody is served
+	 * today; or negative errno with which it was turned away, in words in
+	 * @why.
 	 */
-	int (*prove)(void *context);
+	int (*prove)(void *context, char *why, size_t size);
 	/* Write down what leftovers() tells, before more of it is made than at
 	 * attach(). 0 or negative errno (logged). */
 	int (*record)(void *context);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -129,48 +130,53 @@ static int hand_over(void *context, int fd)
 	return worker_pool_hand_over(&supervisor->pool, fd);
 }
 
-/* A busy machine may let the worker wait, which is no reason for a start to
- * fail. */
-static int prove(void *context)
+/*
+ * Nobody who is served today may be turned away tomorrow. Where nobody is,
+ * there may be no web server yet. A busy machine may let the worker wait, which
+ * is no reason for a start to fail.
+ */
+static int prove(void *context, char *why, size_t size)
 {
 	struct supervisor *supervisor = context;
-	int err = worker_pool_prove(&supervisor->pool,
-				    supervisor->attached ? PROOF_PATIENCE_MS
-							 : WORKER_POOL_HUNG_MS);
+	const struct supervisor_settings *settings = supervisor->settings;
+	const uint16_t port = settings->redirect.service_port;
+	const int err = worker_pool_prove(
+		&supervisor->pool,
+		supervisor->attached ? PROOF_PATIENCE_MS : WORKER_POOL_HUNG_MS);
+	const char *advice = "use -fallback ", *more;
+	struct served served;
 
 	if (!err)
 		supervisor->aside.proved = true;
+	if (!err || !served_find(port, &served))
+		return 0;
+	more = served.fallback;
+	if (!*more) {
+		advice = "where this host itself can connect to the web "
+			 "server, name that with -fallback";
+		more = settings->ops->spares_visitors
+			       ? ""
+			       : "; else use --redirect handoff, which leaves "
+				 "visitors alone";
+	}
+	snprintf(why, size,
+		 "the fallback %s takes no visitors (%s), but port %u is "
+		 "served %s: %s%s",
+		 settings->proxy.fallback.text, error_text(err), port,
+		 served.by, advice, more);
 	return err;
 }
 
-/*
- * Nobody who is served today may be turned away tomorrow. Where nobody is,
- * there may be no web server yet.
- */
 static int prove_before(struct supervisor *supervisor)
 {
-	const struct supervisor_settings *settings = supervisor->settings;
-	const uint16_t port = settings->redirect.service_port;
-	struct served served;
+	char why[1024];
 	int err;
 
 	if (!supervisor->redirect->proxies_visitors)
 		return 0;
-	err = prove(supervisor);
-	if (!err || !served_find(port, &served))
-		return 0;
-	if (served.fallback[0])
-		log_error("the fallback %s takes no visitors (%s), but port %u "
-			  "is served %s: use -fallback %s",
-			  settings->proxy.fallback.text, error_text(err), port,
-			  served.by, served.fallback);
-	else
-		log_error("the fallback %s takes no visitors (%s), but port %u "
-			  "is served %s: where this host itself can connect to "
-			  "the web server, name that with -fallback; else use "
-			  "--redirect handoff, which leaves visitors alone",
-			  settings->proxy.fallback.text, error_text(err), port,
-			  served.by);
+	err = prove(supervisor, why, sizeof(why));
+	if (err)
+		log_error("%s", why);
 	return err;
 }
 

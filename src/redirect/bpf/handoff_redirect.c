@@ -33,7 +33,6 @@
 #include "redirect/bpf/stand_in.h"
 #include "redirect/bpf/targets.h"
 #include "redirect/redirect.h"
-#include "redirect/host.h"
 
 /* The supervisor renews it twice in this time. */
 #define SUPERVISED_NS (1200 * NS_PER_MS)
@@ -253,29 +252,12 @@ static int hand_off_again(struct handoff_redirect *self)
 	return err ? err : apply_switch(self);
 }
 
-/* Nobody who is served today may be turned away tomorrow. */
-static int may_proxy_visitors(const struct handoff_redirect *self, char *why,
-			      size_t size)
-{
-	struct served served;
-	int err = self->config.prove(self->config.context);
-
-	if (!err || !served_find(self->config.service_port, &served))
-		return 0;
-	snprintf(why, size,
-		 "the fallback takes no visitors: %s; the port is served "
-		 "%.160s%s%s",
-		 error_text(err), served.by,
-		 served.fallback[0] ? ": use -fallback " : "", served.fallback);
-	return err;
-}
-
 /* Let steering stand in, if it can; if not, leave things as they are. */
 static void stand_in(struct handoff_redirect *self, uint64_t now)
 {
 	const char *reason = stand_in_text(self->stand_in.wanted);
-	char why[384] = "see the lines before";
-	int err = may_proxy_visitors(self, why, sizeof(why));
+	char why[1024] = "see the lines before";
+	int err = self->config.prove(self->config.context, why, sizeof(why));
 
 	/* Steering's last handshakes may be ending still. */
 	if (!err)

@@ -8,7 +8,6 @@
 #define BASE_NETNS_H
 
 #include <stdbool.h>
-#include <stddef.h>
 #include <sys/types.h>
 
 /* Of a name of a namespace below /proc or /run. */

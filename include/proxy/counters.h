@@ -8,7 +8,6 @@
 #define PROXY_COUNTERS_H
 
 #include <stdatomic.h>
-#include <stdbool.h>
 #include <stdint.h>
 
 #include "proxy/challenges.h"

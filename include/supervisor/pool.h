@@ -21,7 +21,6 @@
 #include <stdint.h>
 
 #include "proxy/challenges.h"
-#include "proxy/proxy.h"
 #include "supervisor/worker.h"
 
 #define WORKER_POOL_MAXIMUM 64

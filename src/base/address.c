@@ -4,7 +4,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
-#include <net/if.h>
 #include <netinet/in.h>
 #include <nss.h>
 #include <poll.h>

@@ -17,7 +17,6 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
-#include "base/memory.h"
 
 #define TIMEOUT_NS (60 * NS_PER_S)
 /* As the shell has it. */

@@ -4,8 +4,6 @@
 #define COMMAND_CHECK_NAME_H
 
 #include <stdbool.h>
-#include <stdint.h>
-#include <sys/socket.h>
 
 #include "command/finding.h"
 #include "command/options.h"

@@ -6,7 +6,6 @@
 #include <limits.h>
 #include <linux/capability.h>
 #include <sched.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>

@@ -13,7 +13,6 @@
 #ifndef PROXY_READINESS_H
 #define PROXY_READINESS_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 

@@ -6,14 +6,12 @@
 #include <linux/capability.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/resource.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
 #include "base/caps.h"
 #include "base/clock.h"
-#include "base/log.h"
 #include "base/memory.h"
 
 bool features_may_steer(char *missing, size_t size)

@@ -10,7 +10,6 @@
 #ifndef REDIRECT_RULES_RULE_TABLE_H
 #define REDIRECT_RULES_RULE_TABLE_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 

@@ -4,7 +4,6 @@
 #define REDIRECT_RULES_XTABLES_H
 
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
 

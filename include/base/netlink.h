@@ -35,7 +35,7 @@ int netlink_dump(int protocol, uint16_t type, const void *body, size_t size,
 int netlink_ask(int fd, struct nlmsghdr *request, netlink_handler handler,
 		void *context);
 
-/* A non-blocking descriptor that gets @protocol's notifications of @groups
+/* A descriptor that gets @protocol's notifications of @groups
  * (RTNLGRP_LINK, ...), or negative errno. */
 int netlink_subscribe(int protocol, const unsigned int *groups, size_t count);
 

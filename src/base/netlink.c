@@ -16,16 +16,11 @@
 /* Enough for struct inet_diag_req_v2, the longest of those asked with. */
 #define MAX_DUMP_BODY 64
 
-static int open_socket(int protocol, int flags)
-{
-	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | flags, protocol);
-
-	return fd < 0 ? -errno : fd;
-}
-
 int netlink_open(int protocol)
 {
-	return open_socket(protocol, 0);
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol);
+
+	return fd < 0 ? -errno : fd;
 }
 
 /* A dump that fails under way ends as others do, but for its value. */
@@ -123,7 +118,7 @@ int netlink_ask(int fd, struct nlmsghdr *request, netlink_handler handler,
 int netlink_subscribe(int protocol, const unsigned int *groups, size_t count)
 {
 	const struct sockaddr_nl any = { .nl_family = AF_NETLINK };
-	cleanup_fd int fd = open_socket(protocol, SOCK_NONBLOCK);
+	cleanup_fd int fd = netlink_open(protocol);
 
 	if (fd < 0)
 		return fd;
@@ -145,7 +140,7 @@ int netlink_drain(int fd)
 
 	for (;;) {
 		/* The rest of a datagram that does not fit is dropped. */
-		if (recv(fd, &unused, sizeof(unused), 0) >= 0 ||
+		if (recv(fd, &unused, sizeof(unused), MSG_DONTWAIT) >= 0 ||
 		    errno == ENOBUFS)
 			result = 1;
 		else if (errno == EAGAIN)

@@ -59,23 +59,12 @@ static void format_time(uint64_t seconds, char *text, size_t size)
 	strftime(text, size, "%Y-%m-%dT%H:%M:%SZ", &utc);
 }
 
-/* The kernel lets an interface be called almost anything; here that goes to a
- * terminal, or between quotation marks. */
-static void print_name(const char *name)
-{
-	for (; *name; name++) {
-		if (*name == '"' || *name == '\\')
-			putchar('\\');
-		putchar(*name >= 0x20 && *name < 0x7f ? *name : '?');
-	}
-}
-
 /* Each mode counts things of its own: only what there was of them. */
 static void print_interface(const struct redirect_interface *interface)
 {
 	const char *between = "";
 
-	print_name(interface->name);
+	print_plain(interface->name);
 	printf(" (%s):", interface->attached_by);
 	for (size_t i = 0; i < ARRAY_SIZE(interface_numbers); i++) {
 		const unsigned long long value =
@@ -267,20 +256,22 @@ static void format_metric(const char *prefix, const struct number *number,
 	       number->unit, name, number->kind);
 }
 
+static void print_metric(const void *base, const struct number *number)
+{
+	char name[64];
+
+	format_metric("", number, name, sizeof(name));
+	printf("%s %llu\n", name, value_of(base, number));
+}
+
 static void print_prometheus_numbers(const struct status_report *report)
 {
 	char name[64];
 
-	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
-		format_metric("", &numbers[i], name, sizeof(name));
-		printf("%s %llu\n", name,
-		       value_of(&report->totals, &numbers[i]));
-	}
-	for (size_t i = 0; i < ARRAY_SIZE(move_numbers); i++) {
-		format_metric("", &move_numbers[i], name, sizeof(name));
-		printf("%s %llu\n", name,
-		       value_of(&report->state, &move_numbers[i]));
-	}
+	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
+		print_metric(&report->totals, &numbers[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(move_numbers); i++)
+		print_metric(&report->state, &move_numbers[i]);
 	for (size_t i = 0; i < PROXY_COUNTERS_OF_EACH_WORKER; i++) {
 		format_metric("worker_", &numbers[i], name, sizeof(name));
 		for (size_t j = 0; j < report->worker_count; j++)

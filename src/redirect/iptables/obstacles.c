@@ -101,11 +101,11 @@ static int check_firewall(const struct redirect_config *config,
  * NAT sees what is tracked, and no other connection. A firewall that answers
  * SYNs by itself (SYNPROXY) has the same rule in front.
  */
-static bool find_untracking(uint16_t port, const struct redirect_config *config,
+static bool find_untracking(const char *ruleset, uint16_t port,
+			    const struct redirect_config *config,
 			    char rule[static RULE_TEXT_SIZE])
 {
 	static const sa_family_t families[] = { AF_INET, AF_INET6 };
-	cleanup_free char *ruleset = nft_list();
 	const struct rule_question question = question_about(port, 0);
 	bool found = ruleset && nft_untracks(ruleset, port, rule);
 
@@ -125,12 +125,12 @@ static bool find_untracking(uint16_t port, const struct redirect_config *config,
 }
 
 /* What a rule of the user's own does is the user's to know. */
-static int probe_ways(const struct redirect_config *config, char *reason,
-		      size_t size)
+static int probe_ways(const char *ruleset, const struct redirect_config *config,
+		      char *reason, size_t size)
 {
 	char rule[RULE_TEXT_SIZE];
 
-	if (find_untracking(config->service_port, config, rule)) {
+	if (find_untracking(ruleset, config->service_port, config, rule)) {
 		snprintf(reason, size,
 			 "connections to port %u are not tracked (%.100s), so "
 			 "that a NAT rule never sees them: use --bpf",
@@ -147,6 +147,7 @@ static int probe_ways(const struct redirect_config *config, char *reason,
 int obstacles_probe(const struct redirect_config *config, char *reason,
 		    size_t size)
 {
+	cleanup_free char *ruleset = NULL;
 	char rule[RULE_TEXT_SIZE];
 
 	if (config->interface_count) {
@@ -157,9 +158,10 @@ int obstacles_probe(const struct redirect_config *config, char *reason,
 	}
 	if (config->rulespec)
 		return 0;
-	if (!input_firewall_of_nft_drops_redirected(config->service_port,
-						    config->listen_port, rule))
-		return probe_ways(config, reason, size);
+	ruleset = nft_list();
+	if (!ruleset || !nft_drops_redirected(ruleset, config->service_port,
+					      config->listen_port, rule))
+		return probe_ways(ruleset, config, reason, size);
 	snprintf(reason, size,
 		 "the firewall accepts port %u (%s) but not port %u, where the "
 		 "redirect leads: use --bpf, or accept the latter with ct "

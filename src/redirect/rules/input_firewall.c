@@ -54,13 +54,3 @@ int input_firewall_drops_redirected(const char *rules, uint16_t service_port,
 		return result > 0 ? 0 : result;
 	return drops(rules, service_port, listen_port, rule);
 }
-
-bool input_firewall_of_nft_drops_redirected(uint16_t service_port,
-					    uint16_t listen_port,
-					    char rule[static RULE_TEXT_SIZE])
-{
-	cleanup_free char *ruleset = nft_list();
-
-	return ruleset &&
-	       nft_drops_redirected(ruleset, service_port, listen_port, rule);
-}

@@ -17,10 +17,4 @@ int input_firewall_drops_redirected(const char *rules, uint16_t service_port,
 				    uint16_t listen_port,
 				    char rule[static RULE_TEXT_SIZE]);
 
-/* The same of the rules that nft lists; false also if it cannot be told. The
- * rule is the one that accepts @service_port. */
-bool input_firewall_of_nft_drops_redirected(uint16_t service_port,
-					    uint16_t listen_port,
-					    char rule[static RULE_TEXT_SIZE]);
-
 #endif

@@ -319,15 +319,13 @@ static bool is_served(const struct handoff_redirect *self)
 static bool follow_targets(struct handoff_redirect *self, bool changed,
 			   bool ask_conntrack)
 {
-	struct handoff_translation translations[HANDOFF_TRANSLATIONS];
 	bool moved = targets_look(&self->targets, self->config.service_port,
 				  self->config.listen_port, changed,
 				  ask_conntrack);
 
 	if (moved)
-		handoff_translate(
-			&self->handoff, translations,
-			targets_translate(&self->targets, translations));
+		handoff_translate(&self->handoff, self->targets.translations,
+				  self->targets.translation_count);
 	return places_follow(&self->places, &self->targets, changed || moved) ||
 	       moved;
 }

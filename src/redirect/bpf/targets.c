@@ -108,6 +108,48 @@ static bool sort_out(struct targets *self, const struct rule_question *question,
 	       differ(&before.others, &self->others);
 }
 
+static void add_translation(struct targets *self,
+			    const struct in6_addr *address, uint16_t port)
+{
+	struct handoff_translation *next =
+		&self->translations[self->translation_count];
+
+	if (self->translation_count == HANDOFF_TRANSLATIONS)
+		return;
+	*next = (struct handoff_translation){ .port = htons(port) };
+	memcpy(&next->address, address, sizeof(next->address));
+	self->translation_count++;
+}
+
+/* The packet's own address, and the one that a redirect puts in its place: the
+ * first of the interface it comes in on. */
+static void add_redirect(struct targets *self,
+			 const struct rule_question *question, uint16_t port)
+{
+	add_translation(self, &in6addr_any, port);
+	for (size_t i = 0; i < question->address_count; i++)
+		add_translation(self, &question->addresses[i], port);
+}
+
+static void translate(struct targets *self,
+		      const struct rule_question *question)
+{
+	self->translation_count = 0;
+	/* Exact ones first: there is not room for all that may be. */
+	for (size_t i = 0; i < self->own.count; i++) {
+		const struct nat_target *own = &self->own.items[i];
+
+		if (!IN6_IS_ADDR_UNSPECIFIED(&own->address))
+			add_translation(self, &own->address, own->port);
+	}
+	for (size_t i = 0; i < self->own.count; i++) {
+		const struct nat_target *own = &self->own.items[i];
+
+		if (IN6_IS_ADDR_UNSPECIFIED(&own->address))
+			add_redirect(self, question, own->port);
+	}
+}
+
 bool targets_look(struct targets *self, uint16_t service_port,
 		  uint16_t own_port, bool changed, bool ask_conntrack)
 {
@@ -125,55 +167,9 @@ bool targets_look(struct targets *self, uint16_t service_port,
 	for (size_t i = 0; i < self->known.count; i++)
 		nat_targets_add(&found, &self->known.items[i]);
 	changed = sort_out(self, &question, &found, by_rules);
+	if (changed)
+		translate(self, &question);
 	free(question.addresses);
 	rule_watch_looked(&self->rules);
 	return changed;
-}
-
-static void add_translation(struct handoff_translation *translations,
-			    size_t *count, const struct in6_addr *address,
-			    uint16_t port)
-{
-	struct handoff_translation *next = &translations[*count];
-
-	if (*count == HANDOFF_TRANSLATIONS)
-		return;
-	*next = (struct handoff_translation){ .port = htons(port) };
-	memcpy(&next->address, address, sizeof(next->address));
-	++*count;
-}
-
-/* The packet's own address, and the one that a redirect puts in its place: the
- * first of the interface it comes in on. */
-static void add_redirect(struct handoff_translation *translations,
-			 size_t *count, uint16_t port)
-{
-	cleanup_free struct in6_addr *addresses = NULL;
-	const size_t found = host_addresses(&addresses);
-
-	add_translation(translations, count, &in6addr_any, port);
-	for (size_t i = 0; i < found; i++)
-		add_translation(translations, count, &addresses[i], port);
-}
-
-size_t targets_translate(const struct targets *self,
-			 struct handoff_translation *translations)
-{
-	size_t count = 0;
-
-	/* Exact ones first: there is not room for all that may be. */
-	for (size_t i = 0; i < self->own.count; i++) {
-		const struct nat_target *own = &self->own.items[i];
-
-		if (!IN6_IS_ADDR_UNSPECIFIED(&own->address))
-			add_translation(translations, &count, &own->address,
-					own->port);
-	}
-	for (size_t i = 0; i < self->own.count; i++) {
-		const struct nat_target *own = &self->own.items[i];
-
-		if (IN6_IS_ADDR_UNSPECIFIED(&own->address))
-			add_redirect(translations, &count, own->port);
-	}
-	return count;
 }

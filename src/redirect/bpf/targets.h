@@ -26,6 +26,10 @@ struct targets {
 	struct nat_targets own;
 	struct nat_targets others;
 	size_t published;
+	/* Where the service's sockets of this host may be instead, as the
+	 * program wants to know it. */
+	struct handoff_translation translations[HANDOFF_TRANSLATIONS];
+	size_t translation_count;
 };
 
 /*
@@ -38,13 +42,5 @@ struct targets {
  */
 bool targets_look(struct targets *self, uint16_t service_port,
 		  uint16_t own_port, bool changed, bool ask_conntrack);
-
-/*
- * Where the service's sockets of this host may be instead, as the program wants
- * to know it: @translations has room for HANDOFF_TRANSLATIONS. Returns how many
- * there are.
- */
-size_t targets_translate(const struct targets *self,
-			 struct handoff_translation *translations);
 
 #endif

@@ -18,4 +18,15 @@ static inline uint64_t monotonic_ns(void)
 	return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
 }
 
+/* Whole milliseconds until @deadline_ns, for poll(2): not too early, and 0 once
+ * it is over. */
+static inline int ms_until(uint64_t deadline_ns)
+{
+	const uint64_t now = monotonic_ns();
+
+	return deadline_ns <= now
+		       ? 0
+		       : (int)((deadline_ns - now + NS_PER_MS - 1) / NS_PER_MS);
+}
+
 #endif

@@ -291,12 +291,10 @@ const char *endpoint_text(const struct endpoint *endpoint,
 static int wait_for_answer(int fd, uint64_t deadline)
 {
 	struct pollfd event = { .fd = fd, .events = POLLOUT };
-	const uint64_t now = monotonic_ns();
 	socklen_t size = sizeof(int);
 	int error = 0;
 
-	if (now >= deadline ||
-	    poll(&event, 1, (int)((deadline - now) / NS_PER_MS) + 1) <= 0)
+	if (poll(&event, 1, ms_until(deadline)) <= 0)
 		return -ETIMEDOUT;
 	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
 		return -errno;

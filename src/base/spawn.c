@@ -122,16 +122,14 @@ static int finish(pid_t pid)
 	struct pollfd ended = { .fd = pidfd, .events = POLLIN };
 	const uint64_t deadline = monotonic_ns() + TIMEOUT_NS;
 	int err = pidfd < 0 ? -errno : 0;
-	uint64_t now;
 	int status;
 
 	while (!err && !ended.revents) {
-		now = monotonic_ns();
-		if (now >= deadline)
+		const int left_ms = ms_until(deadline);
+
+		if (left_ms == 0)
 			err = -ETIMEDOUT;
-		else if (poll(&ended, 1,
-			      (int)((deadline - now) / NS_PER_MS) + 1) < 0 &&
-			 errno != EINTR)
+		else if (poll(&ended, 1, left_ms) < 0 && errno != EINTR)
 			err = -errno;
 	}
 	/* Not yet reaped, so the number cannot belong to another. */

@@ -88,25 +88,14 @@ static int make_certificate(struct proof *proof)
 	char subject[80];
 	cleanup_free char *output = NULL;
 	struct in6_addr address;
-	const char *const argv[] = { "openssl",
-				     "req",
-				     "-x509",
-				     "-newkey",
-				     "ec",
-				     "-pkeyopt",
-				     "ec_paramgen_curve:prime256v1",
-				     "-nodes",
-				     "-days",
-				     "1",
-				     "-subj",
-				     subject,
-				     "-addext",
-				     alternative,
-				     "-addext",
-				     extension,
-				     "-keyout",
-				     "-",
-				     NULL };
+	/* clang-format off */
+	const char *const argv[] = {
+		"openssl", "req", "-x509", "-nodes", "-days", "1",
+		"-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+		"-subj", subject, "-addext", alternative, "-addext", extension,
+		"-keyout", "-", NULL
+	};
+	/* clang-format on */
 	int status;
 
 	if (getrandom(random, sizeof(random), 0) != sizeof(random))
@@ -238,14 +227,13 @@ static int wait_until(struct proof *proof, bool (*said)(const struct proof *),
 		{ .fd = proof->output, .events = POLLIN },
 		{ .fd = signal_fd, .events = POLLIN },
 	};
-	uint64_t now;
 
 	while (!said(proof)) {
-		now = monotonic_ns();
-		if (now >= deadline)
+		const int left_ms = ms_until(deadline);
+
+		if (left_ms == 0)
 			return -ETIMEDOUT;
-		if (poll(fds, ARRAY_SIZE(fds),
-			 (int)((deadline - now) / NS_PER_MS) + 1) < 0)
+		if (poll(fds, ARRAY_SIZE(fds), left_ms) < 0)
 			continue;
 		if (signals_read(signal_fd, NULL))
 			return -EINTR;

@@ -179,12 +179,10 @@ static bool watch_drain(int process, struct progress *progress,
 		{ .fd = progress->fd, .events = POLLIN },
 	};
 	struct status_report report;
-	uint64_t now;
+	int left_ms;
 
-	while ((now = monotonic_ns()) < deadline) {
-		uint64_t left_ms = (deadline - now + NS_PER_MS - 1) / NS_PER_MS;
-
-		if (poll(fds, ARRAY_SIZE(fds), (int)left_ms) < 0)
+	while ((left_ms = ms_until(deadline)) > 0) {
+		if (poll(fds, ARRAY_SIZE(fds), left_ms) < 0)
 			continue;
 		if (fds[0].revents & POLLIN)
 			return true;
@@ -193,7 +191,7 @@ static bool watch_drain(int process, struct progress *progress,
 		if (status_socket_read(progress->fd, &report) < 0)
 			fds[1].fd = -1;
 		else
-			show_progress(progress, &report, left_ms);
+			show_progress(progress, &report, (uint64_t)left_ms);
 	}
 	return false;
 }

@@ -561,7 +561,7 @@ static int time_to_wait(const struct supervisor *supervisor)
 		next = aside_due(&supervisor->aside);
 	if (supervisor->deadline_ns < next)
 		next = supervisor->deadline_ns;
-	return next > now ? (int)((next - now + NS_PER_MS - 1) / NS_PER_MS) : 0;
+	return ms_until(next);
 }
 
 /* What is waited for, in this order. */

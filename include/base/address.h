@@ -96,9 +96,6 @@ bool backend_is_unix(const struct backend *backend);
 /* Is it one that has a path? */
 bool backend_has_path(const struct backend *backend);
 
-/* Is it of 127.0.0.0/8? */
-bool endpoint_is_ipv4_loopback(const struct endpoint *endpoint);
-
 /* Addresses of both families are kept as those of IPv6, IPv4 as
  * ::ffff:a.b.c.d: 0.0.0.0, 127.0.0.1, that of @address; and an endpoint
  * there. */

@@ -158,14 +158,6 @@ bool backend_has_path(const struct backend *backend)
 	       backend->addresses[0].address.local.sun_path[0];
 }
 
-bool endpoint_is_ipv4_loopback(const struct endpoint *endpoint)
-{
-	const struct in6_addr address = address_as_ipv6(&endpoint->address.any);
-
-	return endpoint->address.any.sa_family == AF_INET &&
-	       address_is_loopback(&address);
-}
-
 const struct in6_addr ipv4_any = { .s6_addr = { [10] = 0xff, 0xff } };
 const struct in6_addr ipv4_loopback = {
 	.s6_addr = { [10] = 0xff, 0xff, 127, [15] = 1 }

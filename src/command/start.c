@@ -326,11 +326,16 @@ static bool may_have_own_sources(const struct backend *fallback)
 	if (fallback->proxy_protocol != PROXY_PROTOCOL_NONE)
 		return false;
 	for (size_t i = 0; i < fallback->count; i++) {
-		if (endpoint_is_ipv4_loopback(&fallback->addresses[i]))
-			loopback = true;
-		else if (fallback->addresses[i].address.any.sa_family ==
-			 AF_INET)
+		const struct sockaddr *address =
+			&fallback->addresses[i].address.any;
+		struct in6_addr mapped;
+
+		if (address->sa_family != AF_INET)
+			continue;
+		mapped = address_as_ipv6(address);
+		if (!address_is_loopback(&mapped))
 			return false;
+		loopback = true;
 	}
 	return loopback;
 }

@@ -7,7 +7,9 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "base/address.h"
 #include "base/netlink.h"
+#include "redirect/host.h"
 
 struct reading {
 	routes_handler handler;
@@ -54,6 +56,30 @@ int routes_list_local(routes_handler handler, void *context)
 	int err = list_family(AF_INET, &reading);
 
 	return err ? err : list_family(AF_INET6, &reading);
+}
+
+struct search {
+	struct in6_addr address;
+	bool found;
+};
+
+static int compare(const struct host_prefix *prefix, void *context)
+{
+	struct search *search = context;
+	struct in6_addr begin;
+
+	memcpy(&begin, &prefix->address, sizeof(begin));
+	search->found |=
+		address_begins_with(&search->address, &begin, prefix->length);
+	return 0;
+}
+
+int host_has_address(const struct sockaddr *address)
+{
+	struct search search = { .address = address_as_ipv6(address) };
+	int err = routes_list_local(compare, &search);
+
+	return err ? err : search.found;
 }
 
 /* A mask is there even if the mark that is asked for is 0. */

@@ -37,7 +37,6 @@
 #include "base/fd.h"
 #include "base/memory.h"
 #include "listen/listener.h"
-#include "redirect/bpf/features.h"
 #include "redirect/bpf/interfaces.h"
 #include "redirect/bpf/destinations.h"
 #include "redirect/bpf/steering.h"
@@ -1054,7 +1053,7 @@ static void set_up(void **state, enum tc_way way)
 	*state = scene;
 	assert_int_equal(unshare(CLONE_NEWNET), 0);
 	open_tap(scene);
-	features_raise_memlock();
+	program_raise_memlock();
 	assert_int_equal(listeners_open(&scene->listeners, LISTENER_STEERED,
 					LISTEN_PORT, true),
 			 0);

@@ -18,8 +18,8 @@
 
 #include "base/fd.h"
 #include "base/memory.h"
-#include "redirect/bpf/features.h"
 #include "redirect/bpf/steering.h"
+#include "redirect/bpf/program.h"
 #include "redirect/bpf/tc.h"
 
 #define INSTANCE 21443
@@ -293,7 +293,7 @@ static int set_up(void **state)
 	libbpf_set_print(NULL);
 	run("ip link add v0 type veth peer name v1");
 	ifindex = if_nametoindex("v0");
-	features_raise_memlock();
+	program_raise_memlock();
 	assert_int_equal(steering_load(&own_program, 0), 0);
 	assert_int_equal(steering_load(&other_program, 0), 0);
 	foreign_fd = bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "foreign", "MIT",

@@ -2,12 +2,12 @@
 #include "redirect/bpf/destinations.h"
 
 #include <bpf/bpf.h>
+#include <unistd.h>
 
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/netlink.h"
-#include "redirect/bpf/features.h"
 #include "redirect/bpf/routes.h"
 
 int destinations_open(struct destinations *self)
@@ -76,12 +76,21 @@ int destinations_list(struct destinations *self, const struct program *program)
 	return err;
 }
 
-/* Devices of other namespaces that share one of ours (ipvlan) are not in our
- * list of interfaces, only their module is to be seen. */
+/*
+ * May other network namespaces share devices of ours, link address and all?
+ * Those are not in our list of interfaces, only the modules that do it are to
+ * be seen; built into the kernel, not even they.
+ */
+static bool have_shared_devices(void)
+{
+	return access("/sys/module/ipvlan", F_OK) == 0 ||
+	       access("/sys/module/macvlan", F_OK) == 0;
+}
+
 int destinations_follow(struct destinations *self,
 			const struct program *program)
 {
-	const bool shared = features_have_shared_devices();
+	const bool shared = have_shared_devices();
 	const int marked = routes_depend_on_marks();
 	int err = marked < 0 ? marked : 0;
 

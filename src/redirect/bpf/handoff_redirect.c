@@ -25,7 +25,6 @@
 #include "hello/domain_list.h"
 #include "listen/listening.h"
 #include "redirect/bpf/attachments.h"
-#include "redirect/bpf/features.h"
 #include "redirect/bpf/handoff.h"
 #include "redirect/bpf/places.h"
 #include "redirect/bpf/report.h"
@@ -408,7 +407,7 @@ static int report_start(const struct handoff_redirect *self)
 			 "are left alone: %s, kernel %s, %d interfaces:%s",
 			 self->config.service_port,
 			 tc_way_text(self->attachments.way),
-			 features_kernel_release(), attached, names);
+			 program_kernel_release(), attached, names);
 	return attached < 0 ? attached : 0;
 }
 

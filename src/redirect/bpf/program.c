@@ -3,15 +3,21 @@
 
 #include <bpf/bpf.h>
 #include <errno.h>
+#include <linux/capability.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
+#include "base/caps.h"
+#include "base/clock.h"
 #include "base/log.h"
-#include "redirect/bpf/features.h"
+#include "base/memory.h"
 
 /* libbpf's messages help those who know libbpf; the others get our own. */
 static int print(enum libbpf_print_level level, const char *format,
@@ -36,15 +42,48 @@ void program_log_libbpf(void)
 	libbpf_set_print(print);
 }
 
+/* CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN, or CAP_SYS_ADMIN and the last. */
 int program_may_load(char *reason, size_t size)
 {
-	char missing[64];
+	static const struct {
+		int capability;
+		const char *name;
+		/* CAP_SYS_ADMIN was all of these before 5.8, and still is. */
+		bool in_sys_admin;
+	} needed[] = {
+		{ CAP_BPF, "CAP_BPF", true },
+		{ CAP_PERFMON, "CAP_PERFMON", true },
+		{ CAP_NET_ADMIN, "CAP_NET_ADMIN", false },
+	};
+	const bool sys_admin = caps_have(CAP_SYS_ADMIN);
+	char missing[64] = "";
 
 	program_log_libbpf();
-	if (features_may_steer(missing, sizeof(missing)))
+	for (size_t i = 0; i < ARRAY_SIZE(needed); i++) {
+		if (caps_have(needed[i].capability) ||
+		    (sys_admin && needed[i].in_sys_admin))
+			continue;
+		strcat(missing, *missing ? ", " : "");
+		strcat(missing, needed[i].name);
+	}
+	if (!*missing)
 		return 0;
 	snprintf(reason, size, "eBPF needs %s", missing);
 	return -EPERM;
+}
+
+int program_raise_memlock(void)
+{
+	const struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };
+
+	return setrlimit(RLIMIT_MEMLOCK, &unlimited) < 0 ? -errno : 0;
+}
+
+const char *program_kernel_release(void)
+{
+	static struct utsname name;
+
+	return uname(&name) < 0 ? "unknown" : name.release;
 }
 
 void program_explain_refusal(int err, char *reason, size_t size)
@@ -53,7 +92,7 @@ void program_explain_refusal(int err, char *reason, size_t size)
 		snprintf(reason, size,
 			 "eBPF is forbidden here (a container, or a locked "
 			 "down kernel%s)",
-			 features_raise_memlock() < 0
+			 program_raise_memlock() < 0
 				 ? "; before 5.11 also too little locked "
 				   "memory: ulimit -l unlimited"
 				 : "");
@@ -62,7 +101,7 @@ void program_explain_refusal(int err, char *reason, size_t size)
 			 "kernel %s does not take the eBPF program (%s): 5.10 "
 			 "or newer is needed, with CONFIG_BPF_SYSCALL and "
 			 "CONFIG_NET_CLS_ACT",
-			 features_kernel_release(), error_text(err));
+			 program_kernel_release(), error_text(err));
 }
 
 int program_map_fd(const struct program *program, const char *name)
@@ -70,12 +109,40 @@ int program_map_fd(const struct program *program, const char *name)
 	return bpf_object__find_map_fd_by_name(program->object, name);
 }
 
+/*
+ * How far CLOCK_MONOTONIC is ahead of the clock that BPF programs read: not 0
+ * in a time namespace (kernel 5.6) that has set it. Without /proc it is not
+ * known, and 0.
+ */
+static int64_t clock_offset_ns(void)
+{
+	FILE *file = fopen("/proc/self/timens_offsets", "re");
+	long long seconds = 0;
+	long long nanoseconds = 0;
+
+	if (!file)
+		return 0;
+	/* Written by the kernel; the first line is this clock's. */
+	if (fscanf(file, "monotonic %lld %lld", &seconds, &nanoseconds) != 2)
+		seconds = nanoseconds = 0;
+	fclose(file);
+	return seconds * (int64_t)NS_PER_S + nanoseconds;
+}
+
+/* Can a program read the clock as of the last tick (kernel 5.11), which is
+ * cheaper? */
+static bool have_coarse_clock(void)
+{
+	return libbpf_probe_bpf_helper(BPF_PROG_TYPE_SCHED_CLS,
+				       BPF_FUNC_ktime_get_coarse_ns, NULL) == 1;
+}
+
 /* Before the program is loaded, so that the verifier sees a constant. */
 static int configure(const struct program *program)
 {
 	const struct program_config config = {
-		.clock_offset_ns = features_clock_offset_ns(),
-		.coarse_clock = features_have_coarse_clock(),
+		.clock_offset_ns = clock_offset_ns(),
+		.coarse_clock = have_coarse_clock(),
 	};
 
 	return bpf_map__set_initial_value(
@@ -129,7 +196,7 @@ int program_load(struct program *program, const struct program_image *image)
 	int err;
 
 	/* Where it is not allowed it may not be needed either. */
-	features_raise_memlock();
+	program_raise_memlock();
 	*program = (struct program){
 		.object = bpf_object__open_mem(image->bytes, image->size,
 					       &options),

@@ -37,6 +37,16 @@ int program_may_load(char *reason, size_t size);
 /* Why program_load() failed with @err, in one line. */
 void program_explain_refusal(int err, char *reason, size_t size);
 
+/*
+ * Let the process lock as much memory as its maps need: before 5.11 the kernel
+ * counts them against RLIMIT_MEMLOCK. 0 or negative errno: where it is not
+ * allowed it may not be needed either.
+ */
+int program_raise_memlock(void);
+
+/* "6.1.0-18-amd64" */
+const char *program_kernel_release(void);
+
 struct program_image {
 	/* The object's ELF image. */
 	const void *bytes;

@@ -12,7 +12,6 @@
 #include "base/log.h"
 #include "redirect/bpf/attachments.h"
 #include "redirect/bpf/destinations.h"
-#include "redirect/bpf/features.h"
 #include "redirect/bpf/report.h"
 #include "redirect/bpf/steering.h"
 #include "redirect/host.h"
@@ -180,7 +179,7 @@ static int report_start(const struct bpf_redirect *bpf)
 		 bpf->config->service_port, ipv4 ? "127.0.0.1" : "",
 		 ipv4 && ipv6 ? " and " : "", ipv6 ? "[::1]" : "",
 		 bpf->config->listen_port, tc_way_text(bpf->attachments.way),
-		 features_kernel_release(), attached, names);
+		 program_kernel_release(), attached, names);
 	return 0;
 }
 

@@ -466,8 +466,7 @@ static void close_redirect(struct redirect *redirect)
 static int handle_event(struct redirect *redirect)
 {
 	struct handoff_redirect *self = from_redirect(redirect);
-	bool interfaces_changed;
-	int changed;
+	int changed, err = 0;
 
 	/* First: a CA waits for it. */
 	handoff_receive(&self->handoff);
@@ -476,16 +475,18 @@ static int handle_event(struct redirect *redirect)
 	if (changed < 0)
 		return log_failure(changed,
 				   "cannot watch the network interfaces");
+	/* In a drain, too: what is not read would be told for ever. */
+	rule_watch_heed(&self->targets.rules);
+	if (self->steer)
+		err = redirect_steer.handle_event(self->steer);
+	if (err < 0)
+		return err;
 	if (!self->in_place || !self->enabled)
 		return 0;
-	interfaces_changed = changed > 0;
-	if (self->steer)
-		changed = redirect_steer.handle_event(self->steer);
-	else if (changed || attachments_are_missing(&self->attachments))
+	if (!self->steer &&
+	    (changed || attachments_are_missing(&self->attachments)))
 		attachments_reconcile(&self->attachments);
-	if (changed < 0)
-		return changed;
-	choose(self, interfaces_changed);
+	choose(self, changed);
 	return 0;
 }
 

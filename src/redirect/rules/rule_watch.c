@@ -31,13 +31,18 @@ void rule_watch_close(struct rule_watch *self)
 	close_fd_at(&self->fd);
 }
 
+void rule_watch_heed(struct rule_watch *self)
+{
+	if (self->fd >= 0)
+		self->stale |= netlink_drain(self->fd) != 0;
+}
+
 bool rule_watch_is_due(struct rule_watch *self, bool changed)
 {
 	const uint64_t now = monotonic_ns();
 
 	self->stale |= changed || now - self->looked_ns >= LOOK_INTERVAL_NS;
-	if (self->fd >= 0)
-		self->stale |= netlink_drain(self->fd) != 0;
+	rule_watch_heed(self);
 	if (now - self->checked_ns >= LEGACY_INTERVAL_NS) {
 		self->checked_ns = now;
 		self->stale |= self->fd < 0 || nat_has_legacy_table();

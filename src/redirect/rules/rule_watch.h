@@ -22,6 +22,9 @@ void rule_watch_open(struct rule_watch *self);
 /* Safe on zeros with ->fd -1, and twice. */
 void rule_watch_close(struct rule_watch *self);
 
+/* Read what ->fd tells, for the next look. */
+void rule_watch_heed(struct rule_watch *self);
+
 /*
  * Is there reason to look: the rules have changed, or @changed says that
  * something else has that they follow? Whole rulesets are read, so that there

@@ -3,8 +3,8 @@
  * Visitors whose handshake is still under way when the grace of a stop is over:
  * their last packet is lost, or they never meant to send it. The kernel gives
  * them up by itself, a minute after the first (sysctl
- * net.ipv4.tcp_synack_retries). Until then the listeners stay open, unless
- * somebody wants their port.
+ * net.ipv4.tcp_synack_retries, by default). So long the listeners stay open,
+ * unless somebody wants their port.
  */
 #ifndef LISTEN_LATECOMERS_H
 #define LISTEN_LATECOMERS_H
@@ -25,8 +25,13 @@ bool latecomers_exist(uint16_t port,
 		      void *context);
 
 /* Let others know that listeners on @port stay open until this descriptor is
- * closed, which is readable once one of them waits for it; or negative errno. */
+ * closed, which is readable once one of them waits for that; or negative
+ * errno. */
 int latecomers_expect(uint16_t port);
+
+/* Who waits: a descriptor that stays open as long as the listeners, or -1 if it
+ * is none of our user's processes. */
+int latecomers_hear(int fd);
 
 /* Do listeners on @port stay open for latecomers? */
 bool latecomers_are_expected(uint16_t port);

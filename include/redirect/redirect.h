@@ -60,7 +60,8 @@ struct redirect_config {
 	int (*hand_over)(void *context, int fd);
 	/*
 	 * May visitors be proxied now? A worker connects to the fallback as for
-	 * a visitor; takes less than a second. 0, also where nobody is served
+	 * a visitor, which takes less than a second, but at start may take ten
+	 * on a busy machine. 0, also where nobody is served
 	 * today; or negative errno with which it was turned away, in words in
 	 * @why.
 	 */
@@ -155,7 +156,7 @@ struct redirect_state {
 #undef REDIRECT_MOVE
 };
 
-/* Each strategy's own state begins with this; filled in by open(). */
+/* Each strategy's own state begins with this; filled in once open() is done. */
 struct redirect {
 	const struct redirect_ops *ops;
 	/* Readable when what the redirect depends on changes (interfaces,

@@ -48,10 +48,15 @@ static const struct redirect_ops *try_start(const struct options *options,
 		choose_redirect(options, &config, &redirect);
 
 	*err = ops ? 0 : -EOPNOTSUPP;
-	if (!*err && !latecomers_are_expected(config.listen_port) &&
-	    !own_port_gives_way(options, ops, config.listen_port)) {
+	if (!*err) {
+		/* One that start takes from another is any for now. */
+		bool given =
+			latecomers_are_expected(config.listen_port) ||
+			own_port_gives_way(options, ops, config.listen_port);
+
 		*err = listeners_open(&listeners, ops->scope,
-				      config.listen_port, config.ipv6);
+				      given ? 0 : config.listen_port,
+				      config.ipv6);
 		log_failure(*err, "cannot listen on port %u",
 			    config.listen_port);
 	}

@@ -119,7 +119,10 @@ struct progress {
 	int fd;
 	/* One line is written over and over, rather than one for all. */
 	bool terminal;
+	bool silent;
 	bool told;
+	/* As the last report has it; some before the first one. */
+	uint64_t open;
 };
 
 static void open_progress(const struct options *options,
@@ -129,11 +132,15 @@ static void open_progress(const struct options *options,
 	char path[BACKEND_TEXT_SIZE];
 	cleanup_fd int fd = -1;
 
-	*progress = (struct progress){ .fd = -1,
-				       .terminal = isatty(STDERR_FILENO) };
+	*progress = (struct progress){
+		.fd = -1,
+		.terminal = isatty(STDERR_FILENO),
+		.open = 1,
+	};
 	/* Who calls run does not expect that it waits. */
+	progress->silent = !progress->terminal &&
+			   options->operation != OPERATION_RUN;
 	if (!options->wait_ms ||
-	    (!progress->terminal && options->operation != OPERATION_RUN) ||
 	    status_socket_path(options->pidfile, path, sizeof(path)) < 0)
 		return;
 	fd = status_socket_connect(path);
@@ -148,10 +155,16 @@ static void show_progress(struct progress *progress,
 	const unsigned long long open = report->totals.open_connections;
 	unsigned long long left_s;
 
+	progress->open = open;
+	if (progress->silent)
+		return;
 	if (report->drain_left_ms < left_ms)
 		left_ms = report->drain_left_ms;
 	left_s = (left_ms + 999) / 1000;
-	if (progress->terminal)
+	if (progress->terminal && !open)
+		fputs("\rwaiting for handshakes that are under way\x1b[K",
+		      stderr);
+	else if (progress->terminal)
 		fprintf(stderr,
 			"\rconnections left: %llu, seconds left: %llu\x1b[K",
 			open, left_s);
@@ -206,7 +219,9 @@ static int wait_for_drain(const struct options *options, int process,
 		return EXIT_CODE_DONE;
 	ended = watch_drain(process, progress, deadline);
 	end_progress(progress);
-	return ended ? EXIT_CODE_DONE : report_still_open(options);
+	/* A handshake that is under way may be nobody's. */
+	return ended || !progress->open ? EXIT_CODE_DONE
+					: report_still_open(options);
 }
 
 static int stop_running(const struct options *options,

@@ -7,7 +7,10 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include "base/fd.h"
 #include "base/memory.h"
 #include "base/name.h"
 #include "base/netlink.h"
@@ -72,6 +75,19 @@ static struct name name_of(uint16_t port)
 int latecomers_expect(uint16_t port)
 {
 	return name_own(name_of(port).text);
+}
+
+/* The name is known to all, and the network namespace is a container's, too. */
+int latecomers_hear(int fd)
+{
+	cleanup_fd int asking = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+	struct ucred peer;
+	socklen_t length = sizeof(peer);
+
+	if (asking < 0 ||
+	    getsockopt(asking, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0)
+		return -1;
+	return peer.uid == 0 || peer.uid == geteuid() ? steal_fd(&asking) : -1;
 }
 
 bool latecomers_are_expected(uint16_t port)

@@ -443,7 +443,7 @@ int worker_pool_prove(struct worker_pool *pool, unsigned int patience_ms)
 	while ((result = worker_pool_proof(pool)) == -EINPROGRESS) {
 		if (monotonic_ns() >= deadline)
 			return -ETIMEDOUT;
-		worker_pool_receive(pool, (int)patience_ms);
+		worker_pool_receive(pool, ms_until(deadline));
 	}
 	return result;
 }

@@ -72,10 +72,11 @@ struct supervisor {
 	struct worker_pool pool;
 	struct aside aside;
 	int signal_fd;
-	/* While listeners stay open in the drain (latecomers.h), or -1; and
-	 * until when at most. */
+	/* While listeners stay open in the drain (latecomers.h), or -1; until
+	 * when at most; and who waits for their end, or -1. */
 	int latecomers_fd;
 	uint64_t latecomers_until_ns;
+	int next_fd;
 	struct status_server status;
 	/* What is made on the host; it is written there. */
 	struct record_file record_file;
@@ -133,16 +134,17 @@ static int hand_over(void *context, int fd)
 /*
  * Nobody who is served today may be turned away tomorrow. Where nobody is,
  * there may be no web server yet. A busy machine may let the worker wait, which
- * is no reason for a start to fail.
+ * is no reason for a start to fail; once it serves, others wait for us.
  */
 static int prove(void *context, char *why, size_t size)
 {
 	struct supervisor *supervisor = context;
 	const struct supervisor_settings *settings = supervisor->settings;
 	const uint16_t port = settings->redirect.service_port;
-	const int err = worker_pool_prove(
-		&supervisor->pool,
-		supervisor->attached ? PROOF_PATIENCE_MS : WORKER_POOL_HUNG_MS);
+	const int err = worker_pool_prove(&supervisor->pool,
+					  supervisor->phase == PHASE_STARTING
+						  ? WORKER_POOL_HUNG_MS
+						  : PROOF_PATIENCE_MS);
 	const char *advice = "use -fallback ", *more;
 	struct served served;
 
@@ -454,14 +456,16 @@ static void wait_for_handshakes(struct supervisor *supervisor)
 {
 	const uint64_t now = monotonic_ns();
 
-	worker_pool_drain(&supervisor->pool, false);
-	if (now < supervisor->deadline_ns) {
+	if (worker_pool_drain(&supervisor->pool, false) &&
+	    now < supervisor->deadline_ns) {
 		supervisor->due_ns = now + TELL_RETRY_NS;
 		return;
 	}
 	if (!supervisor->at_once && has_latecomers(supervisor))
-		supervisor->latecomers_fd = latecomers_expect(
-			supervisor->settings->redirect.listen_port);
+		supervisor->latecomers_fd = log_failure(
+			latecomers_expect(
+				supervisor->settings->redirect.listen_port),
+			"cannot wait for handshakes that are under way");
 	if (supervisor->latecomers_fd < 0) {
 		enter(supervisor, PHASE_CLOSING,
 		      SUPERVISOR_CLOSE_MS + WORKER_POOL_HUNG_MS);
@@ -487,18 +491,25 @@ static void close_listeners(struct supervisor *supervisor)
 
 /* Until the last of them is served, or given up by the kernel, or somebody
  * wants the port. */
-static void attend_to_latecomers(struct supervisor *supervisor, bool wanted)
+static void attend_to_latecomers(struct supervisor *supervisor, bool asked)
 {
 	if (supervisor->latecomers_fd < 0)
 		return;
-	if (wanted)
+	if (asked)
+		supervisor->next_fd =
+			latecomers_hear(supervisor->latecomers_fd);
+	if (supervisor->next_fd >= 0 && supervisor->latecomers_until_ns)
 		log_info("port %u is wanted: listening no more",
 			 supervisor->settings->redirect.listen_port);
-	if (wanted || !has_latecomers(supervisor))
+	if (supervisor->next_fd >= 0 ||
+	    monotonic_ns() >= supervisor->latecomers_until_ns ||
+	    !has_latecomers(supervisor))
 		supervisor->latecomers_until_ns = 0;
-	if (monotonic_ns() >= supervisor->latecomers_until_ns &&
-	    !worker_pool_drain(&supervisor->pool, true))
-		close_fd_at(&supervisor->latecomers_fd);
+	if (supervisor->latecomers_until_ns ||
+	    worker_pool_drain(&supervisor->pool, true))
+		return;
+	close_fd_at(&supervisor->latecomers_fd);
+	close_fd_at(&supervisor->next_fd);
 }
 
 static void report_drain(struct supervisor *supervisor, uint64_t left_ns)
@@ -510,8 +521,9 @@ static void report_drain(struct supervisor *supervisor, uint64_t left_ns)
 			   (uint32_t)(left_ns / NS_PER_MS));
 	if (supervisor->told++ % PROGRESS_PER_LINE)
 		return;
-	notify("STATUS=the redirect is gone; waiting for %llu connections",
-	       open);
+	notify("STATUS=the redirect is gone; waiting for %llu connections%s",
+	       open,
+	       supervisor->latecomers_fd < 0 ? "" : " and for handshakes");
 	if (open)
 		log_info("waiting for %llu connections to end, closing them "
 			 "in %llu s",
@@ -521,6 +533,8 @@ static void report_drain(struct supervisor *supervisor, uint64_t left_ns)
 static void drain(struct supervisor *supervisor)
 {
 	struct worker_pool *pool = &supervisor->pool;
+	const unsigned long long open =
+		worker_pool_totals(pool).open_connections;
 	const uint64_t now = monotonic_ns();
 
 	if (worker_pool_running(pool) && now < supervisor->deadline_ns &&
@@ -531,12 +545,11 @@ static void drain(struct supervisor *supervisor)
 		supervisor->due_ns = now + PROGRESS_NS;
 		return;
 	}
-	if (worker_pool_running(pool)) {
+	if (open)
 		log_warning("closing %llu connections that have not ended",
-			    (unsigned long long)worker_pool_totals(pool)
-				    .open_connections);
+			    open);
+	if (worker_pool_running(pool))
 		worker_pool_terminate(pool);
-	}
 	enter(supervisor, PHASE_ENDING, SUPERVISOR_CLOSE_MS);
 }
 
@@ -582,7 +595,9 @@ static void turn(struct supervisor *supervisor)
 		[FD_REDIRECT] = { .fd = supervisor->redirect->event_fd,
 				  .events = POLLIN },
 		[FD_SIGNAL] = { .fd = supervisor->signal_fd, .events = POLLIN },
-		[FD_LATECOMERS] = { .fd = supervisor->latecomers_until_ns
+		[FD_LATECOMERS] = { .fd = supervisor->phase == PHASE_DRAINING &&
+							  supervisor->next_fd <
+								  0
 						  ? supervisor->latecomers_fd
 						  : -1,
 				    .events = POLLIN },
@@ -762,6 +777,7 @@ static void release(struct supervisor *supervisor)
 {
 	worker_pool_close(&supervisor->pool);
 	close_fd_at(&supervisor->latecomers_fd);
+	close_fd_at(&supervisor->next_fd);
 	if (supervisor->redirect)
 		ops_of(supervisor)->close(supervisor->redirect);
 	undo_what_is_left(supervisor);
@@ -801,6 +817,7 @@ int supervisor_run(struct supervisor_settings *settings)
 		.deadline_ns = UINT64_MAX,
 		.redirect = settings->probed,
 		.latecomers_fd = -1,
+		.next_fd = -1,
 		.status = STATUS_SERVER_NONE,
 		.worker = {
 			.proxy = {

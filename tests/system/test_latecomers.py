@@ -111,6 +111,30 @@ def test_who_never_answers_is_given_up(redirect, network, product, web, clean):
     assert residue.snapshot(network.server) == clean
 
 
+# As the next start does, and ends when it is answered.
+ASK = """
+import socket
+asking = socket.socket(socket.AF_UNIX)
+asking.connect("\\0acme-alpn-proxy latecomers 21443")
+asking.recv(1)
+"""
+
+
+def test_strangers_decide_nothing(network, product, web, clean):
+    """Neither who has not come yet, nor other users of the host."""
+    product.start("--redirect=steer")
+    with nothing_but_syns(network), \
+            network.client.connect(Network.SERVER[4], 443):
+        product.stop("--wait=3")
+        assert product.listening()
+        for user in (65534, 0):
+            network.server.run("setpriv", f"--reuid={user}", "--clear-groups",
+                               "/usr/bin/python3", "-c", ASK)
+            assert bool(product.listening()) == (user != 0)
+    product.wait_gone()
+    assert residue.snapshot(network.server) == clean
+
+
 @pytest.mark.parametrize("redirect, then", [
     ("steer", "iptables"), ("iptables", "steer"), ("iptables", "handoff")])
 def test_give_way_to_the_next_start(redirect, then, network, product, web,

@@ -240,6 +240,7 @@ static int load(struct handoff *handoff, const struct domain_list *names,
 {
 	int err;
 
+	image.program = "acme_alpn_handoff";
 	image.interfaces = "handoff_interfaces";
 	image.bytes = handoff_image__elf_bytes(&image.size);
 	err = program_load(&handoff->program, &image);

@@ -166,14 +166,14 @@ static int map_lease(struct program *program)
 	return 0;
 }
 
-static int identify(struct program *program)
+static int identify(struct program *program, const struct program_image *image)
 {
 	struct bpf_prog_info info = { 0 };
 	uint32_t size = sizeof(info);
 	int err;
 
-	program->fd = bpf_program__fd(
-		bpf_object__next_program(program->object, NULL));
+	program->fd = bpf_program__fd(bpf_object__find_program_by_name(
+		program->object, image->program));
 	program->switch_fd = program_map_fd(program, ".data.supervisor");
 	program->destinations_fd = program_map_fd(program, "destinations");
 	program->lease_fd = program_map_fd(program, ".bss");
@@ -216,7 +216,7 @@ int program_load(struct program *program, const struct program_image *image)
 	if (!err)
 		err = bpf_object__load(program->object);
 	if (!err)
-		err = identify(program);
+		err = identify(program, image);
 	if (!err)
 		err = map_lease(program);
 	if (err)

@@ -51,6 +51,8 @@ struct program_image {
 	/* The object's ELF image. */
 	const void *bytes;
 	size_t size;
+	/* The name of the program that is attached. */
+	const char *program;
 	/* The name of its map of interfaces. */
 	const char *interfaces;
 	/* Of another program that is under the same lease; 0 for a lease of its
@@ -62,7 +64,7 @@ struct program_image {
 };
 
 /*
- * Load an object, with the first program in it, switched off. Returns 0 or
+ * Load an object, with the program in it switched off. Returns 0 or
  * negative errno; -EPERM and others as the kernel says, nothing stays then.
  */
 int program_load(struct program *program, const struct program_image *image);

@@ -57,6 +57,7 @@ static int probe(const struct redirect_config *config,
 	}
 	*bpf = (struct bpf_redirect){
 		.redirect = { .ops = &redirect_steer,
+			      .event_fd = -1,
 			      .worker_fd = -1,
 			      .proxies_visitors = true },
 		.config = config,

@@ -11,7 +11,8 @@
 
 int steering_load(struct program *program, int lease_fd)
 {
-	struct program_image image = { .interfaces = "steer_interfaces",
+	struct program_image image = { .program = "acme_alpn_steer",
+				       .interfaces = "steer_interfaces",
 				       .lease_fd = lease_fd };
 
 	image.bytes = steer_image__elf_bytes(&image.size);

@@ -71,7 +71,7 @@ static int keep(struct proof *proof, const char *text)
 	proof->certificate = memfd_create("certificate", MFD_CLOEXEC);
 	if (proof->certificate < 0 ||
 	    write(proof->certificate, text, (size_t)length) != length) {
-		log_failure(-errno, "cannot keep the certificate");
+		log_error("cannot keep the certificate");
 		return -EIO;
 	}
 	return 0;

@@ -213,6 +213,9 @@ int recover(const struct recovery *recovery)
 	err = record_file_read(&file, &record);
 	if (err == -ENOENT)
 		return recover_by_options(recovery);
+	/* Ours, not the file's. */
+	if (err == -EMFILE || err == -ENFILE || err == -ENOMEM)
+		return log_failure(err, "cannot read %s", file.path);
 	if (!err)
 		err = check_boot(&record);
 	if (!err)

@@ -154,6 +154,9 @@ def literals():
                  *(ROOT / "include").rglob("*.h")):
         text = re.sub(r'"\s*\n\s*"', "", path.read_text())
         yield from re.findall(r'"((?:[^"\\\n]|\\.)+)"', text)
+        # It adds what the error is.
+        yield from (f"{begin}: %s" for begin in re.findall(
+            r'\blog_failure\([^";]*"((?:[^"\\\n]|\\.)+)"', text))
 
 
 def test_messages_that_are_explained_exist():

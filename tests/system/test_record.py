@@ -4,6 +4,7 @@ The state file: what a killed instance made is undone by what the file says,
 whatever the next command is told.
 """
 
+import contextlib
 import os
 import random
 import re
@@ -211,7 +212,9 @@ def killed_in_a_namespace_that_is_gone(product, elsewhere):
                                env=product.environment, check=False)
         assert result.returncode == 0, result.stdout
     for pid in elsewhere.pids():
-        os.kill(pid, signal.SIGKILL)
+        # It may have ended with the one before.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     wait_until(lambda: not elsewhere.pids(), what="end of all")
     return state_of(product).read_text()
 

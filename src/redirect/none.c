@@ -24,18 +24,19 @@ static int none_open(const struct redirect_config *config,
 		     const struct listeners *listeners,
 		     struct redirect **redirect)
 {
-	struct none_redirect *self = malloc(sizeof(*self));
+	struct none_redirect *self;
 
 	(void)listeners;
-	if (!self)
+	*redirect = malloc(sizeof(*self));
+	if (!*redirect)
 		return -ENOMEM;
+	self = (struct none_redirect *)*redirect;
 	*self = (struct none_redirect){
 		.redirect = { .ops = &redirect_none,
 			      .event_fd = -1,
 			      .worker_fd = -1 },
 		.listen_port = config->listen_port,
 	};
-	*redirect = &self->redirect;
 	return 0;
 }
 

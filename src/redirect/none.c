@@ -24,13 +24,12 @@ static int none_open(const struct redirect_config *config,
 		     const struct listeners *listeners,
 		     struct redirect **redirect)
 {
-	struct none_redirect *self;
+	struct none_redirect *self = malloc(sizeof(*self));
 
 	(void)listeners;
-	*redirect = malloc(sizeof(*self));
-	if (!*redirect)
+	*redirect = (struct redirect *)self;
+	if (!self)
 		return -ENOMEM;
-	self = (struct none_redirect *)*redirect;
 	*self = (struct none_redirect){
 		.redirect = { .ops = &redirect_none,
 			      .event_fd = -1,

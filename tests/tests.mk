@@ -40,7 +40,8 @@ $(bench_tools): $(BUILD)/tools/%: tests/bench/%.c tests/bench/exchange.c
 		$(filter %.c,$^)
 
 .PHONY: tests-build
-tests-build: $(program) $(unit_tests) $(fuzz_targets) $(tools)
+tests-build: $(program) $(unit_tests) $(fuzz_targets) $(tools) \
+	     $(BUILD)/bench/packet_cost
 
 .PHONY: check
 check:

@@ -24,7 +24,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "redirect/bpf/features.h"
 #include "listen/listener.h"
 #include "base/log.h"
 #include "redirect/bpf/handoff.h"
@@ -321,7 +320,7 @@ int main(void)
 {
 	struct bench bench = { .next_flow = 0 };
 
-	features_raise_memlock();
+	program_raise_memlock();
 	set_up_network(&bench);
 	check("cannot listen",
 	      listeners_open(&bench.listeners, LISTENER_STEERED, LISTEN_PORT,

@@ -23,7 +23,7 @@
  * may those have together that have the first 48 bits in common, which is what
  * one site has; with fewer bits a CA in a cloud would share with strangers. */
 #define MOVES_A_SECOND	       200
-#define MOVES_AT_ONCE	       1000
+#define MOVES_AT_ONCE	       400
 #define NETWORK_MOVES_A_SECOND 10
 #define NETWORK_MOVES_AT_ONCE  100
 #define NETWORK_MOVES_FEW      20

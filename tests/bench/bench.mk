@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 #
-#: make bench          beside HAProxy, nginx, ...; QUICK=1 for 3 min
+#: make bench          beside HAProxy, nginx, ...; QUICK=1 for 5 min
 #: make bench-workers  one worker beside two
 
 $(BUILD)/bench/packet_cost: tests/bench/packet_cost.c $(modules)

@@ -240,8 +240,9 @@ struct redirect_ops {
 	void (*state)(const struct redirect *redirect,
 		      struct redirect_state *state);
 
-	/* NULL, or: does the kernel see visitors in the middle of a handshake
-	 * with us? Their packets find the listeners after detach(), too. */
+	/* Does the kernel see visitors in the middle of a handshake with us?
+	 * Their packets find the listeners after detach(), too. NULL: the
+	 * handshakes at the listeners' own port are all there are. */
 	bool (*has_latecomers)(const struct redirect *redirect);
 
 	/*

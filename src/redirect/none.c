@@ -3,13 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "listen/latecomers.h"
 #include "redirect/redirect.h"
-
-struct none_redirect {
-	struct redirect redirect;
-	uint16_t listen_port;
-};
 
 static int none_probe(const struct redirect_config *config,
 		      struct redirect **redirect, char *reason,
@@ -24,18 +18,13 @@ static int none_open(const struct redirect_config *config,
 		     const struct listeners *listeners,
 		     struct redirect **redirect)
 {
-	struct none_redirect *self = malloc(sizeof(*self));
-
-	(void)listeners;
-	*redirect = (struct redirect *)self;
-	if (!self)
+	(void)config, (void)listeners;
+	*redirect = malloc(sizeof(**redirect));
+	if (!*redirect)
 		return -ENOMEM;
-	*self = (struct none_redirect){
-		.redirect = { .ops = &redirect_none,
-			      .event_fd = -1,
-			      .worker_fd = -1 },
-		.listen_port = config->listen_port,
-	};
+	**redirect = (struct redirect){ .ops = &redirect_none,
+					.event_fd = -1,
+					.worker_fd = -1 };
 	return 0;
 }
 
@@ -48,14 +37,6 @@ static int none_change(struct redirect *redirect)
 static void none_detach(struct redirect *redirect)
 {
 	(void)redirect;
-}
-
-static bool none_has_latecomers(const struct redirect *redirect)
-{
-	const struct none_redirect *self =
-		(const struct none_redirect *)redirect;
-
-	return latecomers_exist(self->listen_port, NULL, NULL);
 }
 
 static void none_close(struct redirect *redirect)
@@ -72,5 +53,4 @@ const struct redirect_ops redirect_none = {
 	.pause = none_change,
 	.detach = none_detach,
 	.close = none_close,
-	.has_latecomers = none_has_latecomers,
 };

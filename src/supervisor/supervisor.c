@@ -449,7 +449,11 @@ static bool has_latecomers(const struct supervisor *supervisor)
 {
 	const struct redirect_ops *ops = ops_of(supervisor);
 
-	return ops->has_latecomers && ops->has_latecomers(supervisor->redirect);
+	return ops->has_latecomers
+		       ? ops->has_latecomers(supervisor->redirect)
+		       : latecomers_exist(
+				 supervisor->settings->redirect.listen_port,
+				 NULL, NULL);
 }
 
 static void wait_for_handshakes(struct supervisor *supervisor)

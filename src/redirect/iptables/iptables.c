@@ -15,7 +15,6 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/netlink.h"
-#include "listen/latecomers.h"
 #include "redirect/iptables/conntrack_hold.h"
 #include "redirect/iptables/leftovers.h"
 #include "redirect/iptables/nat_family.h"
@@ -295,15 +294,6 @@ static uint64_t iptables_led(struct redirect *redirect)
 	return total;
 }
 
-/* Of connections that the rule has led here, as the kernel sees them. */
-static bool iptables_has_latecomers(const struct redirect *redirect)
-{
-	const struct iptables_redirect *self =
-		(const struct iptables_redirect *)redirect;
-
-	return latecomers_exist(self->config->listen_port, NULL, NULL);
-}
-
 const struct redirect_ops redirect_iptables = {
 	.name = "iptables",
 	.scope = LISTENER_ANY,
@@ -315,7 +305,6 @@ const struct redirect_ops redirect_iptables = {
 	.detach = iptables_detach,
 	.close = iptables_close,
 	.handle_event = iptables_handle_event,
-	.has_latecomers = iptables_has_latecomers,
 	.led = iptables_led,
 	.remove_leftovers = iptables_remove_leftovers,
 };

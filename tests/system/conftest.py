@@ -3,6 +3,7 @@
 
 import pytest
 
+from harness import residue
 from harness.network import Network
 from harness.visitors import Crowd, Visitors
 from harness.webserver import WebServer
@@ -57,3 +58,9 @@ def send_visitors(visitors_tool, network, web, tmp_path):
                                rate=rate / len(families))
                       for family in families])
     return send
+
+
+@pytest.fixture
+def clean(network, web):
+    """The server's network before the program touched it."""
+    return residue.snapshot(network.server)

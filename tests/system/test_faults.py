@@ -34,11 +34,6 @@ GIVEN_UP_AT = 6
 
 
 @pytest.fixture
-def clean(network, web):
-    return residue.snapshot(network.server)
-
-
-@pytest.fixture
 def prefixed(product):
     """Call it to run the program behind other words, like env or sh -c."""
     def run(prefix, *words, **options):

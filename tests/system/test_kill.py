@@ -19,12 +19,6 @@ from harness.visitors import LongVisitor
 ROUNDS = 6
 
 
-@pytest.fixture
-def clean(network, web):
-    """The server's network before the program touched it."""
-    return residue.snapshot(network.server)
-
-
 @pytest.fixture(params=["start", "stop"])
 def repair(request, redirect, product):
     """The next command after the kill, which leaves all in good order."""

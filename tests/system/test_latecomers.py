@@ -16,11 +16,6 @@ from harness.visitors import LongVisitor
 PATIENCE = 60
 
 
-@pytest.fixture
-def clean(network, web):
-    return residue.snapshot(network.server)
-
-
 @contextlib.contextmanager
 def nothing_but_syns(network):
     """What else the client sends to the web server is lost."""

@@ -26,11 +26,6 @@ SHELLS = 4
 RACES = int(os.environ.get("RACES", "8"))
 
 
-@pytest.fixture
-def clean(network, web):
-    return residue.snapshot(network.server)
-
-
 def assert_nothing_left(product, clean):
     product.wait_gone()
     assert not product.pidfile.exists()

@@ -16,11 +16,6 @@ REDIRECTS = pytest.mark.parametrize("redirect", ["steer", "iptables"])
 
 
 @pytest.fixture
-def clean(network, web):
-    return residue.snapshot(network.server)
-
-
-@pytest.fixture
 def connection(network, web):
     """The host has given the proxy's port to one that goes out."""
     network.server.sysctl("net.ipv4.ip_local_port_range", "1024 65535")

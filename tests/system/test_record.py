@@ -37,11 +37,6 @@ OWN_RULE = ("-p tcp --syn --dport 443 -m comment --comment 'a \"b\" \\ c' "
 
 
 @pytest.fixture
-def clean(network, web):
-    return residue.snapshot(network.server)
-
-
-@pytest.fixture
 def elsewhere():
     made = Namespace("elsewhere")
     yield made

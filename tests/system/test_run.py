@@ -21,11 +21,6 @@ from harness.visitors import LongVisitor
 FAILED = 1
 
 
-@pytest.fixture
-def clean(network, web):
-    return residue.snapshot(network.server)
-
-
 def assert_nothing_left(product, clean):
     product.wait_gone()
     assert not product.pidfile.exists()

@@ -26,11 +26,6 @@ RATE = 100
 PIPES = 64
 
 
-@pytest.fixture
-def clean(network, web):
-    return residue.snapshot(network.server)
-
-
 def status(product):
     return json.loads(product.run("status", "--json", stderr=None).stdout)
 
